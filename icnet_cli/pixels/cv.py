@@ -1,0 +1,26 @@
+"""OpenCV, imported in one place.
+
+`opencv-python` links against libGL and glib, which slim Linux servers lack. Its
+ImportError names a shared object and no cure, so every module here takes `cv2`
+from this file, and a user reads both cures in one line.
+"""
+
+from __future__ import annotations
+
+from icnet_cli.errors import IcnetError, ExitCode
+
+try:
+    import cv2
+except ImportError as error:  # pragma: no cover - needs a machine without libGL; a test fakes it
+    raise IcnetError(
+        f"OpenCV could not be loaded ({error}); install its two libraries with "
+        "`apt-get install libgl1 libglib2.0-0`, or take the headless build with "
+        "`pip uninstall -y opencv-python && pip install opencv-python-headless` (all but --show works)",
+        ExitCode.USAGE,
+    ) from error
+
+# One picture at a time is worked on by several threads of ours (decode, network, encode);
+# OpenCV's own pool on top of them only makes them wait for one another.
+cv2.setNumThreads(1)
+
+__all__ = ["cv2"]
