@@ -1,0 +1,38 @@
+"""The networks, by name. Pure torch: this package imports nothing else of ours.
+
+Every network takes (N, 3, H, W) normalised pictures of any size from 32x32 up and offers
+
+- `forward`: logits (N, K, H, W) at the input's size; while training, a tuple of score maps (main first, then aux);
+- `scores`: the map before the last upsampling;
+- `align_corners`, `num_classes`, `smallest_map(h, w)`, `config_dict()` and `from_dict()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import nn
+
+from .fast_scnn import FastSCNN
+from .icnet import ICNet
+
+NETWORKS: dict[str, type] = {"icnet": ICNet, "fast-scnn": FastSCNN}
+
+
+def build(name: str, config: Mapping[str, object]) -> nn.Module:
+    """A freshly initialised network.
+
+    Raises:
+        ValueError: unknown name, or a configuration that makes no network.
+    """
+    if name not in NETWORKS:
+        raise ValueError(f"unknown network {name!r}; known: {', '.join(NETWORKS)}")
+    try:
+        return NETWORKS[name].from_dict(config)
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"{name} cannot be built from this configuration: {error}") from error
+
+
+def name_of(network: nn.Module) -> str:
+    """The registered name of a network built here."""
+    return next(name for name, kind in NETWORKS.items() if type(network) is kind)
