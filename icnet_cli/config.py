@@ -6,8 +6,8 @@ by `check()`, which collects every problem and raises once, before the disk or t
 is touched. Sizes are (height, width); seconds end in `_s`.
 """
 
-# ruff: noqa: RUF009  (the helpers below are dataclasses.field with its metadata spelled out)
-# fmt: off  (an option reads best in two or three lines)
+# ruff: noqa: RUF009  (the helpers below only spell out dataclasses.field and its metadata)
+
 from __future__ import annotations
 
 import re
@@ -111,6 +111,8 @@ class Config:
         return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
 
 
+# An option reads best in two or three lines.
+# fmt: off
 def _device() -> Any:
     help = "Where the network runs: auto, cpu, cuda or cuda:N. auto takes a GPU where there is one."
     return option("auto", help, metavar="DEVICE", panel=NETWORK)
