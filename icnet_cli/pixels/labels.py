@@ -1,0 +1,227 @@
+"""Scores (the network's small map) to labels at full size, exactly and without the full-size scores.
+
+Bilinear interpolation is a convex combination of the four scores at the corners of a cell. Where
+one class is the arg-max of all four corners it is the arg-max everywhere inside, so such a cell is
+filled without interpolating anything; on road scenes that is 95 % of the picture. Only the cells on
+class borders are interpolated, and of those most are settled between two classes by the sign of one
+interpolated difference. The result is interpolate + argmax on every pixel but exact ties.
+
+Axes: (h, w) is the score map, (H, W) the labels, K the classes, M cells, R and C pixels in a cell.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+Array = NDArray[Any]
+
+# Pixels interpolated at once: bounds the scratch memory on a noise picture, where every cell is a border.
+_CHUNK_PIXELS = 1 << 18
+_CHUNK_ROWS = 256  # of the torch twin
+
+
+def source_positions(
+    n_in: int, n_out: int, align_corners: bool, n_network: int | None = None
+) -> NDArray[np.float32]:
+    """Where each of `n_out` pixels falls on an axis of `n_in` scores (float32, unclamped).
+
+    With `n_network` the scores belong to a picture of that many pixels, itself a resized copy of the
+    picture asked for; one step then replaces interpolating to `n_network` and again to `n_out`.
+    float32 throughout, as torch computes it, so that both round alike.
+    """
+    pixels = np.arange(n_out, dtype=np.float32)
+    half = np.float32(0.5)
+    if not align_corners:
+        return (pixels + half) * np.float32(n_in / n_out) - half
+    if n_network is None or n_network == n_out:
+        n_network = n_out
+    else:
+        pixels = (pixels + half) * np.float32(n_network / n_out) - half
+    return pixels * np.float32((n_in - 1) / (n_network - 1) if n_network > 1 else 0.0)
+
+
+class _Axis(NamedTuple):
+    """One axis cut into cells: cell c lies between the scores lo[c] and hi[c].
+
+    The first and last cells lie outside the outermost scores (lo == hi): bilinear interpolation
+    repeats the border there.
+    """
+
+    lo: NDArray[np.intp]  # (cells,)
+    hi: NDArray[np.intp]  # (cells,)
+    cell: NDArray[np.intp]  # (n_out,) the cell of each pixel
+    pixels: NDArray[np.int32]  # (cells, R) the pixels of each cell; short cells repeat their last
+    weight: NDArray[np.float32]  # (cells, R) how far towards `hi` each of those pixels lies
+    empty: NDArray[np.bool_]  # (cells,) no pixel falls here (labels smaller than the scores)
+
+
+def _axis(n_in: int, positions: NDArray[np.float32]) -> _Axis:
+    n_out = len(positions)
+    floor = np.floor(positions).astype(np.intp)
+    cell = np.clip(floor + 1, 0, n_in)
+    weight = np.clip(positions - (cell - 1), 0, 1).astype(np.float32)
+    starts = np.searchsorted(cell, np.arange(n_in + 2))
+    counts = np.diff(starts)
+    within = np.minimum(np.arange(max(1, counts.max())), np.maximum(counts - 1, 0)[:, None])
+    pixels = np.minimum(starts[:-1, None] + within, n_out - 1)
+    cells = np.arange(n_in + 1)
+    return _Axis(
+        lo=np.maximum(cells - 1, 0),
+        hi=np.minimum(cells, n_in - 1),
+        cell=cell,
+        pixels=pixels.astype(np.int32),
+        weight=weight[pixels],
+        empty=counts == 0,
+    )
+
+
+class LabelUpsampler:
+    """Turns score maps of one size into labels of one size; the geometry is worked out once.
+
+    Args:
+        score_size: (h, w) of the score map.
+        size: (H, W) of the labels.
+        align_corners: as the network was trained with.
+        network_size: (height, width) the network saw, where that is not `size` (see `source_positions`).
+    """
+
+    def __init__(
+        self,
+        score_size: tuple[int, int],
+        size: tuple[int, int],
+        align_corners: bool = False,
+        network_size: tuple[int, int] | None = None,
+    ) -> None:
+        if min(*score_size, *size) < 1:
+            raise ValueError(f"sizes must be at least 1x1, not {score_size} and {size}")
+        self.score_size, self.size = tuple(score_size), tuple(size)
+        networks = network_size or (None, None)
+        self._rows, self._columns = (
+            _axis(n_in, source_positions(n_in, n_out, align_corners, network))
+            for n_in, n_out, network in zip(score_size, size, networks, strict=True)
+        )
+
+    def __call__(self, scores: Array) -> NDArray[np.uint8]:
+        """(h, w, K) float scores, K <= 256, to (H, W) uint8 labels. Channels-last memory is fastest."""
+        if scores.ndim != 3 or scores.shape[:2] != self.score_size or not 1 <= scores.shape[2] <= 256:
+            raise ValueError(f"expected scores {(*self.score_size, 'K <= 256')}, not {scores.shape}")
+        scores = np.ascontiguousarray(scores, dtype=np.float32)
+        best = scores.argmax(axis=2).astype(np.uint8)
+        rows, columns = self._rows, self._columns
+        by_cell = best[rows.lo][:, columns.lo]  # (h+1, w+1), top left corners
+        border = by_cell != best[rows.lo][:, columns.hi]
+        border |= by_cell != best[rows.hi][:, columns.lo]
+        border |= by_cell != best[rows.hi][:, columns.hi]
+        border[rows.empty] = False
+        border[:, columns.empty] = False
+
+        labels = by_cell[:, columns.cell][rows.cell]  # every cell filled, the border ones wrongly
+        cells = np.argwhere(border)
+        step = max(1, _CHUNK_PIXELS // (rows.pixels.shape[1] * columns.pixels.shape[1]))
+        for start in range(0, len(cells), step):
+            self._mend(labels, scores, best, cells[start : start + step])
+        return labels
+
+    def _mend(self, labels: Array, scores: Array, best: Array, cells: Array) -> None:
+        """Interpolate the border cells (M, 2) and write their pixels into `labels`."""
+        i, j = cells[:, 0], cells[:, 1]
+        rows, columns = self._rows, self._columns
+        width = scores.shape[1]
+        top, bottom, left, right = rows.lo[i], rows.hi[i], columns.lo[j], columns.hi[j]
+        at = np.stack([top * width + left, top * width + right, bottom * width + left, bottom * width + right])
+        corners = scores.reshape(-1, scores.shape[2])[at]  # (4, M, K)
+        first, second, settled = _contenders(corners, best.reshape(-1)[at])
+
+        duel = np.flatnonzero(settled)
+        pair = np.stack([first[duel], second[duel]])  # the smaller label first: it wins a tie, as in argmax
+        lead = _take_classes(corners[:, duel], pair[0]) - _take_classes(corners[:, duel], pair[1])
+        lead = _interpolate(lead[..., None], rows.weight[i[duel]], columns.weight[j[duel]])[..., 0]
+        found = np.where(lead >= 0, pair[0][:, None, None], pair[1][:, None, None])
+        self._scatter(labels, found, i[duel], j[duel])
+
+        open_ = np.flatnonzero(~settled)
+        found = _interpolate(corners[:, open_], rows.weight[i[open_]], columns.weight[j[open_]]).argmax(axis=-1)
+        self._scatter(labels, found, i[open_], j[open_])
+
+    def _scatter(self, labels: Array, found: Array, i: Array, j: Array) -> None:
+        flat = self._rows.pixels[i][:, :, None] * np.int32(labels.shape[1]) + self._columns.pixels[j][:, None]
+        labels.reshape(-1)[flat.reshape(-1)] = found.reshape(-1)
+
+
+def _take_classes(corners: Array, classes: Array) -> Array:
+    """(4, M, K), (M,) -> (4, M): one class of each cell."""
+    return np.take_along_axis(corners, classes[None, :, None].astype(np.intp), axis=2)[..., 0]
+
+
+def _contenders(corners: Array, best: Array) -> tuple[Array, Array, Array]:
+    """The two classes that a border cell lies between, and where no third can win.
+
+    A third class cannot win inside where, at all four corners, it is below the mean of the two: the
+    mean of two interpolations is the interpolation of the mean, and never above the larger.
+    """
+    first, second = best.min(axis=0), best.max(axis=0)  # (M,)
+    mean = (_take_classes(corners, first) + _take_classes(corners, second)) / 2
+    others = corners.copy()
+    cells = np.arange(len(first))
+    others[:, cells, first] = -np.inf
+    others[:, cells, second] = -np.inf
+    return first, second, (others.max(axis=2) < mean).all(axis=0)
+
+
+def _interpolate(corners: Array, rows: Array, columns: Array) -> Array:
+    """(4, M, K) corners with weights (M, R) and (M, C) to (M, R, C, K), channels last."""
+    corners = corners[:, :, None]  # (4, M, 1, K)
+    across = columns[:, :, None]  # (M, C, 1)
+    top = corners[0] + (corners[1] - corners[0]) * across  # (M, C, K)
+    bottom = corners[2] + (corners[3] - corners[2]) * across
+    return top[:, None] + (bottom - top)[:, None] * rows[:, :, None, None]
+
+
+def labels_from_scores(
+    scores: Array,
+    size: tuple[int, int],
+    align_corners: bool = False,
+    network_size: tuple[int, int] | None = None,
+) -> NDArray[np.uint8]:
+    """(h, w, K) scores to (H, W) uint8 labels: `LabelUpsampler` for one picture."""
+    return LabelUpsampler(scores.shape[:2], size, align_corners, network_size)(scores)
+
+
+def labels_from_scores_torch(
+    scores: torch.Tensor,
+    size: tuple[int, int],
+    align_corners: bool = False,
+    network_size: tuple[int, int] | None = None,
+) -> torch.Tensor:
+    """The twin for tensors on any device: (N, K, h, w) scores to (N, H, W) uint8 labels.
+
+    Interpolates and takes the arg-max a band of rows at a time, so that the full-size scores
+    never exist at once. Same geometry and same ties as `labels_from_scores`.
+    """
+    import torch
+
+    def axis(dim: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        n_in, n_out = scores.shape[2 + dim], size[dim]
+        network = network_size[dim] if network_size else None
+        position = torch.from_numpy(source_positions(n_in, n_out, align_corners, network))
+        position = position.clamp_(0, n_in - 1).to(scores.device)
+        low = position.floor().long().clamp_(max=max(n_in - 2, 0))
+        return low, (low + 1).clamp_(max=n_in - 1), position - low
+
+    top, bottom, down = axis(0)
+    left, right, across = axis(1)
+    scores = scores.float()
+    labels = torch.empty((len(scores), *size), dtype=torch.uint8, device=scores.device)
+    for start in range(0, size[0], _CHUNK_ROWS):
+        band = slice(start, min(start + _CHUNK_ROWS, size[0]))
+        upper, lower = scores[:, :, top[band]], scores[:, :, bottom[band]]
+        rows = torch.lerp(upper, lower, down[band][:, None])  # (N, K, band, w)
+        full = torch.lerp(rows[..., left], rows[..., right], across)
+        labels[:, band] = full.argmax(dim=1).to(torch.uint8)
+    return labels
