@@ -1,0 +1,1 @@
+"""Weights files, the bundled weights, and the checkpoints that training resumes from."""

@@ -1,0 +1,46 @@
+"""Training checkpoints: everything a run needs to go on as if it had never stopped.
+
+These are torch files, not safetensors, because they hold an optimizer; they are only ever read with
+`torch.load(weights_only=True)`, which cannot run code.
+"""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from icnet_cli.checkpoints.format import write_atomically
+from icnet_cli.errors import input_error
+
+KEPT = 2
+
+
+def save_state(folder: Path, step: int, state: dict[str, Any]) -> Path:
+    """Write `checkpoint-STEP.pt`, then let go of all but the last two."""
+    path = folder / f"checkpoint-{step:08d}.pt"
+    write_atomically(path, lambda part: torch.save(state, part))
+    for old in list_states(folder)[:-KEPT]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def list_states(folder: Path) -> list[Path]:
+    """Oldest first."""
+    return sorted(folder.glob("checkpoint-*.pt"))
+
+
+def load_state(folder: Path) -> dict[str, Any]:
+    """The newest checkpoint of a run folder that can be read.
+
+    Raises:
+        IcnetError: exit 3 where there is none.
+    """
+    for path in reversed(list_states(folder)):
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+            continue  # cut short by a crash of the disk: the one before it is whole
+    raise input_error(f"{folder} holds no checkpoint to resume from (checkpoint-*.pt)")

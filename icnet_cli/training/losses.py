@@ -1,0 +1,99 @@
+"""The cascade's losses: cross-entropy of each score map against labels shrunk by nearest neighbour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from icnet_cli.training.recipe import LossRecipe
+
+IGNORE_INDEX = 255
+
+
+def shrink_labels(labels: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
+    """Labels (N, H, W) at another size by nearest neighbour, so no class appears that was not there.
+
+    The sample points are those at which bilinear interpolation of the same `align_corners` puts the small map's pixels.
+    """
+    if tuple(labels.shape[-2:]) == tuple(size):
+        return labels
+    rows, columns = (
+        _nearest(small, big, align_corners, labels.device)
+        for small, big in zip(size, labels.shape[-2:], strict=True)
+    )
+    return labels[:, rows][:, :, columns]
+
+
+def _nearest(small: int, big: int, align_corners: bool, device: torch.device) -> Tensor:
+    index = torch.arange(small, device=device, dtype=torch.float64)
+    if align_corners:
+        return (index * ((big - 1) / max(1, small - 1))).round().long()
+    return ((index + 0.5) * (big / small)).floor().long().clamp(max=big - 1)
+
+
+def class_weights(shares: Sequence[float], recipe: LossRecipe) -> Tensor | None:
+    """A weight a class from its share of the labelled pixels, scaled so that an average pixel weighs 1.
+
+    A class that never occurs weighs 1: it can only be predicted wrongly, and says nothing of its rarity.
+    """
+    if recipe.class_weights == "none":
+        return None
+    share = np.asarray(shares, dtype=np.float64)
+    seen = share > 0
+    weight = np.ones_like(share)
+    if recipe.class_weights == "log":
+        weight[seen] = 1 / np.log(recipe.class_weight_offset + share[seen])
+    else:
+        weight[seen] = np.median(share[seen]) / share[seen]
+    weight[seen] /= (weight[seen] * share[seen]).sum()
+    return torch.tensor(weight, dtype=torch.float32)
+
+
+class CascadeLoss(nn.Module):
+    """lambda_1 L_1 + lambda_2 L_2 + ... (2017 paper, equation 1).
+
+    Takes the tuple of score maps a network gives while training, main first, and labels uint8 (N, H, W).
+    """
+
+    weight: Tensor | None
+
+    def __init__(self, recipe: LossRecipe, weight: Tensor | None, align_corners: bool = False) -> None:
+        super().__init__()
+        self.recipe, self.align_corners = recipe, align_corners
+        self.register_buffer("weight", weight)
+
+    def forward(self, outputs: Sequence[Tensor], labels: Tensor) -> Tensor:
+        size = (labels.shape[1], labels.shape[2])
+        main = tuple(-(-n // self.recipe.main_stride) for n in size)
+        total = outputs[0].new_zeros(())
+        for index, (share, scores) in enumerate(zip(self.recipe.weights, outputs, strict=False)):
+            if index == 0 and tuple(scores.shape[-2:]) != main:
+                scores = F.interpolate(scores, size=main, mode="bilinear", align_corners=self.align_corners)
+            total = total + share * self.one(scores, labels)
+        return total
+
+    def one(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Mean weighted cross-entropy of one map over its labelled pixels; 0 where none is labelled."""
+        target = shrink_labels(labels, (scores.shape[2], scores.shape[3]), self.align_corners).long()
+        loss = F.cross_entropy(scores.float(), target, self.weight, ignore_index=IGNORE_INDEX, reduction="none")
+        weight = (target != IGNORE_INDEX).float()
+        if self.weight is not None:
+            weight = weight * self.weight[target.clamp(max=len(self.weight) - 1)]
+        if self.recipe.ohem < 1:
+            kept = _hardest(loss.detach(), target, self.recipe.ohem)
+            loss, weight = loss * kept, weight * kept
+        return loss.sum() / weight.sum().clamp(min=1e-6)
+
+
+def _hardest(loss: Tensor, target: Tensor, share: float) -> Tensor:
+    """1.0 at the `share` of the labelled pixels with the largest loss (online hard example mining)."""
+    valid = loss[target != IGNORE_INDEX]
+    if valid.numel() == 0:
+        return torch.zeros_like(loss)
+    count = max(1, round(valid.numel() * share))
+    threshold = valid.kthvalue(valid.numel() - count + 1).values
+    return (loss >= threshold).float()

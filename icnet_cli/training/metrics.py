@@ -1,0 +1,83 @@
+"""A run's record: metrics.csv in its folder, and TensorBoard where it is asked for."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from icnet_cli.errors import usage_error
+
+if TYPE_CHECKING:
+    from icnet_cli.training.trainer import EvalDone, StepDone
+
+COLUMNS = ("step", "epoch", "loss", "lr", "miou", "pixel_accuracy", "images_per_s", "seconds")
+# Every row would make megabytes of a long run and say no more.
+EVERY = 10
+
+
+class MetricsLog:
+    """Appends a row each tenth step and each evaluation."""
+
+    def __init__(self, folder: Path, tensorboard: bool = False) -> None:
+        self.path = folder / "metrics.csv"
+        self._board = _tensorboard(folder) if tensorboard else None
+
+    def _row(self, **values: Any) -> None:
+        new = not self.path.exists()
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            if new:
+                writer.writeheader()
+            writer.writerow(values)
+
+    def step(self, event: StepDone) -> None:
+        if event.step % EVERY:
+            return
+        self._row(
+            step=event.step,
+            epoch=event.epoch,
+            loss=f"{event.loss:.6f}",
+            lr=f"{event.lr:.8f}",
+            images_per_s=f"{event.images_per_s:.2f}",
+            seconds=f"{event.seconds:.1f}",
+        )
+        self._scalars(event.step, loss=event.loss, lr=event.lr, images_per_s=event.images_per_s)
+
+    def evaluation(self, event: EvalDone, seconds: float) -> None:
+        self._row(
+            step=event.step,
+            epoch=event.epoch,
+            miou=f"{event.miou:.6f}",
+            pixel_accuracy=f"{event.pixel_accuracy:.6f}",
+            seconds=f"{seconds:.1f}",
+        )
+        self._scalars(event.step, miou=event.miou, pixel_accuracy=event.pixel_accuracy)
+
+    def rewind(self, step: int) -> None:
+        """Forget rows past `step`: a run that died after its last checkpoint takes those steps again."""
+        if not self.path.exists():
+            return
+        with self.path.open(newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.DictReader(file) if (row.get("step") or "").isdigit() and int(row["step"]) <= step]
+        with self.path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def _scalars(self, step: int, **values: float) -> None:
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        if self._board is not None:
+            self._board.close()
+
+
+def _tensorboard(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise usage_error("--tensorboard needs its extra: pip install 'icnet[tensorboard]'") from error
+    return SummaryWriter(str(folder / "tensorboard"))
