@@ -132,9 +132,9 @@ class LabelUpsampler:
         """Interpolate the border cells (M, 2) and write their pixels into `labels`."""
         i, j = cells[:, 0], cells[:, 1]
         rows, columns = self._rows, self._columns
-        width = scores.shape[1]
-        top, bottom, left, right = rows.lo[i], rows.hi[i], columns.lo[j], columns.hi[j]
-        at = np.stack([top * width + left, top * width + right, bottom * width + left, bottom * width + right])
+        top, bottom = rows.lo[i] * scores.shape[1], rows.hi[i] * scores.shape[1]
+        left, right = columns.lo[j], columns.hi[j]
+        at = np.stack([top + left, top + right, bottom + left, bottom + right])
         corners = scores.reshape(-1, scores.shape[2])[at]  # (4, M, K)
         first, second, settled = _contenders(corners, best.reshape(-1)[at])
 
@@ -146,8 +146,8 @@ class LabelUpsampler:
         self._scatter(labels, found, i[duel], j[duel])
 
         open_ = np.flatnonzero(~settled)
-        found = _interpolate(corners[:, open_], rows.weight[i[open_]], columns.weight[j[open_]]).argmax(axis=-1)
-        self._scatter(labels, found, i[open_], j[open_])
+        inside = _interpolate(corners[:, open_], rows.weight[i[open_]], columns.weight[j[open_]])
+        self._scatter(labels, inside.argmax(axis=-1), i[open_], j[open_])
 
     def _scatter(self, labels: Array, found: Array, i: Array, j: Array) -> None:
         flat = self._rows.pixels[i][:, :, None] * np.int32(labels.shape[1]) + self._columns.pixels[j][:, None]

@@ -38,7 +38,8 @@ def make_scores(height: int, width: int, num_classes: int, smooth: bool, seed: i
 def full_size_scores(scores: np.ndarray, size: tuple[int, int], align_corners: bool) -> np.ndarray:
     """(h, w, K) -> (H, W, K) by torch, in double precision: the reference."""
     batch = torch.from_numpy(scores).double().permute(2, 0, 1)[None]
-    return F.interpolate(batch, size, mode="bilinear", align_corners=align_corners)[0].permute(1, 2, 0).numpy()
+    full = F.interpolate(batch, size, mode="bilinear", align_corners=align_corners)
+    return full[0].permute(1, 2, 0).numpy()
 
 
 def assert_equal_but_ties(labels: np.ndarray, reference: np.ndarray) -> None:

@@ -1,0 +1,145 @@
+"""Picture files: read with their damage noticed, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import struct
+import tempfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icnet_cli.errors import input_error, output_error
+
+from .cv import cv2
+from .headers import read_header
+
+Array = NDArray[np.uint8]
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+DEFAULT_MAX_PIXELS = 8192 * 4320
+_JPEG_QUALITY = 95
+
+
+def read_picture(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Array:
+    """A picture file as (H, W, 3) RGB uint8, upright by its EXIF orientation.
+
+    Grey and palette pictures become RGB, 16 bits become 8, transparency is dropped.
+
+    Raises:
+        IcnetError: INPUT where the file is missing, is no picture, is damaged or cut short, or has more than
+            `max_pixels` pixels (found from its header, before memory is taken). Flipped bits inside a JPEG's
+            or WebP's compressed data cannot be told from a picture.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise input_error(f"cannot read {path}: {_reason(error)}") from error
+    header = read_header(data)
+    if header is None or min(header.height, header.width) < 1:
+        raise input_error(f"cannot read {path}: it is not a picture that can be read ({_known_formats()})")
+    if header.height * header.width > max_pixels:
+        raise input_error(
+            f"cannot read {path}: {header.height}x{header.width} is more than the {max_pixels} pixels allowed"
+        )
+    if header.damage:
+        raise input_error(f"cannot read {path}: {header.damage}; restore it or leave it out")
+    return cv2.cvtColor(_decode(data, path), cv2.COLOR_BGR2RGB)
+
+
+def _decode(data: bytes, path: Path) -> Array:
+    try:
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        picture = None
+    if picture is None:
+        raise input_error(f"cannot read {path}: it is damaged, or of a kind that cannot be read")
+    return np.asarray(picture, np.uint8)
+
+
+def encode_labels_png(labels: Array) -> bytes:
+    """(H, W) uint8 as an 8-bit greyscale PNG whose values are the labels.
+
+    Written here rather than by OpenCV, whose defaults differ from release to release: no filter and zlib
+    level 1 are the fastest for label maps, and within a few per cent of the smallest.
+    """
+    if labels.ndim != 2 or labels.dtype != np.uint8 or not labels.size:
+        raise ValueError(f"labels are (H, W) uint8, not {labels.shape} {labels.dtype}")
+    height, width = labels.shape
+    rows = np.zeros((height, width + 1), np.uint8)  # each row begins with its filter: 0, none
+    rows[:, 1:] = labels
+    packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_RLE)
+    pixels = packer.compress(rows) + packer.flush()
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+
+
+def encode_picture(picture: Array, suffix: str) -> bytes:
+    """(H, W, 3) RGB uint8 as a file of the kind that `suffix` names (.png, .jpg, ...)."""
+    options: list[int] = []
+    if suffix.lower() in (".jpg", ".jpeg"):
+        options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+    elif suffix.lower() == ".png":
+        options = [cv2.IMWRITE_PNG_COMPRESSION, 3]
+    done, data = cv2.imencode(suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)
+    if not done:  # pragma: no cover - OpenCV raises for what it cannot encode
+        raise output_error(f"a picture could not be encoded as {suffix}")
+    return bytes(data)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write beside `path` under another name, then rename: `path` is whole or absent.
+
+    Raises:
+        IcnetError: OUTPUT where the disk is full, the folder may not be written, ...
+    """
+    part: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".part")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(part, 0o644)  # mkstemp's 0600 is for secrets
+        os.replace(part, path)
+        part = None
+    except OSError as error:
+        raise output_error(f"cannot write {path}: {_reason(error)}") from error
+    finally:
+        if part is not None:
+            Path(part).unlink(missing_ok=True)
+
+
+def write_labels_png(path: Path, labels: Array) -> None:
+    """`encode_labels_png` to a file, atomically."""
+    write_atomically(path, encode_labels_png(labels))
+
+
+def write_picture(path: Path, picture: Array) -> None:
+    """(H, W, 3) RGB uint8 to a file of the kind its name says, atomically."""
+    write_atomically(path, encode_picture(picture, path.suffix))
+
+
+def shrink_or_grow(picture: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """(H, W, C) to `size` (height, width): by area where it shrinks, against aliasing, else bilinear."""
+    if picture.shape[:2] == tuple(size):
+        return picture
+    height, width = size
+    shrinks = height <= picture.shape[0] and width <= picture.shape[1]
+    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
+def _known_formats() -> str:
+    return ", ".join(suffix.lstrip(".") for suffix in PICTURE_SUFFIXES)
