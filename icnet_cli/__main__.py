@@ -1,0 +1,19 @@
+"""`icnet` and `python -m icnet_cli`."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """The command line's entry: settings of the process, then the command."""
+    from icnet_cli.cli.app import run
+    from icnet_cli.inference import allocator
+
+    # Before torch loads and allocates; never by importing the package, which is a guest in its process.
+    allocator.configure()
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()

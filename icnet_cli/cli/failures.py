@@ -1,0 +1,93 @@
+"""Exceptions become words and exit codes here, and nowhere else."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+from icnet_cli.cli.console import StdoutClosedError, discard, say, stdout_closed
+from icnet_cli.errors import ExitCode, IcnetError
+
+# Typer does not export the base of its usage errors, and older releases keep it in click.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+
+
+class TerminatedError(BaseException):
+    """SIGTERM arrived; like KeyboardInterrupt it passes every `except Exception` on its way out."""
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM unwind the program as Ctrl-C does, so that nothing is left half-written."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+
+    def stop(*_: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise TerminatedError
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def explain(error: BaseException, debug: bool) -> int:
+    """Say on stderr, in one line, what ended the command; return the exit code."""
+    if isinstance(error, typer.Exit):
+        return error.exit_code
+    if isinstance(error, StdoutClosedError) or (isinstance(error, BrokenPipeError) and stdout_closed()):
+        discard(sys.stdout)
+        return ExitCode.OK
+    if debug:
+        traceback.print_exception(error)
+    line, code = _words(error)
+    say(f"icnet: {line}")
+    return code
+
+
+def _words(error: BaseException) -> tuple[str, ExitCode]:
+    if isinstance(error, IcnetError):
+        return str(error), error.code
+    if isinstance(error, _UsageError):
+        return _usage(error), ExitCode.USAGE
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
+        return "interrupted", ExitCode.INTERRUPTED
+    if isinstance(error, TerminatedError):
+        return "terminated", ExitCode.TERMINATED
+    if _is_out_of_memory(error):
+        return "out of memory; try a smaller --size or --batch, or another --device", ExitCode.DEVICE
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}; make room, or write elsewhere", ExitCode.OUTPUT
+    words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return f"internal error (a bug): {words}; --debug shows where", ExitCode.BUG
+
+
+def _usage(error: Any) -> str:
+    """Typer's own complaint (an unknown option, a missing argument) in our style."""
+    message = error.format_message().rstrip(".")
+    context = getattr(error, "ctx", None)
+    return f"{message}; see `{context.command_path} --help`" if context else message
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError):
+        return True
+    torch = sys.modules.get("torch")  # asked for only where it is already loaded
+    if torch is not None and isinstance(error, torch.OutOfMemoryError):
+        return True
+    # The CPU allocator, cuDNN and cuBLAS say it in words only.
+    said = str(error).lower()
+    return isinstance(error, RuntimeError) and ("out of memory" in said or "can't allocate memory" in said)

@@ -1,0 +1,89 @@
+"""The config file: YAML, options by their long names, for all commands or under a command's own.
+
+device: cuda
+segment:
+  alpha: 0.4
+data check:
+  json: true
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from icnet_cli.cli.console import LoopConsole
+from icnet_cli.cli.values import env_name
+from icnet_cli.config import COMMANDS, flag_of
+from icnet_cli.errors import usage_error
+
+
+def default_path() -> Path:
+    """Where a config file is looked for when none is named (XDG Base Directory Specification)."""
+    base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    return Path(base).expanduser() / "icnet" / "config.yaml"
+
+
+def options_for(command: str, path: Path | None) -> tuple[dict[str, str], str]:
+    """The options that the file gives to `command`, as text, and a phrase saying where they stand.
+
+    The command's own section beats the top level. Raises a usage error for a file that
+    is not there, is not YAML, or has a name that no option has.
+    """
+    if path is None:
+        path = default_path()
+        if not path.is_file():
+            return {}, ""
+    document = _read(path)
+    known = _names(command)
+    shared = {name: value for name, value in document.items() if name not in COMMANDS}
+    _refuse_unknown(path, shared, set().union(*(_names(verb) for verb in COMMANDS)))
+    own = document.get(command) or {}
+    if not isinstance(own, Mapping):
+        raise usage_error(f"{path}: '{command}' must hold options, such as 'device: cpu'")
+    own = _hyphenated(own)
+    _refuse_unknown(path, own, known)
+    merged = {name: value for name, value in {**shared, **own}.items() if name in known}
+    return {name: _text(value) for name, value in merged.items() if value is not None}, f"from {path}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise usage_error(
+            f"--config {path} cannot be read: {error.__class__.__name__}; name a file"
+        ) from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1})" if mark else ""
+        raise usage_error(f"--config {path} is not YAML{where}") from error
+    if not isinstance(document or {}, Mapping):
+        raise usage_error(f"--config {path} must hold 'option: value' lines")
+    return _hyphenated(document or {})
+
+
+def _hyphenated(section: Mapping[Any, Any]) -> dict[str, Any]:
+    return {str(name).replace("_", "-"): value for name, value in section.items()}
+
+
+def _names(command: str) -> set[str]:
+    items = (*fields(COMMANDS[command]), *fields(LoopConsole))
+    return {flag_of(item).lstrip("-") for item in items if env_name(item) and item.name != "config_file"}
+
+
+def _refuse_unknown(path: Path, section: Mapping[str, Any], known: set[str]) -> None:
+    unknown = sorted(set(section) - known)
+    if unknown:
+        raise usage_error(
+            f"{path}: no such option: {', '.join(unknown)}; it may say {', '.join(sorted(known))}"
+        )
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,132 @@
+"""A config dataclass becomes a command's options.
+
+    def segment(config: SegmentConfig, console: LoopConsole) -> None: ...
+
+    app.command("segment")(as_command("segment", segment))
+
+Every value comes to Typer as text and is parsed here, so a flag, an environment variable
+and a line of a config file go through one parser, and all that is wrong with any of them
+is said at once. Flag beats environment (`ICNET_*`) beats config file beats default.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+import typer
+
+from icnet_cli.cli import files, values
+from icnet_cli.cli.console import Console
+from icnet_cli.cli.values import env_name
+from icnet_cli.config import COMMANDS, Config, flag_of
+from icnet_cli.errors import usage_error
+
+C = TypeVar("C", bound=Config)
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
+
+
+@dataclass
+class _Gathered:
+    """Values found for the fields of one dataclass, where each came from, and what was wrong."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def take(self, item: Field[Any], text: str, origin: str) -> None:
+        self.origins[flag_of(item)] = origin
+        try:
+            self.values[item.name] = values.parse(item, text)
+        except ValueError as error:
+            self.problems.append(f"{flag_of(item)} {error}")
+
+    def located(self) -> list[str]:
+        """The problems, each that does not come from the command line with its place."""
+        places = ((text, self.origins.get(text.split(" ")[0], "")) for text in self.problems)
+        return [f"{text} ({place})" if place else text for text, place in places]
+
+
+def _declarations(item: Field[Any]) -> list[str]:
+    names = list(item.metadata.get("flags", (flag_of(item),)))
+    # A flag that the environment or a file can switch on needs a way to be switched off again.
+    if values.type_of(item) == "bool" and env_name(item) and not names[0].startswith("--no-"):
+        names[0] += "/--no-" + names[0].removeprefix("--")
+    return names
+
+
+def _parameter(item: Field[Any]) -> inspect.Parameter:
+    """One field as the Typer parameter that help and parsing are made from."""
+    # Square brackets in a help text would be read as Rich's markup.
+    help = values.help_of(item).replace("[", r"\[")
+    if item.metadata.get("argument"):
+        info: Any = typer.Argument(metavar=values.metavar_of(item), help=help, show_default=False)
+        return inspect.Parameter(item.name, _KEYWORD, annotation=Annotated[str, info])
+    is_flag = values.type_of(item) == "bool"
+    info = typer.Option(
+        *_declarations(item),
+        help=help,
+        metavar=None if is_flag else values.metavar_of(item),
+        show_default=False,
+        rich_help_panel=item.metadata.get("panel"),
+    )
+    kind = bool | None if is_flag else str | None
+    return inspect.Parameter(item.name, _KEYWORD, default=None, annotation=Annotated[kind, info])
+
+
+def _gather(kind: type[Config], given: Mapping[str, Any], file: Mapping[str, str], place: str) -> _Gathered:
+    """Each field of `kind` from the first that has it: `given` (the flags), the environment, `file`."""
+    found = _Gathered()
+    for item in fields(kind):
+        env, name = env_name(item), flag_of(item).lstrip("-")
+        if given.get(item.name) is not None:
+            # Typer hands flags over as True and False, all else as text.
+            found.take(item, str(given[item.name]), "")
+        elif env and os.environ.get(env, "").strip():
+            found.take(item, os.environ[env], f"from {env}")
+        elif env and name in file:
+            found.take(item, file[name], place)
+        elif item.default is MISSING:
+            found.problems.append(
+                f"{flag_of(item)} is missing: {item.metadata['help'][0].lower()}"
+                f"{item.metadata['help'][1:].rstrip('.')}"
+            )
+    return found
+
+
+def build(kind: type[C], given: Mapping[str, Any], file: Mapping[str, str], place: str = "") -> C:
+    """The merged config of a command, checked; raises one usage error that names every problem."""
+    found = _gather(kind, given, file, place)
+    if found.problems:
+        # What did parse is checked too, so that one run shows everything.
+        required = {item.name: None for item in fields(kind) if item.default is MISSING}
+        found.problems += kind(**{**required, **found.values}).problems()
+        raise usage_error("; ".join(found.located()))
+    config = kind(**found.values)
+    found.problems = config.problems()
+    if found.problems:
+        raise usage_error("; ".join(found.located()))
+    return config
+
+
+def as_command(words: str, run: Callable[[Any, Any], None]) -> Callable[..., None]:
+    """A function of (config, console) as Typer takes it: one parameter a field.
+
+    `words` are the command's own, a key of config.COMMANDS. The docstring is the help, and the
+    annotation of `console` says which of the console's options the command has.
+    """
+    kind = COMMANDS[words]
+    talk: type[Console] = get_type_hints(run)["console"]
+
+    def body(**given: Any) -> None:
+        named = build(talk, given, {}).config_file
+        file, place = files.options_for(words, named)
+        run(build(kind, given, file, place), build(talk, given, file, place))
+
+    parameters = [_parameter(item) for item in (*fields(kind), *fields(talk))]
+    body.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    body.__doc__ = run.__doc__
+    return body

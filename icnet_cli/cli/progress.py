@@ -1,0 +1,202 @@
+"""Shows on stderr how far a loop is: a live bar, a line now and then, JSON lines, or nothing.
+
+Loops are generators of small events. `watch` consumes one, turns each event into a `Status`
+by a function of the command's, and returns the report that the generator ends with.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeVar
+
+from icnet_cli.cli.console import say, say_json
+
+E = TypeVar("E")
+R = TypeVar("R")
+
+PLAIN_EVERY_S = 5.0  # a log file stays readable
+JSON_EVERY_S = 1.0
+_WINDOW_S = 10.0  # long enough to be steady, short enough to follow a change of pace
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a loop is. What is None is left out; `left_s` and `rate` are worked out where not given."""
+
+    done: int
+    total: int | None = None
+    unit: str = "frames"
+    rate: float | None = None  # units a second
+    rate_unit: str = "fps"
+    left_s: float | None = None
+    notes: dict[str, Any] = field(default_factory=dict)  # shown as `name value`; keys of the JSON lines
+    news: str | None = None  # worth a line of its own: an evaluation's result
+
+
+class Display(Protocol):
+    """What every way of showing progress does."""
+
+    def show(self, status: Status) -> None: ...
+
+    def finish(self) -> None: ...
+
+
+def clock(seconds: float) -> str:
+    """1:02 or 1:01:02."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def phrase(status: Status) -> str:
+    """The status in words: `120/300 frames, 31.2 fps, 0:06 left, slowest encode`."""
+    parts = [
+        f"{status.done}/{status.total} {status.unit}" if status.total else f"{status.done} {status.unit}"
+    ]
+    if status.rate is not None:
+        parts.append(f"{status.rate:.1f} {status.rate_unit}")
+    if status.left_s is not None:
+        parts.append(f"{clock(status.left_s)} left")
+    parts += [f"{name} {_number(value)}" for name, value in status.notes.items() if value is not None]
+    return ", ".join(parts)
+
+
+class Pace:
+    """Fills in the rate and the time left from how `done` has moved of late."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def complete(self, status: Status) -> Status:
+        """The status with `rate` and `left_s` worked out where they were None and can be known."""
+        moment = self._now()
+        self._seen.append((moment, status.done))
+        while moment - self._seen[0][0] > _WINDOW_S and len(self._seen) > 2:
+            self._seen.popleft()
+        elapsed, moved = moment - self._seen[0][0], status.done - self._seen[0][1]
+        pace = moved / elapsed if elapsed > 0 and moved > 0 else None
+        left = status.left_s
+        if left is None and pace and status.total is not None:
+            left = max(0, status.total - status.done) / pace
+        return replace(status, rate=pace if status.rate is None else status.rate, left_s=left)
+
+
+class _Lines:
+    """A line every few seconds, and the last one: for log files and for programs."""
+
+    def __init__(self, write: Callable[[Status], None], every_s: float) -> None:
+        self._write, self._every_s = write, every_s
+        self._next = time.monotonic() + every_s
+        self._waiting: Status | None = None
+
+    def show(self, status: Status) -> None:
+        self._waiting = status
+        if status.news or time.monotonic() >= self._next:
+            self._flush()
+
+    def finish(self) -> None:
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting is not None:
+            self._write(self._waiting)
+            self._waiting = None
+            self._next = time.monotonic() + self._every_s
+
+
+def _plain_line(status: Status) -> None:
+    say(f"{phrase(status)}; {status.news}" if status.news else phrase(status))
+
+
+def _json_line(status: Status) -> None:
+    say_json(
+        {
+            "done": status.done,
+            "total": status.total,
+            "unit": status.unit,
+            status.rate_unit: status.rate,
+            "left_s": status.left_s,
+            **status.notes,
+        }
+    )
+
+
+class _Nothing:
+    def show(self, status: Status) -> None:
+        pass
+
+    def finish(self) -> None:
+        pass
+
+
+class _Bar:
+    """A live bar at the bottom of the terminal; Rich redraws it and honours NO_COLOR."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self._console = Console(stderr=True, highlight=False)
+        text = TextColumn("{task.fields[text]}", markup=False)
+        self._progress = Progress(
+            BarColumn(bar_width=24), text, console=self._console, transient=True, redirect_stdout=False
+        )
+        self._task = self._progress.add_task("", total=None, text="starting")
+        self._progress.start()
+
+    def show(self, status: Status) -> None:
+        self._progress.update(
+            self._task, completed=status.done, total=status.total, text=phrase(status).replace(", ", "  ")
+        )
+        if status.news:
+            self._console.print(status.news, markup=False)
+
+    def finish(self) -> None:
+        self._progress.stop()
+
+
+def _display(mode: str | None) -> Display:
+    if mode is None:
+        live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        mode = "bar" if live else "plain"
+    if mode == "plain":
+        return _Lines(_plain_line, PLAIN_EVERY_S)
+    if mode == "json":
+        return _Lines(_json_line, JSON_EVERY_S)
+    return _Bar() if mode == "bar" else _Nothing()
+
+
+@contextmanager
+def shown(mode: str | None) -> Iterator[Display]:
+    """A display for the length of a block; None takes a bar on a terminal and lines elsewhere."""
+    display = _display(mode)
+    try:
+        yield display
+    finally:
+        display.finish()
+
+
+def watch(events: Generator[E, None, R], mode: str | None, describe: Callable[[E], Status | None]) -> R:
+    """Run a loop to its end, showing each event for which `describe` has a status; return its report."""
+    pace = Pace()
+    # Closed whatever happens, so that a loop stopped half-way puts its files away before the error is told.
+    with shown(mode) as display, closing(events):
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                return end.value
+            status = describe(event)
+            if status is not None:
+                display.show(pace.complete(status))
