@@ -1,0 +1,173 @@
+"""Augmentation of an image and its labels together: one affine sample, one mirror, one colour matrix.
+
+Axes: image (H, W, 3) RGB uint8, labels (H, W) uint8 train ids. Labels are only ever picked (nearest), so no
+value appears that was not there; outside the picture they are 255. All chance comes from the given generator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icnet_cli.errors import usage_error
+from icnet_cli.pixels.cv import cv2
+
+IGNORE_INDEX = 255
+_POSITIONS_TRIED = 10  # before a crop without a single labelled pixel is accepted
+
+_LUMA = np.array([0.299, 0.587, 0.114])  # Rec. 601
+_GREY = np.tile(_LUMA, (3, 1))  # projects a colour on its grey
+
+Array = NDArray[np.uint8]
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """How far a training sample may be from the picture it is made of; 0 or False leaves a thing alone.
+
+    `scale_range` is relative to the picture's own size and drawn uniformly, as in the papers' code. A
+    strength s of brightness, contrast, saturation or channel_noise draws a factor from [1 - s, 1 + s].
+    """
+
+    scale_range: tuple[float, float] = (0.5, 2.0)
+    flip: bool = True
+    rotation_deg: float = 0.0  # drawn from [-rotation_deg, rotation_deg]
+    brightness: float = 0.0  # all channels together
+    contrast: float = 0.0  # about the picture's mean
+    saturation: float = 0.0
+    hue_deg: float = 0.0  # turn about the grey axis, drawn from [-hue_deg, hue_deg]
+    channel_noise: float = 0.0  # each channel for itself
+
+    def __post_init__(self) -> None:
+        low, high = self.scale_range
+        if not 0 < low <= high <= 16:
+            raise usage_error(f"scale_range is {low} to {high}, expected 0 < smallest <= largest <= 16")
+        for name in ("brightness", "contrast", "saturation", "channel_noise"):
+            if not 0 <= getattr(self, name) < 1:
+                raise usage_error(f"{name} is {getattr(self, name)}, expected 0 to below 1")
+        for name in ("rotation_deg", "hue_deg"):
+            if not 0 <= getattr(self, name) <= 180:
+                raise usage_error(f"{name} is {getattr(self, name)}, expected 0 to 180")
+
+
+def augment(
+    image: Array,
+    labels: Array,
+    crop_size: tuple[int, int],
+    config: AugmentConfig,
+    rng: np.random.Generator,
+    fill: tuple[int, int, int],
+) -> tuple[Array, Array]:
+    """One training sample: image (h, w, 3) and labels (h, w) of `crop_size`, new arrays.
+
+    The picture is scaled, mirrored and turned at random and cut at a random place; where it is smaller than
+    the crop it stands at a random place in it, and around it are `fill` and 255. A place without any labelled
+    pixel is drawn again, ten times at most. Everything is determined by `rng`.
+    """
+    height, width = labels.shape
+    scale = rng.uniform(*config.scale_range)
+    mirror = config.flip and rng.random() < 0.5
+    angle = rng.uniform(-config.rotation_deg, config.rotation_deg)
+    colors = _color_matrix(config, image, rng)
+    scaled = (max(1, round(height * scale)), max(1, round(width * scale)))
+
+    for _ in range(_POSITIONS_TRIED):
+        place = _place(scaled, crop_size, rng)
+        affine = _affine(labels.shape, scaled, place, mirror, angle)
+        new_labels = _warp(labels, affine, crop_size, nearest=True)
+        if new_labels.min() != IGNORE_INDEX:
+            break
+
+    # Bilinear sampling of a shrunk picture skips pixels (aliasing), so shrinking averages areas first.
+    source = image
+    if scaled[0] < height:
+        source = cv2.resize(image, (scaled[1], scaled[0]), interpolation=cv2.INTER_AREA)
+    new_image = _warp(source, _affine(source.shape, scaled, place, mirror, angle), crop_size, nearest=False)
+    if colors is not None:
+        new_image = cv2.transform(new_image, colors)
+    if angle:
+        outside = _warp(np.zeros_like(labels), affine, crop_size, nearest=True)
+        new_image[outside != 0] = fill
+    else:
+        _fill_around(new_image, place, scaled, fill)
+    return new_image, new_labels
+
+
+def _place(scaled: tuple[int, int], crop: tuple[int, int], rng: np.random.Generator) -> tuple[int, int]:
+    """Where the crop's upper left corner lies in the scaled picture; negative where that is smaller."""
+    top, left = (
+        int(rng.integers(min(room, 0), max(room, 0), endpoint=True))
+        for room in (scaled[0] - crop[0], scaled[1] - crop[1])
+    )
+    return top, left
+
+
+def _affine(
+    source: tuple[int, ...], scaled: tuple[int, int], place: tuple[int, int], mirror: bool, angle: float
+) -> Matrix:
+    """(2, 3): from a pixel (x, y) of the crop to the pixel of `source` it shows, centre to centre.
+
+    `source` is the shape of what will be sampled: the picture itself or its shrunk copy.
+    """
+    (source_h, source_w), (height, width), (top, left) = source[:2], scaled, place
+    to_scaled = np.array([[1, 0, left + 0.5], [0, 1, top + 0.5], [0, 0, 1]])
+    turned = np.vstack([cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1.0), [0, 0, 1]])
+    mirrored = np.array([[-1, 0, width], [0, 1, 0], [0, 0, 1]]) if mirror else np.eye(3)
+    to_source = np.array([[source_w / width, 0, -0.5], [0, source_h / height, -0.5], [0, 0, 1]])
+    return (to_source @ mirrored @ turned @ to_scaled)[:2]
+
+
+def _warp(picture: Array, affine: Matrix, size: tuple[int, int], nearest: bool) -> Array:
+    """`picture` seen through `affine`, (h, w); outside, labels (`nearest`) are 255, an image its border."""
+    if nearest:
+        return cv2.warpAffine(
+            picture,
+            affine,
+            size[::-1],
+            flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=IGNORE_INDEX,
+        )
+    # Repeating the border keeps `fill` from bleeding into the picture's last row; it is painted afterwards.
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(picture, affine, size[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _fill_around(
+    image: Array, place: tuple[int, int], scaled: tuple[int, int], fill: tuple[int, int, int]
+) -> None:
+    """Paint `fill` above, below, left and right of an upright picture (in place)."""
+    top, left = (max(0, -start) for start in place)
+    bottom, right = (max(0, size - start) for size, start in zip(scaled, place, strict=True))
+    image[:top] = image[bottom:] = fill
+    image[:, :left] = image[:, right:] = fill
+
+
+def _color_matrix(config: AugmentConfig, image: Array, rng: np.random.Generator) -> Matrix | None:
+    """(3, 4): random brightness, contrast, saturation, hue and channel gains as one map; None for none.
+
+    The numbers are drawn whether used or not, so a strength of 0 does not move the other draws.
+    """
+    brightness, contrast, saturation = 1 + np.array(
+        [config.brightness, config.contrast, config.saturation]
+    ) * rng.uniform(-1, 1, 3)
+    hue = np.deg2rad(config.hue_deg) * rng.uniform(-1, 1)
+    gains = 1 + config.channel_noise * rng.uniform(-1, 1, 3)
+    strengths = (config.brightness, config.contrast, config.saturation, config.hue_deg, config.channel_noise)
+    if not any(strengths):
+        return None
+    matrix = saturation * np.eye(3) + (1 - saturation) * _GREY
+    matrix = gains[:, None] * (brightness * contrast * matrix @ _hue_turn(hue))
+    mean = float(_LUMA @ cv2.mean(image)[:3]) if config.contrast else 0.0
+    offset = gains * brightness * (1 - contrast) * mean
+    return np.column_stack([matrix, offset])
+
+
+def _hue_turn(angle: float) -> Matrix:
+    """(3, 3): the turn by `angle` (radians) about the grey axis, Rodrigues' formula; greys stay."""
+    axis = np.full(3, 3**-0.5)
+    cross = np.cross(np.eye(3), axis)
+    return np.cos(angle) * np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * np.outer(axis, axis)

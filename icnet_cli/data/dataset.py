@@ -1,0 +1,107 @@
+"""One dataset class for every layout: pairs of an image and its labels, read from disk or held in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icnet_cli.classes import ClassTable
+from icnet_cli.data.files import check_picture, label_form_problem, read_bytes, read_image
+from icnet_cli.data.layouts import Layout, Sample
+from icnet_cli.errors import IcnetError, input_error
+
+Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+
+_PROBES = 8  # label files decoded by check_files, to see early that the class table fits
+
+
+class SegmentationDataset:
+    """The samples of one or more splits of a dataset.
+
+    With `cache` a pair is decoded once and kept (uint8, 4 bytes a pixel); the arrays handed out are then the
+    kept ones, so they are not to be written into. With `skip_damaged` the pairs that `check_files` finds
+    damaged are left out and counted instead of raised.
+    """
+
+    def __init__(
+        self, layout: Layout, splits: Sequence[str], cache: bool = False, skip_damaged: bool = False
+    ) -> None:
+        if not splits:
+            raise input_error(f"no split of {layout.root} was named; found {', '.join(layout.splits())}")
+        self.layout = layout
+        self.splits = tuple(splits)
+        self.samples: list[Sample] = [sample for split in splits for sample in layout.samples(split)]
+        self.skip_damaged = skip_damaged
+        self.num_damaged = 0
+        self._cached: dict[Sample, Pair] | None = {} if cache else None
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def classes(self) -> ClassTable:
+        return self.layout.classes
+
+    def read(self, index: int) -> Pair:
+        """Image uint8 (H, W, 3) RGB and labels uint8 (H, W) train ids, 255 ignored.
+
+        Raises an input error naming the file that is missing, damaged, of another size than its
+        partner, or holds label values outside the class table.
+        """
+        sample = self.samples[index]
+        if self._cached is None:
+            return self._decode(sample)
+        if sample not in self._cached:
+            self._cached[sample] = self._decode(sample)
+        return self._cached[sample]
+
+    def preload(self) -> None:
+        """Decode everything into the cache now, so that worker processes forked later share it."""
+        for index in range(len(self)):
+            self.read(index)
+
+    def check_files(self) -> None:
+        """Look at every file before an epoch is lost: there, whole, and each label as large as its image.
+
+        Files are read, not decoded; of the labels a few are decoded to see that the class table fits. Raises
+        an input error that names the first file, and how many more there are. With `skip_damaged`
+        such pairs are counted and left out instead, unless none remains.
+        """
+        good: list[Sample] = []
+        damage: list[str] = []
+        for sample in self.samples:
+            try:
+                self._check_pair(sample)
+                good.append(sample)
+            except IcnetError as error:
+                damage.append(str(error))
+        if damage and not (self.skip_damaged and good):
+            count = f" ({len(damage)} of {len(self)} pairs are damaged or incomplete)"
+            raise input_error(damage[0] + (count if len(damage) > 1 else ""))
+        self.samples = good
+        self.num_damaged += len(damage)
+        for index in np.linspace(0, len(good) - 1, min(_PROBES, len(good))).astype(int):
+            self.layout.read_labels(good[index])
+
+    def _decode(self, sample: Sample) -> Pair:
+        image, labels = read_image(sample.image), self.layout.read_labels(sample)
+        _same_size(sample, image.shape[:2], labels.shape)
+        return image, labels
+
+    def _check_pair(self, sample: Sample) -> None:
+        image = check_picture(read_bytes(sample.image), sample.image)
+        labels = check_picture(read_bytes(sample.labels), sample.labels)
+        _same_size(sample, image[:2], labels[:2])
+        problem = label_form_problem(labels, self.layout.color_labels)
+        if problem:
+            raise input_error(f"{sample.labels} {problem}")
+
+
+def _same_size(sample: Sample, image: tuple[int, ...], labels: tuple[int, ...]) -> None:
+    if tuple(image) != tuple(labels):
+        raise input_error(
+            f"{sample.labels} is {labels[0]}x{labels[1]} but its image {sample.image} is "
+            f"{image[0]}x{image[1]}; make the two the same size (labels by nearest neighbour only)"
+        )
