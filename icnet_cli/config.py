@@ -216,9 +216,9 @@ class TrainConfig(Config):
     keep: float = option(
         1.0, "Share of the full-width network's channels to build.", above=0, maximum=1, panel=NETWORK
     )
-    pretrained: Path | None = option(
-        None, "Start from this .safetensors file; layers whose shapes differ start fresh.",
-        metavar="FILE", panel=NETWORK, shows="what the recipe says",
+    pretrained: str | None = option(
+        None, "Weights to start from; layers whose shapes differ start fresh.",
+        metavar="NAME|FILE", panel=NETWORK, shows="what the recipe says",
     )
     device: str = _device()
     precision: str = _precision()
@@ -240,7 +240,7 @@ class TrainConfig(Config):
     )
     workers: int | None = option(
         None, "Processes that read and augment; 0 does it in this one.", minimum=0, maximum=256, panel=WHAT,
-        shows="one a core",
+        shows="one a core on a GPU, at most 8; 0 on a CPU",
     )
     tensorboard: bool = option(
         False, "Also write TensorBoard events (needs the tensorboard extra).", panel=WHAT

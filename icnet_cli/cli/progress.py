@@ -1,7 +1,7 @@
 """Shows on stderr how far a loop is: a live bar, a line now and then, JSON lines, or nothing.
 
 Loops are generators of small events. `watch` consumes one, turns each event into a `Status`
-by a function of the command's, and returns the report that the generator ends with.
+by a function of the command's, and returns the report that is the generator's last event.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from icnet_cli.cli.console import say, say_json
 
 E = TypeVar("E")
-R = TypeVar("R")
 
 PLAIN_EVERY_S = 5.0  # a log file stays readable
 JSON_EVERY_S = 1.0
@@ -31,6 +30,7 @@ class Status:
 
     done: int
     total: int | None = None
+    share: float | None = None  # 0..1 of the whole, where units do not tell it
     unit: str = "frames"
     rate: float | None = None  # units a second
     rate_unit: str = "fps"
@@ -60,9 +60,9 @@ def _number(value: Any) -> str:
 
 def phrase(status: Status) -> str:
     """The status in words: `120/300 frames, 31.2 fps, 0:06 left, slowest encode`."""
-    parts = [
-        f"{status.done}/{status.total} {status.unit}" if status.total else f"{status.done} {status.unit}"
-    ]
+    of_total = f"/{status.total}" if status.total is not None else ""
+    percent = f" ({status.share:.0%})" if status.share is not None else ""
+    parts = [f"{status.done}{of_total} {status.unit}{percent}"]
     if status.rate is not None:
         parts.append(f"{status.rate:.1f} {status.rate_unit}")
     if status.left_s is not None:
@@ -124,6 +124,7 @@ def _json_line(status: Status) -> None:
         {
             "done": status.done,
             "total": status.total,
+            "share": status.share,
             "unit": status.unit,
             status.rate_unit: status.rate,
             "left_s": status.left_s,
@@ -157,7 +158,10 @@ class _Bar:
 
     def show(self, status: Status) -> None:
         self._progress.update(
-            self._task, completed=status.done, total=status.total, text=phrase(status).replace(", ", "  ")
+            self._task,
+            completed=status.done if status.share is None else status.share,
+            total=status.total if status.share is None else 1.0,
+            text=phrase(status).replace(", ", "  "),
         )
         if status.news:
             self._console.print(status.news, markup=False)
@@ -187,16 +191,19 @@ def shown(mode: str | None) -> Iterator[Display]:
         display.finish()
 
 
-def watch(events: Generator[E, None, R], mode: str | None, describe: Callable[[E], Status | None]) -> R:
-    """Run a loop to its end, showing each event for which `describe` has a status; return its report."""
-    pace = Pace()
-    # Closed whatever happens, so that a loop stopped half-way puts its files away before the error is told.
-    with shown(mode) as display, closing(events):
-        while True:
-            try:
-                event = next(events)
-            except StopIteration as end:
-                return end.value
-            status = describe(event)
-            if status is not None:
-                display.show(pace.complete(status))
+def watch(events: Iterator[E], mode: str | None, describe: Callable[[E], Status | None]) -> E:
+    """Run a loop to its end, showing each event that `describe` has a status for; return the last, its report."""
+    pace, last = Pace(), None
+    try:
+        with shown(mode) as display:
+            for last in events:
+                status = describe(last)
+                if status is not None:
+                    display.show(pace.complete(status))
+    finally:
+        # A loop stopped half-way puts its files away now, before the error is told.
+        if isinstance(events, Generator):
+            events.close()
+    if last is None:
+        raise RuntimeError("a loop ended without a report")
+    return last

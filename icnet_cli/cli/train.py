@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from icnet_cli.cli.console import LoopConsole
+from typing import Any
+
+from icnet_cli.cli.console import LoopConsole, emit, emit_json, say
+from icnet_cli.cli.progress import Status, clock, watch
 from icnet_cli.config import TrainConfig
+
+_MEMORY = 0.95  # of the figures shown: a single step's loss and pace jump about
 
 
 def train(config: TrainConfig, console: LoopConsole) -> None:
@@ -16,3 +21,68 @@ def train(config: TrainConfig, console: LoopConsole) -> None:
       icnet train cityscapes/ --keep 0.5 --splits train,val
       icnet train camvid/ --resume runs/train/icnet-1
     """
+    from icnet_cli.training.trainer import train as run
+
+    report: Any = watch(run(config), console.progress, Narrator().status)
+    if console.json:
+        emit_json(report.to_dict())
+        return
+    best = "no validation split" if report.best_miou is None else f"best mIoU {report.best_miou:.4f}"
+    say(f"{report.step} steps in {clock(report.seconds)}, {best}")
+    emit(str(report.run_dir))
+
+
+class Narrator:
+    """Turns the trainer's events into statuses, with the loss and the pace smoothed for the eye."""
+
+    def __init__(self) -> None:
+        self._smooth: dict[str, float] = {}
+        self._miou: float | None = None
+        self._last: Status | None = None
+
+    def status(self, event: Any) -> Status | None:
+        """The status after a step or an evaluation; None for the report."""
+        if hasattr(event, "loss"):
+            self._last = self._step(event)
+            return self._last
+        return self._evaluation(event) if hasattr(event, "miou") else None
+
+    def _step(self, event: Any) -> Status:
+        return Status(
+            done=event.step,
+            unit="steps",
+            share=event.progress,
+            rate=self._smoothed("images_per_s", event.images_per_s),
+            rate_unit="images/s",
+            # From all of the run so far: with a time budget this is exact.
+            left_s=event.seconds * (1 - event.progress) / event.progress if event.progress > 0 else None,
+            notes={
+                "epoch": event.epoch,
+                "loss": self._smoothed("loss", event.loss),
+                "mIoU": self._miou,
+                "lr": event.lr,
+            },
+        )
+
+    def _evaluation(self, event: Any) -> Status:
+        self._miou = event.miou
+        news = f"step {event.step}: mIoU {event.miou:.4f}, pixel accuracy {event.pixel_accuracy:.4f}"
+        before = self._last or Status(done=event.step, unit="steps")
+        return Status(
+            done=event.step,
+            unit="steps",
+            share=before.share,
+            rate=before.rate,
+            rate_unit="images/s",
+            left_s=before.left_s,
+            notes={**before.notes, "mIoU": event.miou},
+            news=f"{news}, the best so far" if event.best else news,
+        )
+
+    def _smoothed(self, name: str, value: float) -> float:
+        before = self._smooth.get(name, value)
+        # A loss that is not finite must be seen, and must not stay in the average.
+        smooth = value if value != value else before * _MEMORY + value * (1 - _MEMORY)
+        if smooth == smooth:
+            self._smooth[name] = smooth
+        return smooth
