@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,8 +17,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from icnet_cli.errors import input_error, output_error
+from icnet_cli.errors import input_error
 from icnet_cli.pixels.cv import cv2
+from icnet_cli.pixels.files import write_picture
 
 Point = tuple[float, float]
 Colour = tuple[int, int, int]  # RGB
@@ -152,8 +152,8 @@ def plot_training(metrics: Path, path: Path) -> None:
 
     Args:
         metrics: the run's metrics.csv (`METRICS_COLUMNS`), miou empty on rows without an evaluation.
-            A last row cut short by a kill is left out. Where a resumed run wrote a step again, the
-            later row holds.
+            A last row cut short by a kill is left out. A step's rows are one: a row of its own may
+            hold its evaluation, and where a resumed run wrote a step again the later values hold.
         path: the PNG.
 
     Raises:
@@ -191,7 +191,7 @@ def _read_metrics(path: Path) -> list[dict[str, float]]:
     for number, line in enumerate(lines, start=1):
         try:
             row = {name: float(cell) for name, cell in line.items() if name in METRICS_COLUMNS and cell != ""}
-            by_step[row["step"]] = row
+            by_step.setdefault(row["step"], {}).update(row)
         except (TypeError, ValueError, KeyError) as error:
             if number < len(lines):  # the last row may have been cut short by a kill
                 raise input_error(f"{path}: row {number} is not a row of metrics: {error}") from error
@@ -228,19 +228,7 @@ def draw_panels(
         canvas = np.full((height, width, 3), PAPER, np.uint8)
         _Axes(canvas, panel, x_range).draw()
         pictures.append(canvas)
-    _write_png(np.concatenate(pictures), path)
-
-
-def _write_png(rgb: NDArray[np.uint8], path: Path) -> None:
-    """All or nothing: an old plot stays until the new one is whole."""
-    data = cv2.imencode(".png", rgb[..., ::-1])[1].tobytes()
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_bytes(data)
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise output_error(f"{path} could not be written: {error.strerror}") from error
+    write_picture(path, np.concatenate(pictures))
 
 
 def _range(values: Iterable[float]) -> tuple[float, float] | None:

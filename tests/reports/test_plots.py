@@ -158,6 +158,14 @@ def test_a_step_that_was_run_again_after_a_resume_counts_once(tmp_path):
     assert (tmp_path / "once.png").read_bytes() == (tmp_path / "twice.png").read_bytes()
 
 
+def test_an_evaluation_in_a_row_of_its_own_leaves_the_step_its_loss(tmp_path):
+    together = ["1,0,2,0.1,,,1,1", "2,0,1,0.1,0.4,0.9,1,1"]
+    apart = [together[0], "2,0,1,0.1,,,1,1", "2,0,,,0.4,0.9,,1"]
+    for name, rows in (("together", together), ("apart", apart)):
+        plot_training(write_metrics(tmp_path / "metrics.csv", rows), tmp_path / f"{name}.png")
+    assert (tmp_path / "together.png").read_bytes() == (tmp_path / "apart.png").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -180,9 +188,11 @@ def test_missing_metrics_are_an_input_error(tmp_path):
 
 
 def test_a_plot_that_cannot_be_written_is_an_output_error_and_leaves_nothing(tmp_path):
-    with pytest.raises(IcnetError, match="could not be written") as caught:
-        plot_curves({"a": [(0, 1)]}, tmp_path / "missing" / "a.png")
+    (tmp_path / "file").touch()
+    with pytest.raises(IcnetError, match=r"a\.png") as caught:
+        plot_curves({"a": [(0, 1)]}, tmp_path / "file" / "a.png")
     assert caught.value.code == ExitCode.OUTPUT
+    (tmp_path / "file").unlink()
     plot_curves({"a": [(0, 1)]}, tmp_path / "a.png")
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
 
