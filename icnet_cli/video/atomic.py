@@ -1,0 +1,106 @@
+"""A file that appears under its name only when it is complete."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+from icnet_cli.errors import IcnetError, output_error, usage_error
+from icnet_cli.video.source import printable
+
+
+def writing_error(path: Path, error: BaseException) -> IcnetError:
+    """An output error (exit 5) in words for whatever escaped while `path` was encoded or written."""
+    if isinstance(error, IcnetError):
+        return error
+    number = getattr(error, "errno", None)
+    reasons = {
+        28: "the disk is full",  # ENOSPC
+        122: "the disk quota is used up",  # EDQUOT
+        27: "the file grew over the size that is allowed",  # EFBIG
+        13: "permission denied",
+        1: "permission denied",
+        30: "the file system is read-only",
+        2: "its folder does not exist",
+        12: "there is not enough memory",
+    }
+    reason = reasons.get(number) if isinstance(error, OSError) or number in (12, 28) else None
+    return output_error(
+        f"cannot write {printable(path)}: {reason or 'the encoder or the container refused the data'}"
+    )
+
+
+def refuse_unwritable(path: Path, *, overwrite: bool, inputs: tuple[Path, ...] = ()) -> Path:
+    """Check an output's name before any work and return it with links resolved.
+
+    Raises:
+        IcnetError: usage_error (exit 2) where the output is one of the inputs (hard and symbolic links included), a
+            folder, or exists and may not be overwritten; output_error (exit 5) where its folder is missing.
+    """
+    target = Path(os.path.realpath(path))
+    for source in inputs:
+        with contextlib.suppress(OSError):
+            if target.exists() and os.path.samefile(source, target):
+                raise usage_error(f"{printable(path)} is the input itself; name another output")
+    if target.is_dir():
+        raise usage_error(f"{printable(path)} is a folder; name a file in it")
+    if target.exists() and not target.is_file():
+        raise usage_error(f"{printable(path)} is not a regular file; name another output")
+    if target.exists() and not overwrite:
+        raise usage_error(f"{printable(path)} exists; overwrite it with -y or name another output")
+    if not target.parent.is_dir():
+        raise output_error(f"cannot write {printable(path)}: its folder does not exist")
+    return target
+
+
+class PartFile:
+    """A hidden `.NAME.XXXX.part` beside the output: `publish` renames it, `discard` removes it."""
+
+    def __init__(self, target: Path, *, overwrite: bool) -> None:
+        self.target, self._overwrite = target, overwrite
+        stem = target.name[:80]  # a name may have 255 bytes, and ours is longer than the target's
+        self.path = target.with_name(f".{stem}.{secrets.token_hex(4)}.part")
+        try:  # created now, so that a folder without permission is known before any work
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        except OSError as error:
+            raise writing_error(target, error) from error
+
+    def publish(self) -> None:
+        """Make the file durable and give it its name; afterwards the part is gone."""
+        try:
+            _fsync(self.path)
+            if self._overwrite:
+                os.replace(self.path, self.target)
+            else:
+                self._link_or_refuse()
+            with contextlib.suppress(OSError):  # some file systems cannot sync a folder
+                _fsync(self.target.parent)
+        except OSError as error:
+            raise writing_error(self.target, error) from error
+
+    def _link_or_refuse(self) -> None:
+        # A link, unlike a rename, fails where another program made the name meanwhile.
+        try:
+            os.link(self.path, self.target)
+        except FileExistsError:
+            raise usage_error(
+                f"{printable(self.target)} was made by another program meanwhile; use -y"
+            ) from None
+        except OSError:  # no hard links here (FAT, some network mounts)
+            os.replace(self.path, self.target)
+        else:
+            os.unlink(self.path)
+
+    def discard(self) -> None:
+        with contextlib.suppress(OSError):
+            os.unlink(self.path)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,127 @@
+"""What a file says it holds, to be compared with what came out of it.
+
+Half a Matroska or AVI file plays without any error, so truncation is found only by comparison. A
+cut transport stream, a live Matroska file or a fragmented mp4 declares nothing and cannot be told.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+
+# A file is called short when it lacks more than the smaller of these.
+_SECONDS, _SHARE = Fraction(1), Fraction(2, 100)
+
+
+@dataclass(frozen=True)
+class Shortfall:
+    """What a truncated file lacks. `missing_frames` is None where the file declares no count."""
+
+    missing_s: float
+    declared_s: float
+    missing_frames: int | None = None
+
+    def __str__(self) -> str:
+        frames = "" if self.missing_frames is None else f" ({self.missing_frames} frames)"
+        return f"the file is truncated: the last {self.missing_s:.1f} s{frames} of {self.declared_s:.1f} s are not in it"
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A video stream's own statement of its length; None where it makes none.
+
+    `duration` is in seconds, from the first frame; `end` is where the last frame ends on the file's clock.
+    `complete` says that the file's outermost element lies within the file, so nothing was cut off.
+    """
+
+    frames: int | None
+    duration: Fraction | None
+    end: Fraction | None
+    complete: bool
+
+    def compare(self, packets: int | None, end: Fraction | None, frame_s: Fraction) -> Shortfall | None:
+        """What is missing when `packets` whole packets were read (None: not from the start) and the last one ended at `end`."""
+        declared_s = float(self.duration or 0)
+        if self.frames is not None and packets is not None:
+            missing = self.frames - packets
+            lacking = missing * frame_s
+            if missing > 0 and (lacking > _SECONDS or missing > _SHARE * self.frames):
+                return Shortfall(float(lacking), declared_s or float(self.frames * frame_s), missing)
+            return None
+        if self.end is None or self.complete:
+            return None
+        lacking = self.end - (end or Fraction(0))
+        if (
+            lacking > min(_SECONDS, _SHARE * (self.duration or self.end))
+            and lacking > Fraction(6, 10) * frame_s
+        ):
+            return Shortfall(float(lacking), declared_s)
+        return None
+
+
+def declared_by(container: Any, stream: Any, path: Path) -> Declared:
+    """Read what `container` says about `stream`."""
+    name = str(container.format.name)
+    own = None if stream.duration is None else stream.duration * stream.time_base
+    if name.startswith("mov"):
+        # The index counts what the edit list lets through; the box's own count does not.
+        count = len(stream.index_entries) or stream.frames or None
+        return Declared(count, own, None, complete=False)
+    if name == "avi":
+        return Declared(stream.frames or None, own, None, complete=False)
+    if name.startswith("matroska"):
+        end = _matroska_end(container, stream)
+        start = (stream.start_time or 0) * stream.time_base
+        duration = None if end is None else max(end - start, Fraction(0))
+        return Declared(None, duration, end, complete=_segment_is_whole(path))
+    total = None if container.duration is None else Fraction(container.duration, av.time_base)
+    return Declared(None, own or total, None, complete=False)
+
+
+def _matroska_end(container: Any, stream: Any) -> Fraction | None:
+    """The stream's DURATION tag, or the segment's where the video is its only track (audio may run longer)."""
+    for key, value in stream.metadata.items():
+        if key.upper().split("-")[0] == "DURATION":
+            match = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)\s*", value)
+            if match:
+                hours, minutes, seconds = match.groups()
+                return int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)
+    if len(container.streams) == 1 and container.duration:
+        return Fraction(container.duration, av.time_base)
+    return None
+
+
+_EBML, _SEGMENT = 0x1A45DFA3, 0x18538067
+
+
+def _segment_is_whole(path: Path) -> bool:
+    """Whether the Matroska segment ends within the file: then nothing was cut off, however long its last frame is shown."""
+    with open(path, "rb") as file:
+        head = file.read(4096)
+    at = 0
+    while at + 12 <= len(head):
+        identifier, at = _ebml_number(head, at, keep_marker=True)
+        size, at = _ebml_number(head, at, keep_marker=False)
+        if identifier == _SEGMENT:
+            return size is not None and at + size <= path.stat().st_size
+        if size is None or identifier is None:
+            return False
+        at += size
+    return False
+
+
+def _ebml_number(data: bytes, at: int, *, keep_marker: bool) -> tuple[int | None, int]:
+    """An EBML variable-length number and the offset after it; None for the reserved 'unknown' value (RFC 8794, 4 and 6.2)."""
+    length = 9 - data[at].bit_length()
+    if length > 8 or at + length > len(data):
+        return None, len(data)
+    value = int.from_bytes(data[at : at + length], "big")
+    if keep_marker:
+        return value, at + length
+    value &= (1 << (7 * length)) - 1
+    return (None if value == (1 << (7 * length)) - 1 else value), at + length

@@ -1,0 +1,164 @@
+"""One decoded picture with its own time, turned upright on request.
+
+Axes: H rows, W columns, upright as a person would see the video. Chroma planes are
+(ceil(H/2), ceil(W/2)).
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, VideoReformatter
+
+from icnet_cli.video.colour import Colour
+
+Planes = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+# 8-bit 4:2:0 formats whose planes are what `Frame.yuv420` returns, without a conversion.
+_PLAIN = ("yuv420p", "yuvj420p")
+
+
+@dataclass(frozen=True)
+class Turn:
+    """How coded pictures become upright ones: mirror left to right, then turn clockwise by `clockwise` degrees."""
+
+    clockwise: int = 0  # 0, 90, 180 or 270
+    mirror: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.clockwise or self.mirror)
+
+    @property
+    def swaps(self) -> bool:
+        """Whether width and height change places."""
+        return self.clockwise in (90, 270)
+
+    def apply(self, picture: np.ndarray) -> np.ndarray:
+        """The upright, contiguous copy of a coded (H, W) or (H, W, C) array."""
+        if self.mirror:
+            picture = picture[:, ::-1]
+        return np.ascontiguousarray(np.rot90(picture, -self.clockwise // 90))
+
+
+class Converter:
+    """Pixel conversions of one video: swscale with the stream's own matrix and range, then the turn.
+
+    Frames of one reader share it and may be converted in another thread than the decoder's, so swscale's
+    context is kept under a lock.
+    """
+
+    def __init__(self, colour: Colour, width: int, height: int, turn: Turn) -> None:
+        self.colour = colour
+        self.width, self.height, self.turn = width, height, turn  # coded size
+        self._lock = threading.Lock()
+        self._swscale: dict[str, VideoReformatter] = {}
+
+    def rgb(self, frame: Any) -> np.ndarray:
+        """uint8 (H, W, 3), upright."""
+        picture = self._reformat(frame, "rgb24", ColorRange.JPEG).to_ndarray()
+        return self.turn.apply(picture) if self.turn else picture
+
+    def yuv420(self, frame: Any) -> Planes:
+        """8-bit Y (H, W), U and V (ceil(H/2), ceil(W/2)), upright, read-only."""
+        if self.turn and (self.width % 2 or self.height % 2):
+            return self._odd_and_turned(frame)
+        if not (frame.format.name in _PLAIN and self._has_own_size(frame)):
+            frame = self._reformat(frame, "yuv420p", self.colour.range_code)
+        planes = _views(frame)
+        if self.turn:
+            planes = (self.turn.apply(planes[0]), self.turn.apply(planes[1]), self.turn.apply(planes[2]))
+        return planes
+
+    def _odd_and_turned(self, frame: Any) -> Planes:
+        # The chroma sample of an odd last column covers one pixel; turned, it would cover the first
+        # two. Turning at full chroma and halving afterwards keeps colours in their place.
+        full = _views(self._reformat(frame, "yuv444p", self.colour.range_code))
+        height, width = (self.width, self.height) if self.turn.swaps else (self.height, self.width)
+        turned = av.VideoFrame(width, height, "yuv444p")
+        for target, source in zip(_writable_views(turned), full, strict=True):
+            target[:] = self.turn.apply(source)
+        with self._lock:
+            return _views(self._reformatter("turned").reformat(turned, format="yuv420p", threads=1))
+
+    def _has_own_size(self, frame: Any) -> bool:
+        return (frame.width, frame.height) == (self.width, self.height)
+
+    def _reformat(self, frame: Any, pix_fmt: str, target_range: ColorRange) -> Any:
+        source_range = self.colour.range_code
+        if frame.format.is_rgb or frame.format.has_palette:
+            source_range = ColorRange.JPEG
+        with self._lock:
+            return self._reformatter(pix_fmt).reformat(
+                frame,
+                self.width,  # a stream may change its size on the way; the video keeps its first
+                self.height,
+                pix_fmt,
+                src_colorspace=self.colour.swscale_matrix,
+                dst_colorspace=self.colour.swscale_matrix,
+                src_color_range=source_range,
+                dst_color_range=target_range,
+                threads=1,
+            )
+
+    def _reformatter(self, purpose: str) -> VideoReformatter:
+        return self._swscale.setdefault(purpose, VideoReformatter())
+
+
+def _writable_views(frame: Any) -> list[np.ndarray]:
+    views = []
+    for plane in frame.planes:
+        rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
+        views.append(rows[:, : plane.width])
+    return views
+
+
+def _views(frame: Any) -> Planes:
+    """The planes of an 8-bit planar av.VideoFrame without a copy, read-only: the decoder may still refer to them."""
+    views = _writable_views(frame)
+    for view in views:
+        view.flags.writeable = False
+    return views[0], views[1], views[2]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A decoded picture of a video and the time at which it is shown.
+
+    `index` counts the source's frames from 0 whatever range is read; `pts` and `duration` are in
+    ticks of `time_base` on the source's own clock; `duration` is the time until the next frame.
+    """
+
+    index: int
+    pts: int
+    time_base: Fraction
+    duration: int
+    key: bool
+    damaged: bool
+    _picture: Any = field(repr=False, compare=False)
+    _converter: Converter = field(repr=False, compare=False)
+
+    @property
+    def seconds(self) -> float:
+        return float(self.pts * self.time_base)
+
+    @property
+    def duration_s(self) -> float:
+        return float(self.duration * self.time_base)
+
+    def rgb(self) -> np.ndarray:
+        """uint8 (H, W, 3), upright, converted with the stream's own matrix and range."""
+        return self._converter.rgb(self._picture)
+
+    def yuv420(self) -> Planes:
+        """8-bit 4:2:0 planes Y (H, W), U, V (ceil(H/2), ceil(W/2)), upright; read-only views where possible.
+
+        Samples keep the source's matrix and range (`VideoInfo.colour`); more than 8 bits and 4:2:2 or 4:4:4 are reduced.
+        """
+        return self._converter.yuv420(self._picture)
+
+    planes = yuv420

@@ -1,0 +1,379 @@
+"""Reading a video frame by frame, each with its own time, counting every wound.
+
+A decoder does not fail on a damaged file: it goes quiet. So the reader counts damaged frames and
+lost packets, and compares what came out with what the file declares.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import av
+from av.codec.context import Flags
+from av.sidedata.sidedata import Type as SideDataType
+
+from icnet_cli.errors import IcnetError, input_error, usage_error
+from icnet_cli.video.colour import Colour, colour_of
+from icnet_cli.video.declared import Shortfall, declared_by
+from icnet_cli.video.frame import Converter, Frame, Planes, Turn
+from icnet_cli.video.source import (
+    DEFAULT_MAX_PIXELS,
+    choose_video,
+    open_source,
+    printable,
+    reading,
+    require_known_codec,
+)
+
+__all__ = ["Frame", "Planes", "VideoInfo", "VideoReader", "open_video"]
+
+# A decoder that fails this often without giving a single frame in between has nothing more to give.
+_HOPELESS = 200
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What is known of a video before its second frame is read. Sizes are upright unless called coded."""
+
+    width: int
+    height: int
+    coded_width: int
+    coded_height: int
+    pix_fmt: str
+    codec_name: str
+    container_name: str
+    stream_index: int
+    time_base: Fraction
+    frame_rate: Fraction | None
+    rotation: int  # clockwise degrees that were applied: 0, 90, 180 or 270
+    mirrored: bool
+    sample_aspect_ratio: Fraction  # of the upright picture; 1 where unknown
+    colour: Colour
+    bit_rate: int | None  # of the video stream, bits per second, measured or estimated
+    start_s: float  # time of the first frame on the source's clock
+    duration_s: float | None
+    frames_declared: int | None
+    frames_estimated: int | None  # frames expected in the range that is read, for progress
+    interlaced: bool
+    field_order: int
+    has_audio: bool
+    other_streams: tuple[str, ...]  # "audio aac", "subtitle mov_text"
+
+
+class VideoReader:
+    """Iterates over the frames of one video stream; made by `open_video`, used as a context manager.
+
+    While iterating, `frames_read`, `frames_damaged` (decoded with errors) and `frames_lost` (packets that gave
+    no picture) grow. After the last frame `finished` is True and `shortfall` says what a truncated file lacks, or is None.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        stream: int | None = None,
+        start_s: float | None = None,
+        end_s: float | None = None,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+    ) -> None:
+        self.path = Path(path)
+        self.start_s, self.end_s = start_s, end_s
+        self.frames_read = 0
+        self.frames_damaged = 0
+        self.frames_lost = 0
+        self.finished = False
+        self.shortfall: Shortfall | None = None
+        self._max_pixels = max_pixels
+        self._packets_whole = 0
+        self._packet_end: Fraction | None = None  # where the last whole packet ends, in seconds
+        self._first_index = 0
+        self._container = open_source(self.path, max_pixels=max_pixels)
+        try:
+            with reading(self.path):
+                self._prepare(stream)
+        except BaseException:
+            self.close()
+            raise
+
+    # -- opening
+
+    def _prepare(self, number: int | None) -> None:
+        self._stream = choose_video(self._container, self.path, number)
+        self._codec_name = require_known_codec(self._stream, self.path)
+        self._time_base: Fraction = self._stream.time_base
+        context = self._stream.codec_context
+        self._check_pixels(context.width, context.height)
+        context.options = {"max_pixels": str(self._max_pixels)}
+        context.thread_type = "AUTO"
+        context.flags |= Flags.output_corrupt  # what can be shown is shown, flagged and counted
+        self._declared = declared_by(self._container, self._stream, self.path)
+        self._offset = Fraction(self._container.start_time or 0, av.time_base)
+        self._last_pts: int | None = None
+        self._guessed_ticks = self._ticks_per_frame()
+        if self.start_s:
+            self._first_index = self._count_before_start()
+            self._seek_to_start()
+        self._decoded = self._decode()
+        first = self._first_in_range()
+        self._check_pixels(first.width, first.height)
+        self.info = self._describe(first)
+        self._converter = Converter(
+            self.info.colour, first.width, first.height, Turn(self.info.rotation, self.info.mirrored)
+        )
+        self._ahead: deque[Any] = deque([first])
+
+    def _check_pixels(self, width: int, height: int) -> None:
+        if width * height > self._max_pixels:
+            raise input_error(
+                f"{printable(self.path)} has pictures of {height}x{width}, over the limit of {self._max_pixels} "
+                "pixels; raise the limit with --max-pixels if you trust the file"
+            )
+
+    def _ticks_per_frame(self) -> int:
+        rate = self._stream.average_rate or self._stream.guessed_rate or Fraction(25)
+        return max(1, round(1 / (rate * self._time_base)))
+
+    @property
+    def _start(self) -> Fraction | None:
+        # Ranges are given from the file's own beginning, as players show time; streams of
+        # recorders and broadcasters begin at any number.
+        return None if not self.start_s else self._offset + Fraction(self.start_s)
+
+    @property
+    def _end(self) -> Fraction | None:
+        return None if self.end_s is None else self._offset + Fraction(self.end_s)
+
+    def _count_before_start(self) -> int:
+        """Frames shown before the range, counted by their packets, so that `index` is the source's own number."""
+        start = self._start
+        assert start is not None
+        before = 0
+        for packet in self._container.demux(self._stream):
+            if packet.dts is not None and packet.dts * self._time_base >= start:
+                break  # nothing is shown before it is decoded
+            if packet.size and packet.pts is not None and not packet.is_discard:
+                before += packet.pts * self._time_base < start
+        return before
+
+    def _seek_to_start(self) -> None:
+        start = self._start
+        assert start is not None
+        self._container.seek(int(start / self._time_base), stream=self._stream, backward=True)
+
+    def _first_in_range(self) -> Any:
+        first = next(self._decoded, None)
+        if first is not None:
+            return first
+        if self.start_s:
+            raise usage_error(f"{printable(self.path)} has no frame at or after {self.start_s:g} s")
+        raise input_error(f"cannot read {printable(self.path)}: no picture in it could be decoded")
+
+    def _describe(self, first: Any) -> VideoInfo:
+        stream, context = self._stream, self._stream.codec_context
+        turn = _turn_of(first)
+        sar = stream.sample_aspect_ratio or Fraction(1)
+        rate = stream.average_rate or stream.guessed_rate
+        width, height = (first.height, first.width) if turn.swaps else (first.width, first.height)
+        duration = self._declared.duration
+        return VideoInfo(
+            width=width,
+            height=height,
+            coded_width=first.width,
+            coded_height=first.height,
+            pix_fmt=first.format.name,
+            codec_name=self._codec_name,
+            container_name=str(self._container.format.name),
+            stream_index=stream.index,
+            time_base=self._time_base,
+            frame_rate=rate or None,
+            rotation=turn.clockwise,
+            mirrored=turn.mirror,
+            sample_aspect_ratio=1 / sar if turn.swaps else sar,
+            colour=colour_of(first, context, self._codec_name),
+            bit_rate=self._bit_rate(),
+            start_s=float(first.pts * self._time_base),
+            duration_s=None if duration is None else float(duration),
+            frames_declared=self._declared.frames,
+            frames_estimated=self._estimate(rate),
+            interlaced=bool(first.interlaced_frame),
+            field_order=int(context.field_order),
+            has_audio=any(s.type == "audio" for s in self._container.streams),
+            other_streams=tuple(_name(s) for s in self._container.streams if s.index != stream.index),
+        )
+
+    def _bit_rate(self) -> int | None:
+        own = self._stream.codec_context.bit_rate
+        if own:
+            return int(own)
+        if not self._declared.duration:
+            return None
+        # Containers that state no rate a stream: the file's own, audio included, is near enough.
+        return int(self.path.stat().st_size * 8 / self._declared.duration) or None
+
+    def _estimate(self, rate: Fraction | None) -> int | None:
+        total = self._declared.frames
+        if total is None and rate and self._declared.duration:
+            total = round(self._declared.duration * rate)
+        if total is None or (self.start_s is None and self.end_s is None):
+            return total
+        end = total if self.end_s is None or not rate else min(total, round(self.end_s * rate))
+        return max(0, end - self._first_index)
+
+    # -- decoding
+
+    def _packets(self) -> Iterator[Any]:
+        """Packets of the stream; a demuxer that stumbles is asked again a few times before it is given up."""
+        for _ in range(8):
+            try:
+                yield from self._container.demux(self._stream)
+                return
+            except IcnetError:
+                raise
+            except Exception:
+                self.frames_lost += 1
+
+    def _decode(self) -> Iterator[Any]:
+        """av.VideoFrames in the range, in order, with a pts each."""
+        start, end = self._start, self._end
+        failures = 0
+        for packet in self._packets():
+            self._note(packet)
+            try:
+                pictures = self._stream.codec_context.decode(packet)
+            except Exception:
+                # One bad packet is not the end: count it and go on with the next.
+                self.frames_lost += bool(packet.size)
+                failures += 1
+                if failures >= _HOPELESS:
+                    break
+                continue
+            for picture in pictures:
+                failures = 0
+                self._give_time(picture)
+                if end is not None and picture.pts * self._time_base >= end:
+                    return
+                if start is None or picture.pts * self._time_base >= start:
+                    yield picture
+        self._find_shortfall()
+
+    def _note(self, packet: Any) -> None:
+        if packet.size and not packet.is_corrupt:
+            self._packets_whole += 1
+            if packet.pts is not None:
+                end = (packet.pts + (packet.duration or self._guessed_ticks)) * self._time_base
+                self._packet_end = end if self._packet_end is None else max(end, self._packet_end)
+
+    def _give_time(self, picture: Any) -> None:
+        """Make sure of a pts that is later than the last one's: encoders and players take no other."""
+        pts = picture.pts if picture.pts is not None else picture.dts
+        if self._last_pts is not None:
+            if pts is None:
+                pts = self._last_pts + self._guessed_ticks
+            elif pts <= self._last_pts:
+                pts = self._last_pts + 1
+        picture.pts = self._last_pts = pts or 0
+
+    def _find_shortfall(self) -> None:
+        packets = None if self.start_s else self._packets_whole
+        self.shortfall = self._declared.compare(
+            packets, self._packet_end, self._guessed_ticks * self._time_base
+        )
+        if self.shortfall is not None and self._end is not None and self._packet_end is not None:
+            if self._packet_end >= self._end:
+                self.shortfall = None
+
+    # -- iterating
+
+    def __iter__(self) -> Iterator[Frame]:
+        with reading(self.path):
+            while self._ahead:
+                current = self._ahead.popleft()
+                following = next(self._decoded, None)
+                if following is not None:
+                    self._ahead.append(following)
+                yield self._frame(current, following)
+            self.finished = True
+
+    def _frame(self, picture: Any, following: Any) -> Frame:
+        # A picture is shown until the next one comes, whatever the packet said: with B-frames in mp4 the
+        # packets' durations are those of decoding order.
+        duration = picture.duration or self._guessed_ticks
+        if following is not None:
+            duration = following.pts - picture.pts
+        damaged = bool(picture.is_corrupt)
+        self.frames_damaged += damaged
+        index = self._first_index + self.frames_read
+        self.frames_read += 1
+        return Frame(
+            index,
+            picture.pts,
+            self._time_base,
+            duration,
+            bool(picture.key_frame),
+            damaged,
+            picture,
+            self._converter,
+        )
+
+    def close(self) -> None:
+        """Close the file. Frames that were handed out stay valid."""
+        self._container.close()
+
+    def __enter__(self) -> VideoReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _name(stream: Any) -> str:
+    return f"{stream.type} {printable(stream.name or 'unknown', 40)}"
+
+
+def _turn_of(frame: Any) -> Turn:
+    """The display matrix of a frame as a turn: ISO/IEC 14496-12's matrix, 16.16 fixed point, rows (a b u)(c d v)(x y w)."""
+    if SideDataType.DISPLAYMATRIX not in frame.side_data:
+        return Turn()
+    data = bytes(frame.side_data[SideDataType.DISPLAYMATRIX])
+    a, b, c, d = (int.from_bytes(data[i : i + 4], "little", signed=True) for i in (0, 4, 12, 16))
+    mirror = a * d - b * c < 0
+    if mirror:  # undo the mirror, which is applied first
+        a, b = -a, -b
+    # Angles between the quarter turns do not occur in cameras; the nearest one is taken.
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return Turn(0 if a + d >= 0 else 180, mirror)
+    return Turn(90 if b > c else 270, mirror)
+
+
+def open_video(
+    source: str | Path,
+    *,
+    stream: int | None = None,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+) -> VideoReader:
+    """Open a video file and decode its first picture.
+
+    Args:
+        stream: index of the video stream in the file; default: the file's default video stream, never a cover picture.
+        start_s, end_s: half-open range in seconds from the file's beginning.
+        max_pixels: pictures with more pixels are refused before they are decoded.
+
+    Raises:
+        IcnetError: input_error (exit 3) where there is no such file, no video in it, or nothing decodable;
+            usage_error (exit 2) for a range that holds no frame.
+    """
+    if start_s is not None and start_s < 0:
+        raise usage_error(f"the start of a range cannot be negative: {start_s:g} s")
+    if end_s is not None and end_s <= (start_s or 0.0):
+        raise usage_error(f"the range from {start_s or 0:g} s to {end_s:g} s is empty")
+    return VideoReader(source, stream=stream, start_s=start_s, end_s=end_s, max_pixels=max_pixels)

@@ -1,0 +1,188 @@
+"""Copying what is not the video: audio, subtitles, data, attachments, packet by packet.
+
+The source is demuxed a second time, progressively, so memory stays flat however the file is laid out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av.stream import Discard
+
+from icnet_cli.errors import usage_error
+from icnet_cli.video.containers import OutputPlan, container_for_audio, holds
+from icnet_cli.video.source import is_cover, open_source, printable
+
+# What a source's tags say of its own file or its own encoding, and would be false of ours.
+_STALE = (
+    "major_brand",
+    "minor_version",
+    "compatible_brands",
+    "encoder",
+    "duration",
+    "rotate",
+    "bps",
+    "number_of_",
+)
+
+
+def carried_metadata(tags: dict[str, str], *, cut: bool) -> dict[str, str]:
+    """The tags that stay true of the output; a time code is not after a cut."""
+    stale = _STALE + (("timecode",) if cut else ())
+    return {
+        k: v for k, v in tags.items() if not k.lower().startswith(stale) and not k.startswith("_STATISTICS")
+    }
+
+
+class OtherTracks:
+    """The source's other streams on their way to the output.
+
+    `left_out` names what the container cannot hold. Audio that it cannot hold is refused at once, unless dropped.
+    """
+
+    def __init__(
+        self, source: Path, video_index: int, plan: OutputPlan, *, no_audio: bool, max_pixels: int
+    ) -> None:
+        self._container = open_source(source, max_pixels=max_pixels)
+        self._targets: dict[int, Any] = {}
+        self._last_dts: dict[int, int] = {}
+        self._waiting: Any = None
+        self._shift = Fraction(0)
+        self.left_out: tuple[str, ...] = ()
+        try:
+            self.streams = self._choose(source, video_index, plan, no_audio)
+        except BaseException:
+            self.close()
+            raise
+        self._packets = self._demux()
+
+    def _choose(self, source: Path, video_index: int, plan: OutputPlan, no_audio: bool) -> list[Any]:
+        taken, left = [], []
+        for stream in self._container.streams:
+            if stream.index == video_index or (stream.type == "audio" and no_audio):
+                continue
+            fits = (stream.type != "video" or is_cover(stream)) and holds(plan.container.muxer, stream)
+            if fits:
+                taken.append(stream)
+            elif stream.type == "audio":
+                self._refuse_audio(source, stream, plan)
+            else:
+                left.append(
+                    f"{stream.type} {printable(stream.name or 'unknown', 40)} (stream {stream.index})"
+                )
+        self.left_out = tuple(left)
+        return taken
+
+    def _refuse_audio(self, source: Path, stream: Any, plan: OutputPlan) -> None:
+        suffix = container_for_audio(stream, plan.codec.family)
+        cure = (
+            f"name the output {suffix}, or drop the audio with --no-audio"
+            if suffix
+            else "drop it with --no-audio"
+        )
+        codec = printable(stream.name or "unknown", 40)
+        raise usage_error(
+            f"a {plan.suffix} file with {plan.codec.family} video cannot hold the {codec} audio "
+            f"of {printable(source)}; {cure}"
+        )
+
+    @property
+    def time_bases(self) -> list[Fraction]:
+        return [stream.time_base for stream in self.streams if stream.time_base]
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        return dict(self._container.metadata)
+
+    def metadata_of(self, index: int) -> dict[str, str]:
+        return dict(self._container.streams[index].metadata)
+
+    def add_to(self, output: Any, stream: Any) -> None:
+        """Make the stream's twin in the output."""
+        target = output.add_stream_from_template(stream, opaque=True)
+        target.metadata.update(carried_metadata(dict(stream.metadata), cut=bool(self._shift)))
+        target.disposition = stream.disposition
+        self._targets[stream.index] = target
+
+    def shift_by(self, start: Fraction) -> None:
+        """Begin at `start` (seconds on the source's clock) instead of the source's beginning; it becomes zero."""
+        self._shift = start
+        self._container.seek(int(start * av.time_base), backward=True)
+
+    def chapters(self, end: Fraction | None) -> list[dict[str, Any]]:
+        """The source's chapters on the output's clock, those outside the range left out."""
+        kept = []
+        for chapter in self._container.chapters():
+            base = chapter["time_base"]
+            if not base:
+                continue
+            first, last = chapter["start"] * base, chapter["end"] * base
+            if last <= self._shift or (end is not None and first >= end):
+                continue
+            shift = round(self._shift / base)
+            stop = chapter["end"] if end is None else min(chapter["end"], round(end / base))
+            kept.append({**chapter, "start": max(0, chapter["start"] - shift), "end": stop - shift})
+        return kept
+
+    def _demux(self) -> Iterator[Any]:
+        wanted = {stream.index for stream in self.streams}
+        for stream in self._container.streams:
+            if stream.index not in wanted:
+                stream.discard = Discard.all  # its packets need not even be read where the format allows
+        if wanted:
+            yield from self._container.demux(self.streams)
+
+    def pump(self, output: Any, until: Fraction | None, *, end: Fraction | None = None) -> None:
+        """Mux packets up to `until` (seconds on the source's clock; None: all), those from `end` on left out."""
+        while True:
+            if self._waiting is None:
+                self._waiting = next(self._packets, None)
+            packet = self._waiting
+            if packet is None:
+                return
+            ticks = packet.dts if packet.dts is not None else packet.pts
+            at = None if ticks is None else ticks * packet.time_base
+            if at is not None and until is not None and at > until:
+                return
+            self._waiting = None
+            # Only the demuxer's final flush packets are empty; a packet without a dts is not one of them.
+            if packet.size and self._bring_into_range(packet, end):
+                self._mux(output, packet)
+
+    def _bring_into_range(self, packet: Any, end: Fraction | None) -> bool:
+        pts = packet.pts if packet.pts is not None else packet.dts
+        if pts is None:
+            return True
+        base = packet.time_base
+        if end is not None and pts * base >= end:
+            return False
+        if not self._shift:
+            return True
+        shift = round(self._shift / base)
+        kept = pts - shift
+        if kept < 0:
+            if packet.stream.type != "subtitle" or kept + (packet.duration or 0) <= 0:
+                return False
+            packet.duration, kept = kept + packet.duration, 0  # a caption that is on when the range begins
+        packet.dts = kept if packet.dts is None else packet.dts - shift
+        packet.pts = kept
+        packet.dts = min(packet.dts, packet.pts)
+        return True
+
+    def _mux(self, output: Any, packet: Any) -> None:
+        index = packet.stream.index
+        last = self._last_dts.get(index)
+        if packet.dts is not None:
+            if last is not None and packet.dts <= last:  # damaged or joined sources; muxers refuse to go back
+                packet.dts = last + 1
+                packet.pts = max(packet.pts, packet.dts) if packet.pts is not None else packet.dts
+            self._last_dts[index] = packet.dts
+        packet.stream = self._targets[index]
+        output.mux_one(packet)
+
+    def close(self) -> None:
+        self._container.close()
