@@ -7,10 +7,12 @@ from this file, and a user reads both cures in one line.
 
 from __future__ import annotations
 
-from icnet_cli.errors import IcnetError, ExitCode
+from typing import Any
+
+from icnet_cli.errors import ExitCode, IcnetError
 
 try:
-    import cv2
+    import cv2 as _cv2
 except ImportError as error:  # pragma: no cover - needs a machine without libGL; a test fakes it
     raise IcnetError(
         f"OpenCV could not be loaded ({error}); install its two libraries with "
@@ -18,6 +20,9 @@ except ImportError as error:  # pragma: no cover - needs a machine without libGL
         "`pip uninstall -y opencv-python && pip install opencv-python-headless` (all but --show works)",
         ExitCode.USAGE,
     ) from error
+
+# OpenCV's stubs promise arrays of "any number", which fits no annotation of ours.
+cv2: Any = _cv2
 
 # One picture at a time is worked on by several threads of ours (decode, network, encode);
 # OpenCV's own pool on top of them only makes them wait for one another.

@@ -1,0 +1,44 @@
+"""icnet: road video to per-pixel classes in real time.
+
+    import icnet_cli
+
+    segmenter = icnet_cli.load("icnet-camvid", device="auto")
+    labels = segmenter.labels(frame)  # uint8 (H, W, 3) RGB -> uint8 (H, W)
+
+Importing this package loads nothing heavy; `load` does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from icnet_cli.inference.segmenter import Segmenter
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load"]
+
+
+def load(
+    name_or_file: str | Path = "icnet-camvid",
+    device: str = "auto",
+    precision: str = "auto",
+    size: tuple[int, int] | None = None,
+) -> Segmenter:
+    """A Segmenter from bundled weights by name, or from a .safetensors file.
+
+    Args:
+        device: `auto` (a GPU where there is one), `cpu`, `cuda` or `cuda:N`.
+        precision: `auto` (fp32 on a CPU, fp16 on a GPU), `fp32`, `fp16` or `bf16`.
+        size: the network's input (height, width); default: see `inference.segmenter.default_input_size`.
+
+    `.labels(frame)` labels a picture; `.network` is the nn.Module to fine-tune.
+
+    Raises:
+        IcnetError: WEIGHTS for a missing or invalid file; DEVICE or USAGE for a device that is not to be had.
+    """
+    from icnet_cli.inference.segmenter import load as load_segmenter
+
+    return load_segmenter(name_or_file, device, precision, size)

@@ -1,0 +1,33 @@
+"""glibc's allocator told to keep its memory: large tensors then reuse pages instead of faulting them in again.
+
+glibc gives blocks over 32 MB back to the kernel on every free, so each large operator page-faults its whole
+output. Called by the command line's entry before torch loads, never by importing the package: a program that
+embeds us chooses for itself. No torch is imported here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+# From glibc's malloc.h.
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
+_NEVER_TRIM = 2**31 - 1
+_TOP_PAD_BYTES = 64 << 20
+
+
+def keep_freed_memory() -> bool:
+    """Ask malloc to serve all sizes from its heap and not to shrink it. False where there is no glibc.
+
+    It costs resident memory: the heap stays at its highest mark.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        libc = ctypes.CDLL(None)
+        libc.gnu_get_libc_version  # noqa: B018  (musl has a mallopt that does nothing)
+        mallopt = libc.mallopt
+    except (AttributeError, OSError):
+        return False
+    wishes = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, _NEVER_TRIM), (_M_TOP_PAD, _TOP_PAD_BYTES))
+    return all([mallopt(ctypes.c_int(what), ctypes.c_int(value)) == 1 for what, value in wishes])

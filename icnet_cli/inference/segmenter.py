@@ -1,0 +1,236 @@
+"""Segmenter: a picture in, its labels out, on one device.
+
+Three stages, which the pipeline also calls one by one and times: prepare (resize, normalise, upload), forward
+(the network up to its small score map) and postprocess (scores to labels at the picture's own size).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from icnet_cli.checkpoints.bundled import find_weights
+from icnet_cli.checkpoints.format import Normalisation, WeightsMeta, load_weights
+from icnet_cli.classes import ClassTable
+from icnet_cli.errors import IcnetError, device_error, usage_error
+from icnet_cli.pixels.cv import cv2
+from icnet_cli.pixels.files import shrink_or_grow
+from icnet_cli.pixels.labels import LabelUpsampler, labels_from_scores_torch
+
+from .device import PRECISIONS, choose_device, choose_precision, set_exactness
+from .fold import ready_network
+
+Picture = NDArray[np.uint8]  # (H, W, 3) RGB
+Labels = NDArray[np.uint8]  # (H, W)
+
+MULTIPLE = 32  # what the networks' deepest map divides their input by
+SMALLEST = 32  # pixels a side that every network takes
+STAGES = ("prepare", "forward", "postprocess")
+_TIMES_KEPT = 4096  # of each stage, for medians: memory stays flat however long the video
+
+
+def default_input_size(size: tuple[int, int], train_size: tuple[int, int]) -> tuple[int, int]:
+    """The network's input (height, width) for pictures of `size`, where the user names none.
+
+    The picture's aspect at about the pixel count the weights were trained at, so that things have the size the
+    network knows; multiples of 32; never above the picture, whose detail cannot be invented (32 is the least).
+    """
+    shrink = min(1.0, math.sqrt(train_size[0] * train_size[1] / (size[0] * size[1])))
+
+    def side(pixels: int) -> int:
+        nearest = round(pixels * shrink / MULTIPLE) * MULTIPLE
+        return max(SMALLEST, min(nearest, pixels // MULTIPLE * MULTIPLE))
+
+    return side(size[0]), side(size[1])
+
+
+class Segmenter:
+    """Labels pictures with one network on one device.
+
+    Args:
+        network: as trained; kept as it is in `.network`, for fine-tuning. What runs is a folded copy: call
+            `refresh` after changing weights.
+        meta: what its weights file says: classes, normalisation, training size.
+        device, precision: `auto` or by name, see `device`.
+        size: the network's input (height, width) for every picture; default `default_input_size`.
+
+    Raises:
+        IcnetError: DEVICE or USAGE for a device or precision that is not to be had.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        meta: WeightsMeta,
+        device: str = "auto",
+        precision: str = "auto",
+        size: tuple[int, int] | None = None,
+    ) -> None:
+        if size is not None and min(size) < SMALLEST:
+            raise usage_error(f"the network's input must be at least {SMALLEST}x{SMALLEST}, not {size[0]}x{size[1]}")
+        self.network, self.meta = network, meta
+        self.device = choose_device(device)
+        self.precision = choose_precision(precision, self.device)
+        self.backend = "torch"
+        self._size = size
+        self._dtype = PRECISIONS[self.precision]
+        self._colours = _normalising_matrix(meta.normalisation)
+        self._times: dict[str, deque[float]] = {stage: deque(maxlen=_TIMES_KEPT) for stage in STAGES}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Fold and upload `.network` again, after its weights have changed."""
+        if self.device.type == "cuda":
+            set_exactness(self.precision)
+        with _device_words(self.device):
+            self._ready = ready_network(self.network, self.device, self._dtype)
+
+    @property
+    def classes(self) -> ClassTable:
+        return self.meta.classes
+
+    @property
+    def stages_ms(self) -> dict[str, float]:
+        """The median milliseconds a picture of each stage so far (0 before the first picture)."""
+        return {stage: median(times) if times else 0.0 for stage, times in self._times.items()}
+
+    def input_size(self, height: int, width: int) -> tuple[int, int]:
+        """The (height, width) at which the network sees a picture of that size."""
+        return self._size or default_input_size((height, width), self.meta.train_size)
+
+    def labels(self, frame: Picture) -> Labels:
+        """The class of every pixel: (H, W, 3) RGB uint8, any size from 1x1, to (H, W) uint8 train ids.
+
+        Raises:
+            TypeError, ValueError: what is given is no such picture.
+            IcnetError: DEVICE where the device's memory does not suffice.
+        """
+        return self.labels_batch([frame])[0]
+
+    def labels_batch(self, frames: Sequence[Picture]) -> list[Labels]:
+        """`labels` of pictures of one size in a single pass of the network."""
+        size = _check_pictures(frames)
+        with _device_words(self.device):
+            scores = self.forward(self.prepare(frames))
+            return self.postprocess(scores, size)
+
+    @torch.inference_mode()
+    def prepare(self, frames: Sequence[Picture]) -> Tensor:
+        """N pictures (H, W, 3) of one size to the network's input (N, 3, h, w) on the device."""
+        with self._timed("prepare", len(frames)):
+            size = self.input_size(*frames[0].shape[:2])
+            resized = [shrink_or_grow(np.ascontiguousarray(frame), size) for frame in frames]
+            if self.device.type == "cpu":
+                batch = np.stack([_normalise(picture, self._colours) for picture in resized])
+                return torch.from_numpy(batch).permute(0, 3, 1, 2).to(self._dtype)  # channels last
+            # Bytes cross to the device, a quarter of the floats they become.
+            pictures = torch.from_numpy(np.stack(resized)).to(self.device).permute(0, 3, 1, 2)
+            return self.meta.normalisation.apply(pictures).to(self._dtype, memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def forward(self, pictures: Tensor) -> Tensor:
+        """The network's input (N, 3, h, w) to its score map (N, K, h', w'), on the device."""
+        with self._timed("forward", len(pictures)):
+            return self._ready.scores(pictures)  # type: ignore[operator, no-any-return]
+
+    @torch.inference_mode()
+    def postprocess(self, scores: Tensor, size: tuple[int, int]) -> list[Labels]:
+        """Score maps (N, K, h', w') to N labels of `size`, in one step whatever size the network ran at."""
+        with self._timed("postprocess", len(scores)):
+            align_corners = bool(self.network.align_corners)
+            network_size = self.input_size(*size)
+            if self.device.type != "cpu":
+                labels = labels_from_scores_torch(scores, size, align_corners, network_size)
+                return list(labels.cpu().numpy())
+            maps = scores.float().permute(0, 2, 3, 1).numpy()
+            upsample = _upsampler(maps.shape[1:3], size, align_corners, network_size)
+            return [upsample(one) for one in maps]
+
+    @contextmanager
+    def _timed(self, stage: str, pictures: int) -> Iterator[None]:
+        # Only the last stage waits for a GPU, so there `forward` is what it takes to launch the network.
+        start = time.perf_counter()
+        yield
+        spent = (time.perf_counter() - start) * 1000 / max(1, pictures)
+        self._times[stage].extend([spent] * pictures)
+
+
+def _normalising_matrix(normalisation: Normalisation) -> NDArray[np.float32]:
+    """(3, 4) float32: RGB 0..255 and a constant 1 to the network's three input channels, in its order."""
+    std = np.asarray(normalisation.std, np.float64)
+    matrix = np.hstack([np.diag(1 / std), -(np.asarray(normalisation.mean) / std)[:, None]])
+    return np.asarray(matrix[::-1] if normalisation.order == "BGR" else matrix, np.float32)
+
+
+def _normalise(picture: Picture, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(cv2.transform(picture.astype(np.float32), np.ascontiguousarray(matrix)))
+
+
+@lru_cache(maxsize=8)
+def _upsampler(
+    score_size: tuple[int, int], size: tuple[int, int], align_corners: bool, network_size: tuple[int, int]
+) -> LabelUpsampler:
+    return LabelUpsampler(score_size, size, align_corners, network_size)
+
+
+def _check_pictures(frames: Sequence[Picture]) -> tuple[int, int]:
+    """The (H, W) that all of them have."""
+    if not frames:
+        raise ValueError("no pictures were given")
+    for frame in frames:
+        if not isinstance(frame, np.ndarray):
+            raise TypeError(f"a picture is a numpy array, not a {type(frame).__name__}")
+        if frame.dtype != np.uint8:
+            raise TypeError(f"a picture is uint8 with values 0 to 255, not {frame.dtype}")
+        if frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
+            raise ValueError(f"a picture is (height, width, 3) RGB, not of shape {frame.shape}")
+        if frame.shape != frames[0].shape:
+            raise ValueError(f"the pictures of a batch have one size, not {frames[0].shape} and {frame.shape}")
+    return frames[0].shape[0], frames[0].shape[1]
+
+
+@contextmanager
+def _device_words(device: torch.device) -> Iterator[None]:
+    """Torch's ways of saying that memory ran out, as one line."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise _out_of_memory(device) from error
+    except RuntimeError as error:
+        # The CPU's allocator has no exception of its own.
+        if "can't allocate memory" in str(error) or "CUDA error" in str(error):
+            raise _out_of_memory(device, str(error)) from error
+        raise
+
+
+def _out_of_memory(device: torch.device, text: str = "memory") -> IcnetError:
+    if "memory" not in text:
+        return device_error(f"{device} failed: {text.splitlines()[0]}; try --device cpu")
+    return device_error(f"out of memory on {device}; give a smaller --size or another --device")
+
+
+def load(
+    name_or_file: str | Path = "icnet-camvid",
+    device: str = "auto",
+    precision: str = "auto",
+    size: tuple[int, int] | None = None,
+) -> Segmenter:
+    """A Segmenter from bundled weights by name, or from a .safetensors file.
+
+    Raises:
+        IcnetError: WEIGHTS for a missing or invalid file; DEVICE or USAGE as `Segmenter`.
+    """
+    choose_precision(precision, choose_device(device))  # a wrong word is told before a file is read
+    loaded = load_weights(find_weights(name_or_file))
+    return Segmenter(loaded.network, loaded.meta, device, precision, size)
