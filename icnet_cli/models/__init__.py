@@ -13,10 +13,12 @@ from collections.abc import Mapping
 
 from torch import nn
 
+from .deeplabv3 import DeepLabv3
 from .fast_scnn import FastSCNN
 from .icnet import ICNet
+from .pspnet import PSPNet
 
-NETWORKS: dict[str, type] = {"icnet": ICNet, "fast-scnn": FastSCNN}
+NETWORKS: dict[str, type] = {"icnet": ICNet, "fast-scnn": FastSCNN, "pspnet50": PSPNet, "deeplabv3": DeepLabv3}
 
 
 def build(name: str, config: Mapping[str, object]) -> nn.Module:

@@ -141,8 +141,13 @@ class Trunk(nn.Module):
 
     def deep(self, x: Tensor) -> Tensor:
         """conv3_2 to conv5_3: (N, C3, h, w) -> (N, C5, h/s, w/s), s = output_stride / 8."""
-        x = self._run(x, 3, 2, STAGE_BLOCKS[3])
-        return self._run(self._run(x, 4, 1, STAGE_BLOCKS[4]), 5, 1, STAGE_BLOCKS[5])
+        return self.stage5(self.until_stage4(x))
+
+    def until_stage4(self, x: Tensor) -> Tensor:
+        return self._run(self._run(x, 3, 2, STAGE_BLOCKS[3]), 4, 1, STAGE_BLOCKS[4])
+
+    def stage5(self, x: Tensor) -> Tensor:
+        return self._run(x, 5, 1, STAGE_BLOCKS[5])
 
     def forward(self, x: Tensor) -> Tensor:
         return self.deep(self.shallow(x))
