@@ -11,7 +11,7 @@ def main() -> None:
     from icnet_cli.inference import allocator
 
     # Before torch loads and allocates; never by importing the package, which is a guest in its process.
-    allocator.configure()
+    allocator.keep_freed_memory()
     sys.exit(run())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
@@ -28,7 +28,7 @@ options; each can also be set in the environment (ICNET_DEVICE=cpu) or in a
 config file (-c FILE)."""
 
 # Words on the command line (keys of config.COMMANDS) and the function that does them.
-VERBS = {
+VERBS: dict[str, Callable[..., None]] = {
     "segment": segment.segment,
     "train": train.train,
     "eval": eval.evaluate,

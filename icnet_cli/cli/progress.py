@@ -192,7 +192,7 @@ def shown(mode: str | None) -> Iterator[Display]:
 
 
 def watch(events: Iterator[E], mode: str | None, describe: Callable[[E], Status | None]) -> E:
-    """Run a loop to its end, showing each event that `describe` has a status for; return the last, its report."""
+    """Run a loop to its end, showing the events that `describe` has a status for; return the last event."""
     pace, last = Pace(), None
     try:
         with shown(mode) as display:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from icnet_cli.cli.console import LoopConsole, emit, emit_json, say
@@ -82,7 +83,7 @@ class Narrator:
     def _smoothed(self, name: str, value: float) -> float:
         before = self._smooth.get(name, value)
         # A loss that is not finite must be seen, and must not stay in the average.
-        smooth = value if value != value else before * _MEMORY + value * (1 - _MEMORY)
-        if smooth == smooth:
-            self._smooth[name] = smooth
-        return smooth
+        if not math.isfinite(value):
+            return value
+        self._smooth[name] = before * _MEMORY + value * (1 - _MEMORY)
+        return self._smooth[name]

@@ -75,7 +75,7 @@ def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-_PARSERS: dict[str, Any] = {
+PARSERS: dict[str, Any] = {
     "bool": parse_flag,
     "int": _parse_int,
     "float": _parse_float,
@@ -104,7 +104,7 @@ def parse(item: Field[Any], text: str) -> Any:
     """The value of one field; ValueError says, after the option's name, what was expected."""
     if item.metadata.get("kind") == "time":
         return parse_seconds(text)
-    return _PARSERS[type_of(item)](text)
+    return PARSERS[type_of(item)](text)
 
 
 def metavar_of(item: Field[Any]) -> str:

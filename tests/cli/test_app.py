@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import icnet_cli
+from icnet_cli.cli import app
+from icnet_cli.cli.console import LoopConsole, emit, emit_json
+from icnet_cli.cli.failures import TerminatedError
+from icnet_cli.config import SegmentConfig
+from icnet_cli.errors import (
+    ExitCode,
+    check_error,
+    device_error,
+    input_error,
+    output_error,
+    usage_error,
+    weights_error,
+)
+from tests.cli.conftest import Icnet
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch, icnet: Icnet) -> Callable[..., object]:
+    """`icnet segment` that raises what it is given."""
+
+    def call(error: BaseException, *more: str) -> object:
+        def segment(config: SegmentConfig, console: LoopConsole) -> None:
+            """Stands in."""
+            raise error
+
+        monkeypatch.setitem(app.VERBS, "segment", segment)
+        return icnet("segment", "a", "-o", "b", *more)
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (usage_error("what"), 2),
+        (input_error("what"), 3),
+        (weights_error("what"), 4),
+        (output_error("what"), 5),
+        (device_error("what"), 6),
+        (check_error("what"), 7),
+        (KeyboardInterrupt(), 130),
+        (TerminatedError(), 143),
+        (ValueError("what\nnow\x1b[31m"), 1),
+        (AssertionError(), 1),
+        (OSError(errno.ENOSPC, "No space left on device", "out.mp4"), 5),
+        (MemoryError(), 6),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried ..."), 6),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), 1),  # stdout is open: some other pipe broke
+    ],
+)
+def test_an_error_is_one_line_and_its_code(failing, error: BaseException, code: int) -> None:
+    outcome = failing(error)
+    assert outcome.code == code
+    assert outcome.out == ""
+    assert outcome.err.startswith("icnet: ")
+    assert len(outcome.err.splitlines()) == 1
+    assert "Traceback" not in outcome.err
+    assert "\x1b" not in outcome.err
+    assert ("(a bug)" in outcome.err) == (code == 1)
+
+
+def test_torchs_out_of_memory_is_a_device_error(failing, monkeypatch: pytest.MonkeyPatch) -> None:
+    class OutOfMemoryError(RuntimeError):
+        pass
+
+    fake = types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError)
+    monkeypatch.setitem(sys.modules, "torch", fake)
+    assert failing(OutOfMemoryError("CUDA has none left")).code == ExitCode.DEVICE
+
+
+def test_a_traceback_only_with_debug(failing) -> None:
+    assert "Traceback" in failing(input_error("what"), "--debug").err
+
+
+def test_help_begins_with_examples(icnet: Icnet) -> None:
+    for words in (["--help"], [], ["-h"]):
+        outcome = icnet(*words)
+        assert outcome.code == 0
+        assert outcome.err == ""
+        usage, _, rest = outcome.out.partition("Examples:")
+        assert "Usage: icnet" in usage
+        assert len(usage.split()) < 8
+        assert "icnet segment street.mp4 -o out.mp4" in rest
+
+
+@pytest.mark.parametrize("verb", app.VERBS)
+def test_every_verb_has_help(icnet: Icnet, verb: str) -> None:
+    outcome = icnet(*verb.split(), "--help")
+    assert outcome.code == 0
+    assert "--json" in outcome.out
+
+
+def test_the_version(icnet: Icnet) -> None:
+    assert icnet("--version") == (0, f"icnet {icnet_cli.__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    "words", ["frobnicate", "segment --frobnicate", "segment", "data", "segment a b -o c", "segment a -o"]
+)
+def test_a_line_that_cannot_be_parsed_is_refused(refused, words: str) -> None:
+    refused(2, *words.split())
+
+
+def test_missing_inputs_are_named(refused, tmp_path: Path) -> None:
+    assert "nowhere" in refused(3, "segment", tmp_path / "nowhere.mp4", "-o", tmp_path / "out.mp4")
+    assert "nowhere" in refused(3, "train", tmp_path / "nowhere")
+    assert "nowhere" in refused(3, "eval", tmp_path / "nowhere")
+    assert "nowhere" in refused(3, "data", "check", tmp_path / "nowhere")
+    assert "nowhere" in refused(4, "weights", "show", "nowhere")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_are_listed(icnet: Icnet) -> None:
+    outcome = icnet("weights", "list", "--json")
+    assert outcome.code == 0
+    for row in outcome.document["weights"]:
+        shown = icnet("weights", "show", row["name"], "--json").document
+        assert shown["model"] == row["model"]
+        assert Path(icnet("weights", "path", row["name"]).out.strip()).is_file()
+
+
+def test_json_is_one_document_without_nan(icnet: Icnet, monkeypatch: pytest.MonkeyPatch) -> None:
+    def segment(config: SegmentConfig, console: LoopConsole) -> None:
+        """Stands in."""
+        emit_json({"iou": float("nan"), "path": Path("a"), "size": (1, 2)})
+
+    monkeypatch.setitem(app.VERBS, "segment", segment)
+    assert icnet("segment", "a", "-o", "b").document == {"iou": None, "path": "a", "size": [1, 2]}
+
+
+SCRIPT = """
+import sys, os, time, signal
+from icnet_cli.cli import app
+from icnet_cli.cli.console import LoopConsole, emit, say
+def segment(config, console: LoopConsole):
+    "Stands in."
+    {body}
+app.VERBS["segment"] = segment
+sys.exit(app.run(["segment", "a", "-o", "b"]))
+"""
+
+
+def start(body: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT.format(body=body)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_command_with_its_code(number: int, code: int) -> None:
+    # `emit` tells that it runs; the finally tells that it was unwound, not killed.
+    body = 'try:\n        emit("ready")\n        time.sleep(60)\n    finally:\n        say("tidied")'
+    with start(body) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert [line.split(":")[0] for line in err.splitlines()] == ["tidied", "icnet"]
+
+
+def test_a_closed_stdout_ends_the_command_quietly() -> None:
+    body = 'emit("ready")\n    sys.stdin.readline()\n    while True:\n        emit("x" * 4096)'
+    with subprocess.Popen(
+        [sys.executable, "-c", SCRIPT.format(body=body)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.stdout.close()
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.close()
+        assert process.stderr is not None
+        err = process.stderr.read()
+    assert (process.returncode, err) == (0, "")
+
+
+def test_a_closed_stderr_does_not_end_the_work() -> None:
+    body = 'emit("ready")\n    sys.stdin.readline()\n    [say("x") for _ in range(9)]\n    emit("done")'
+    with subprocess.Popen(
+        [sys.executable, "-c", SCRIPT.format(body=body)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        assert process.stderr is not None
+        process.stderr.close()
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.close()
+        assert process.stdout.read() == "done\n"
+    assert process.returncode == 0
+
+
+def test_the_entry_point_is_the_same_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "icnet_cli", "segment", "a", "-o", "b", "--alpha", "9"],
+        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONWARNINGS": "error"},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "icnet: --alpha must be at most 1, not 9.0\n"
+
+
+def test_emit_writes_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    emit("a")
+    assert capsys.readouterr().out == "a\n"
