@@ -50,7 +50,9 @@ class Normalisation:
         values = (*self.mean, *self.std)
         good = len(values) == 6 and all(math.isfinite(v) for v in values) and all(s > 0 for s in self.std)
         if not good or self.order not in ("RGB", "BGR"):
-            raise ValueError("normalisation needs three finite means, three positive stds and order RGB or BGR")
+            raise ValueError(
+                "normalisation needs three finite means, three positive stds and order RGB or BGR"
+            )
 
     def apply(self, pictures: Tensor) -> Tensor:
         """(N, 3, H, W) RGB, uint8 or float in 0..255 -> (N, 3, H, W) float32, the network's input."""
@@ -86,7 +88,9 @@ class WeightsMeta:
     history: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
-    def of(cls, network: nn.Module, classes: ClassTable, train_size: tuple[int, int], **rest: Any) -> WeightsMeta:
+    def of(
+        cls, network: nn.Module, classes: ClassTable, train_size: tuple[int, int], **rest: Any
+    ) -> WeightsMeta:
         rest.setdefault("normalisation", Normalisation())
         config = network.config_dict()  # type: ignore[operator]
         return cls(name_of(network), config, classes, train_size=train_size, **rest)
@@ -245,4 +249,6 @@ def _check_tensors(file: Any, expected: Mapping[str, Tensor], path: Path) -> Non
     for name, tensor in expected.items():
         shape = file.get_slice(name).get_shape()
         if list(shape) != list(tensor.shape):
-            raise weights_error(f"{path}: {name} has shape {list(shape)}, its network wants {list(tensor.shape)}")
+            raise weights_error(
+                f"{path}: {name} has shape {list(shape)}, its network wants {list(tensor.shape)}"
+            )

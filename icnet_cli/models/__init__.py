@@ -18,7 +18,12 @@ from .fast_scnn import FastSCNN
 from .icnet import ICNet
 from .pspnet import PSPNet
 
-NETWORKS: dict[str, type] = {"icnet": ICNet, "fast-scnn": FastSCNN, "pspnet50": PSPNet, "deeplabv3": DeepLabv3}
+NETWORKS: dict[str, type] = {
+    "icnet": ICNet,
+    "fast-scnn": FastSCNN,
+    "pspnet50": PSPNet,
+    "deeplabv3": DeepLabv3,
+}
 
 
 def build(name: str, config: Mapping[str, object]) -> nn.Module:

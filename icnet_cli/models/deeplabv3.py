@@ -16,7 +16,11 @@ from .layers import ASPP, ConvBN, Trunk, init_weights, resize, scaled, trunk_cha
 
 def deeplabv3_channels(keep: float = 1.0) -> dict[str, int]:
     """Output channels a layer at kernel keeping rate `keep`."""
-    return trunk_channels(keep) | {"aspp": scaled(256, keep), "project": scaled(256, keep), "aux": scaled(256, keep)}
+    return trunk_channels(keep) | {
+        "aspp": scaled(256, keep),
+        "project": scaled(256, keep),
+        "aux": scaled(256, keep),
+    }
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,9 @@ class InvertedResidual(nn.Module):
 class ConcatPyramid(nn.Module):
     """PSPNet's pyramid pooling: four pooled copies, reduced by a 1x1 each, concatenated with the map and mixed by a 1x1."""
 
-    def __init__(self, in_channels: int, branch: int, out_channels: int, kernels: str, align_corners: bool) -> None:
+    def __init__(
+        self, in_channels: int, branch: int, out_channels: int, kernels: str, align_corners: bool
+    ) -> None:
         super().__init__()
         self.branches = nn.ModuleList(ConvBN(in_channels, branch, 1) for _ in PYRAMID_GRIDS)
         self.out = ConvBN(in_channels + len(PYRAMID_GRIDS) * branch, out_channels, 1)

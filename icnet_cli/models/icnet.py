@@ -30,7 +30,10 @@ def icnet_channels(keep: float, trunk: str = "pspnet50") -> dict[str, int]:
     channels |= {"conv5_4_k1": scaled(512, keep)}
     # The two inputs of a fusion unit are summed, so one count serves both.
     channels |= {"cff1": scaled(256, keep), "cff2": scaled(256, keep)}
-    channels |= {name: scaled(full, keep) for name, full in (("conv1_sub1", 64), ("conv2_sub1", 64), ("conv3_sub1", 128))}
+    channels |= {
+        name: scaled(full, keep)
+        for name, full in (("conv1_sub1", 64), ("conv2_sub1", 64), ("conv3_sub1", 128))
+    }
     if trunk == "deeplabv3":
         channels["aspp"] = scaled(256, keep)
     return channels
@@ -154,7 +157,9 @@ class ICNet(nn.Module):
 
     def _aux(self, classifier: nn.Module | None) -> nn.Module:
         if classifier is None:
-            raise ValueError(f"{self.config.branches} needs the aux classifiers, which these weights do not have")
+            raise ValueError(
+                f"{self.config.branches} needs the aux classifiers, which these weights do not have"
+            )
         return classifier
 
     def cascade(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

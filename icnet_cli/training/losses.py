@@ -79,7 +79,9 @@ class CascadeLoss(nn.Module):
     def one(self, scores: Tensor, labels: Tensor) -> Tensor:
         """Mean weighted cross-entropy of one map over its labelled pixels; 0 where none is labelled."""
         target = shrink_labels(labels, (scores.shape[2], scores.shape[3]), self.align_corners).long()
-        loss = F.cross_entropy(scores.float(), target, self.weight, ignore_index=IGNORE_INDEX, reduction="none")
+        loss = F.cross_entropy(
+            scores.float(), target, self.weight, ignore_index=IGNORE_INDEX, reduction="none"
+        )
         weight = (target != IGNORE_INDEX).float()
         if self.weight is not None:
             weight = weight * self.weight[target.clamp(max=len(self.weight) - 1)]

@@ -18,7 +18,10 @@ def parameter_groups(network: nn.Module, recipe: OptimizerRecipe) -> list[dict[s
     for module in network.modules():
         for parameter in module.parameters(recurse=False):
             (spared if _spared(module, parameter, recipe) else decayed).append(parameter)
-    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": spared, "weight_decay": 0.0}]
+    groups = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": spared, "weight_decay": 0.0},
+    ]
     return [group for group in groups if group["params"]]
 
 

@@ -76,7 +76,7 @@ class Recipe:
     splits: tuple[str, ...] = ("train",)
     val_split: str = "val"
     pretrained: str | None = None
-    model: Mapping[str, Any] = field(default_factory=dict)
+    model: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # options a network, by its name
     normalisation: Normalisation = field(default_factory=Normalisation)
     batch: int = 16
     epochs: int | None = None
@@ -104,7 +104,9 @@ class Recipe:
                 raise ValueError(f"{what} must be one of {', '.join(allowed)}, not {given!r}")
         if not 0 < self.loss.ohem <= 1:
             raise ValueError("loss ohem must be above 0 and at most 1")
-        if self.stages and (self.stages[-1].until != 1 or sorted(self.stages, key=lambda s: s.until) != [*self.stages]):
+        if self.stages and (
+            self.stages[-1].until != 1 or sorted(self.stages, key=lambda s: s.until) != [*self.stages]
+        ):
             raise ValueError("stages must rise and the last must end at 1")
 
     def stage_at(self, progress: float) -> Stage:
@@ -172,7 +174,9 @@ def load_recipe(name_or_file: str) -> Recipe:
     bundled = FOLDER / f"{name_or_file}.yaml"
     path = bundled if bundled.is_file() else Path(name_or_file)
     if not path.is_file():
-        raise usage_error(f"no recipe {name_or_file!r}: neither a file nor one of {', '.join(recipe_names())}")
+        raise usage_error(
+            f"no recipe {name_or_file!r}: neither a file nor one of {', '.join(recipe_names())}"
+        )
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

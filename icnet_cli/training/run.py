@@ -16,7 +16,7 @@ from icnet_cli.checkpoints.format import load_weights, write_atomically
 from icnet_cli.config import TrainConfig
 from icnet_cli.data.dataset import SegmentationDataset
 from icnet_cli.data.layouts import Layout, recognise
-from icnet_cli.errors import IcnetError, input_error, output_error, usage_error
+from icnet_cli.errors import input_error, output_error, usage_error, weights_error
 from icnet_cli.inference.device import choose_device
 from icnet_cli.models import build
 from icnet_cli.training.recipe import Recipe, load_recipe, recipe_from_dict
@@ -61,7 +61,9 @@ def prepare(config: TrainConfig) -> Run:
     batch, accumulate, lr = _batch(config, recipe)
     _check_batch_norm(network, recipe, batch)
     folder = config.resume or config.output or _new_folder(config.model)
-    run = Run(config, recipe, folder, layout, train, val, network, device, batch, accumulate, lr, stored is not None)
+    run = Run(
+        config, recipe, folder, layout, train, val, network, device, batch, accumulate, lr, stored is not None
+    )
     if stored is None:
         _claim(run)
     return run
@@ -105,7 +107,10 @@ def _network(config: TrainConfig, recipe: Recipe, layout: Layout, stored: dict[s
     torch.manual_seed(config.seed)
     if stored:
         return build(stored["model"], stored["model_config"])
-    options = dict(recipe.model) | {"keep": config.keep, "num_classes": layout.classes.num_classes}
+    options = dict(recipe.model.get(config.model, {})) | {
+        "keep": config.keep,
+        "num_classes": layout.classes.num_classes,
+    }
     try:
         network = build(config.model, options)
     except ValueError as error:
@@ -126,7 +131,7 @@ def start_from(network: nn.Module, weights: str | Path) -> int:
     target = network.state_dict()
     fitting = {k: v for k, v in source.items() if k in target and v.shape == target[k].shape}
     if not fitting:
-        raise IcnetError(f"{weights}: none of its tensors fits this network; is it another model?", 4)  # type: ignore[arg-type]
+        raise weights_error(f"{weights}: none of its tensors fits this network; is it another model?")
     network.load_state_dict(fitting, strict=False)
     return len(fitting)
 
@@ -167,7 +172,9 @@ def _new_folder(model: str) -> Path:
 def _claim(run: Run) -> None:
     """Make the run folder and write down what it is; refuse one that holds a run already."""
     if (run.folder / RUN_FILE).exists():
-        raise usage_error(f"{run.folder} holds a run already; go on with --resume {run.folder}, or choose another -o")
+        raise usage_error(
+            f"{run.folder} holds a run already; go on with --resume {run.folder}, or choose another -o"
+        )
     document = {
         "config": run.config.to_dict(),
         "recipe": run.recipe.to_dict(),
@@ -191,4 +198,6 @@ def _stored(folder: Path) -> dict[str, Any]:
         document = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
         return {key: document[key] for key in ("recipe", "model", "model_config")}
     except (OSError, ValueError, KeyError) as error:
-        raise input_error(f"{folder} is not a run folder to resume: {RUN_FILE} is missing or damaged") from error
+        raise input_error(
+            f"{folder} is not a run folder to resume: {RUN_FILE} is missing or damaged"
+        ) from error

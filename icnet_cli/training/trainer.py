@@ -254,7 +254,8 @@ class Trainer:
             path = self._save()
             word = "interrupted" if signals.code is ExitCode.INTERRUPTED else "terminated"
             raise IcnetError(
-                f"{word} at step {self.step}; saved {path}; go on with --resume {self.run.folder}", signals.code
+                f"{word} at step {self.step}; saved {path}; go on with --resume {self.run.folder}",
+                signals.code,
             )
         if time.monotonic() - self._saved_at > CHECKPOINT_EVERY_S:
             self._save()

@@ -18,7 +18,9 @@ def rows(name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def conv_bn(x: Tensor, state: State, name: str, stride: int = 1, dilation: int = 1, relu: bool = False) -> Tensor:
+def conv_bn(
+    x: Tensor, state: State, name: str, stride: int = 1, dilation: int = 1, relu: bool = False
+) -> Tensor:
     weight = state[f"{name}.conv.weight"]
     padding = dilation * (weight.shape[-1] // 2)
     groups = x.shape[1] // weight.shape[1]
@@ -125,7 +127,11 @@ def fast_scnn_logits(x: Tensor, state: State) -> Tensor:
         if row["module"] == "ltd":
             ltd += 1
             plain = block == "conv2d"
-            y = conv_bn(y, state, "ltd1", stride, relu=True) if plain else ds_conv(y, state, f"ltd{ltd}", stride)
+            y = (
+                conv_bn(y, state, "ltd1", stride, relu=True)
+                if plain
+                else ds_conv(y, state, f"ltd{ltd}", stride)
+            )
             high = y
         elif block == "bottleneck":
             gfe += 1

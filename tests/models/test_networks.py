@@ -79,7 +79,9 @@ def test_icnet_is_the_published_layer_table(published: nn.Module) -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("change", [{"pyramid": "adaptive"}, {"align_corners": False}, {"head": "fused"}])
-def test_another_form_of_icnet_is_not_the_published_one(published: nn.Module, change: dict[str, object]) -> None:
+def test_another_form_of_icnet_is_not_the_published_one(
+    published: nn.Module, change: dict[str, object]
+) -> None:
     """The comparison can fail: each option away from the published form changes labels (random weights, border included)."""
     config = published.config_dict() | change
     other = build("icnet", config).eval()
@@ -194,7 +196,9 @@ def test_the_fused_head_is_the_published_one_inside_the_picture(align_corners: b
     published = build("icnet", fused.config_dict() | {"head": "published"}).eval()
     published.load_state_dict(fused.state_dict())
     x = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(2))
-    low = F.interpolate(fused.scores(x), size=published.scores(x).shape[2:], mode="bilinear", align_corners=align_corners)
+    low = F.interpolate(
+        fused.scores(x), size=published.scores(x).shape[2:], mode="bilinear", align_corners=align_corners
+    )
     difference = (low - published.scores(x)).abs()
     inside = difference[:, :, 44:-44, 44:-44].max()
     assert inside < 1e-4
@@ -286,7 +290,14 @@ def test_a_configuration_that_makes_no_network_is_refused(name: str, config: dic
 
 
 def test_published_kernels_at_the_published_size() -> None:
-    expected = {(33, 2): (17, 16), (33, 3): (13, 10), (33, 6): (8, 5), (65, 2): (33, 32), (65, 3): (25, 20), (65, 6): (15, 10)}
+    expected = {
+        (33, 2): (17, 16),
+        (33, 3): (13, 10),
+        (33, 6): (8, 5),
+        (65, 2): (33, 32),
+        (65, 3): (25, 20),
+        (65, 6): (15, 10),
+    }
     for (length, grid), (kernel, stride) in expected.items():
         assert pyramid_bins(length, grid) == [(i * stride, i * stride + kernel) for i in range(grid)]
 
