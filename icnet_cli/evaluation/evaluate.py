@@ -1,28 +1,200 @@
-"""How well a network does on labelled pictures: one confusion matrix at the labels' own size."""
+"""How well weights do on labelled pictures: one confusion matrix at the labels' own size."""
 
 from __future__ import annotations
 
-from typing import Protocol
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol as Interface
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from icnet_cli.checkpoints.format import Normalisation
+from icnet_cli.checkpoints.bundled import find_weights
+from icnet_cli.checkpoints.format import LoadedWeights, Normalisation, load_weights
+from icnet_cli.classes import ClassTable
+from icnet_cli.config import EvalConfig
+from icnet_cli.data.dataset import SegmentationDataset
+from icnet_cli.data.files import check_picture, read_bytes
+from icnet_cli.data.layouts import recognise
+from icnet_cli.errors import IcnetError, input_error, output_error, usage_error
 from icnet_cli.evaluation.confusion import Confusion, Labels
-from icnet_cli.pixels.files import shrink_or_grow
+from icnet_cli.evaluation.predict import Image, Predictor, network_input, protocol_size, with_branches
+from icnet_cli.evaluation.report import EvalReport, Protocol
+from icnet_cli.inference.device import choose_device, choose_precision
+from icnet_cli.inference.segmenter import Segmenter
+from icnet_cli.pixels.files import write_labels_png
 from icnet_cli.pixels.labels import labels_from_scores, labels_from_scores_torch
 
-Image = NDArray[np.uint8]  # (H, W, 3) RGB
+
+@dataclass(frozen=True)
+class ImageDone:
+    """After each picture. `miou` is that of all pictures so far; `damaged` were left out."""
+
+    done: int
+    total: int
+    name: str
+    miou: float
+    damaged: int
 
 
-class Pairs(Protocol):
+class Pairs(Interface):
     """What is measured on: pictures with their labels, as `data.SegmentationDataset` gives them."""
 
     def __len__(self) -> int: ...
 
     def read(self, index: int) -> tuple[Image, Labels]: ...
+
+
+def evaluate(config: EvalConfig) -> Generator[ImageDone, None, EvalReport]:
+    """Measure as `config` says; an event a picture, and the report as the generator's return value.
+
+    Raises:
+        IcnetError: before the first picture 2 arguments, 3 data, 4 weights, 6 device; later 3 for a picture
+            that does not decode, 5 for a prediction that cannot be written, 6 where memory does not suffice.
+    """
+    config.check()
+    choose_precision(config.precision, choose_device(config.device))  # told before a file is read
+    weights = with_branches(load_weights(find_weights(config.weights)), config.branches)
+    layout = recognise(config.dataset)
+    check_classes_fit(weights, layout.classes, config.dataset)
+    dataset = SegmentationDataset(layout, [config.split], skip_damaged=config.skip_damaged)
+    dataset.check_files()
+    predictions = _predictions(config, dataset) if config.predictions else None
+    size = config.size or protocol_size(weights.meta.train_size, _first_size(dataset))
+    segmenter = Segmenter(weights.network, weights.meta, config.device, config.precision, size)
+    predictor = Predictor(segmenter, config.scales, config.flip)
+    return (yield from Evaluation(dataset, predictor, predictions).events(config.weights))
+
+
+class Evaluation:
+    """One pass of a predictor over a dataset."""
+
+    def __init__(
+        self, dataset: SegmentationDataset, predictor: Predictor, predictions: PredictionFolder | None = None
+    ) -> None:
+        self.dataset, self.predictor, self.predictions = dataset, predictor, predictions
+        self.confusion = Confusion(dataset.classes.num_classes)
+        self.damaged = dataset.num_damaged
+        self._sizes: set[tuple[int, int]] = set()
+
+    def events(self, weights: str) -> Generator[ImageDone, None, EvalReport]:
+        """Measure every picture; `weights` is what the report calls them."""
+        start = time.perf_counter()
+        total = len(self.dataset)
+        for index, sample in enumerate(self.dataset.samples):
+            self._measure(index, sample.name)
+            yield ImageDone(index + 1, total, sample.name, self.confusion.miou, self.damaged)
+        if not self.predictor.images:
+            raise input_error(f"no picture of {self.dataset.layout.root} could be decoded; restore its files")
+        return self._report(weights, time.perf_counter() - start)
+
+    def _measure(self, index: int, name: str) -> None:
+        try:
+            image, truth = self.dataset.read(index)
+        except IcnetError:
+            # Whole by its structure (`check_files`), and yet it does not decode.
+            if not self.dataset.skip_damaged:
+                raise
+            self.damaged += 1
+            return
+        labels = self.predictor.labels(image)
+        self.confusion.update(truth, labels)
+        self._sizes.add(self.predictor.segmenter.input_size(*truth.shape))
+        if self.predictions:
+            self.predictions.write(name, labels)
+
+    def _report(self, weights: str, seconds: float) -> EvalReport:
+        segmenter = self.predictor.segmenter
+        protocol = Protocol(
+            dataset=self.dataset.layout.name,
+            split=",".join(self.dataset.splits),
+            size=next(iter(self._sizes)) if len(self._sizes) == 1 else None,
+            scales=self.predictor.scales,
+            flip=self.predictor.flip,
+            branches=segmenter.meta.config.get("branches"),
+        )
+        return EvalReport(
+            weights=weights,
+            model=segmenter.meta.model,
+            classes=self.dataset.classes,
+            confusion=self.confusion,
+            protocol=protocol,
+            images=self.predictor.images,
+            images_damaged=self.damaged,
+            model_ms=self.predictor.model_ms,
+            seconds=seconds,
+            device=str(segmenter.device),
+            precision=segmenter.precision,
+            card=segmenter.meta.card,
+        )
+
+
+@dataclass(frozen=True)
+class PredictionFolder:
+    """Predictions as label PNGs that mirror the pictures' names and sub-folders.
+
+    Attributes:
+        ids: None writes train ids; else uint8 (256,), the value to write for each.
+    """
+
+    folder: Path
+    ids: Labels | None = None
+
+    def path(self, name: str) -> Path:
+        return self.folder / f"{name}.png"
+
+    def write(self, name: str, labels: Labels) -> None:
+        """Raises an output error."""
+        write_labels_png(self.path(name), labels if self.ids is None else self.ids[labels])
+
+
+def _predictions(config: EvalConfig, dataset: SegmentationDataset) -> PredictionFolder:
+    """The folder, made now: what cannot be written is known before the first picture."""
+    folder = config.predictions
+    assert folder is not None
+    predictions = PredictionFolder(
+        folder, dataset.classes.ids_of_train_ids() if config.ids == "dataset" else None
+    )
+    inputs = {path.resolve() for sample in dataset.samples for path in (sample.image, sample.labels)}
+    for sample in dataset.samples:
+        if predictions.path(sample.name).resolve() in inputs:
+            raise usage_error(
+                f"--predictions {folder} would write over the dataset's {predictions.path(sample.name)}; "
+                "name another folder"
+            )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()) and not config.overwrite:
+            raise usage_error(
+                f"--predictions {folder} is not empty; name another folder, or -y to write into it"
+            )
+    except OSError as error:
+        raise output_error(f"--predictions {folder} cannot be written: {error.strerror}") from error
+    return predictions
+
+
+def check_classes_fit(weights: LoadedWeights, found: ClassTable, dataset: Path) -> None:
+    """Raise a usage error naming both sides unless the dataset's classes are the weights', in their order."""
+    own = weights.meta.classes
+    if own.names == found.names:
+        return
+    raise usage_error(
+        f"{weights.path} knows {_in_words(own)}, but {dataset} has {_in_words(found)}; "
+        "choose weights trained on these classes"
+    )
+
+
+def _in_words(classes: ClassTable) -> str:
+    names = ", ".join(classes.names[:4]) + (", ..." if classes.num_classes > 4 else "")
+    return f"the {classes.num_classes} classes of {classes.name} ({names})"
+
+
+def _first_size(dataset: SegmentationDataset) -> tuple[int, int]:
+    path = dataset.samples[0].image
+    header = check_picture(read_bytes(path), path)
+    return header.height, header.width
 
 
 def evaluate_network(
@@ -45,31 +217,26 @@ def evaluate_network(
     try:
         for index in range(len(dataset)):
             image, truth = dataset.read(index)
-            x = network_input(image, size or image.shape[:2], device, normalisation)
-            with torch.inference_mode():
-                scores = network.scores(x)  # type: ignore[operator]  # (1, K, h, w)
-                labels = _labels(scores, truth.shape, bool(network.align_corners), x.shape[2:])
+            labels = _network_labels(network, image, size, device, normalisation)
             confusion.update(truth, labels)
     finally:
         network.train(training)
     return confusion
 
 
-def network_input(
-    image: Image, size: tuple[int, int], device: torch.device, normalisation: Normalisation
-) -> Tensor:
-    """(H, W, 3) RGB uint8 to float (1, 3, height, width), resized to `size` and normalised."""
-    resized = np.ascontiguousarray(shrink_or_grow(image, size))
-    pixels = torch.from_numpy(resized).to(device).permute(2, 0, 1)[None]  # channels last in memory
-    return normalisation.apply(pixels).contiguous(memory_format=torch.channels_last)
-
-
-def _labels(
-    scores: Tensor, size: tuple[int, int], align_corners: bool, network_size: tuple[int, int]
+@torch.inference_mode()
+def _network_labels(
+    network: nn.Module,
+    image: Image,
+    size: tuple[int, int] | None,
+    device: torch.device,
+    normalisation: Normalisation,
 ) -> Labels:
-    """The arg-max class of each pixel at the labels' size, uint8 (H, W)."""
-    height, width = network_size
-    if scores.device.type != "cpu":
-        labels = labels_from_scores_torch(scores, size, align_corners, (height, width))
-        return labels[0].cpu().numpy()
-    return labels_from_scores(scores[0].permute(1, 2, 0).numpy(), size, align_corners, (height, width))
+    """The arg-max class of each pixel of `image`, uint8 (H, W)."""
+    own_size = (image.shape[0], image.shape[1])
+    network_size = size or own_size
+    scores = network.scores(network_input(image, network_size, device, normalisation))  # type: ignore[operator]
+    align_corners = bool(network.align_corners)
+    if device.type != "cpu":
+        return labels_from_scores_torch(scores, own_size, align_corners, network_size)[0].cpu().numpy()
+    return labels_from_scores(scores[0].permute(1, 2, 0).numpy(), own_size, align_corners, network_size)

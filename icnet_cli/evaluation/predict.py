@@ -1,0 +1,154 @@
+"""A picture to labels at its own size: as `segment` does it, or averaged over scales and mirror images."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from icnet_cli.checkpoints.format import LoadedWeights, Normalisation
+from icnet_cli.errors import device_error, usage_error, weights_error
+from icnet_cli.evaluation.confusion import Labels
+from icnet_cli.inference.device import PRECISIONS
+from icnet_cli.inference.segmenter import SMALLEST, Segmenter
+from icnet_cli.models import build
+from icnet_cli.pixels.files import shrink_or_grow
+from icnet_cli.pixels.labels import source_positions
+
+Image = NDArray[np.uint8]  # (H, W, 3) RGB
+Size = tuple[int, int]  # (height, width)
+
+_SAME_ASPECT = 0.05  # sizes in multiples of 32 keep an aspect no closer than this
+
+
+class Predictor:
+    """Labels pictures with a Segmenter and keeps the time its network took.
+
+    With one scale and no mirror image it runs the Segmenter's own three stages, so that what is measured is
+    what `icnet segment` runs. Otherwise the softmax probabilities at each scale, each also from the mirrored
+    picture with `flip`, are brought to the picture's size and averaged.
+    """
+
+    def __init__(self, segmenter: Segmenter, scales: Sequence[float] = (1.0,), flip: bool = False) -> None:
+        self.segmenter, self.scales, self.flip = segmenter, tuple(scales), flip
+        self.network_s = 0.0
+        self.images = 0
+
+    @property
+    def model_ms(self) -> float:
+        """The network alone, milliseconds a picture: the sum of its passes, without resizing or averaging."""
+        return self.network_s * 1000 / self.images if self.images else 0.0
+
+    def labels(self, image: Image) -> Labels:
+        """(H, W, 3) RGB uint8 to uint8 (H, W). Raises a device error where memory does not suffice."""
+        self.images += 1
+        size = (image.shape[0], image.shape[1])
+        with _memory_words(self.segmenter.device), torch.inference_mode():
+            if self.scales != (1.0,) or self.flip:
+                return self._averaged(image, size)
+            scores = self._forward(self.segmenter.prepare([image]))
+            return self.segmenter.postprocess(scores, size)[0]
+
+    def _averaged(self, image: Image, size: Size) -> Labels:
+        total: Tensor | None = None
+        for scale in self.scales:
+            input_size = scaled_size(self.segmenter.input_size(*size), scale)
+            x = network_input(image, input_size, self.segmenter.device, self.segmenter.meta.normalisation)
+            x = x.to(PRECISIONS[self.segmenter.precision])
+            for scores in self._passes(x):
+                full = upsample_scores(scores, size, bool(self.segmenter.network.align_corners), input_size)
+                part = full.softmax(dim=1)
+                total = part if total is None else total.add_(part)
+        assert total is not None  # a config with no scales is refused
+        return total[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
+
+    def _passes(self, x: Tensor) -> Iterator[Tensor]:
+        """Scores of the picture and, mirrored back, of its mirror image."""
+        yield self._forward(x)
+        if self.flip:
+            yield self._forward(x.flip(3)).flip(3)
+
+    def _forward(self, x: Tensor) -> Tensor:
+        self._wait()
+        start = time.perf_counter()
+        scores = self.segmenter.forward(x)
+        self._wait()
+        self.network_s += time.perf_counter() - start
+        return scores
+
+    def _wait(self) -> None:
+        if self.segmenter.device.type == "cuda":
+            torch.cuda.synchronize(self.segmenter.device)
+
+
+def with_branches(weights: LoadedWeights, branches: str | None) -> LoadedWeights:
+    """The same weights answering from `sub4`, `sub24` or `sub124` of ICNet's cascade; None changes nothing.
+
+    Raises:
+        IcnetError: USAGE for a network without branches; WEIGHTS for a file without the aux classifiers.
+    """
+    if branches is None:
+        return weights
+    meta = weights.meta
+    if "branches" not in meta.config:
+        raise usage_error(f"--branches {branches} is for ICNet; {weights.path} holds {meta.model}")
+    try:
+        network = build(meta.model, meta.config | {"branches": branches})
+    except ValueError as error:
+        raise weights_error(
+            f"{weights.path}: {error}; take a file that kept them, or --branches sub124"
+        ) from error
+    network.load_state_dict(weights.network.state_dict())
+    config = meta.config | {"branches": branches}
+    return replace(weights, network=network.eval(), meta=replace(meta, config=config))
+
+
+def protocol_size(train_size: Size, picture: Size) -> Size | None:
+    """The training size for pictures of its aspect (within 5 %); for others None: the Segmenter's rule.
+
+    A picture is never squeezed into another shape unless the user names a size.
+    """
+    aspect = (train_size[1] * picture[0]) / (train_size[0] * picture[1])
+    return train_size if abs(aspect - 1) <= _SAME_ASPECT else None
+
+
+def scaled_size(size: Size, scale: float) -> Size:
+    """Both sides times `scale`, at least what the networks take."""
+    return max(SMALLEST, round(size[0] * scale)), max(SMALLEST, round(size[1] * scale))
+
+
+def network_input(image: Image, size: Size, device: torch.device, normalisation: Normalisation) -> Tensor:
+    """(H, W, 3) RGB uint8 to float (1, 3, height, width), resized to `size` and normalised."""
+    resized = np.ascontiguousarray(shrink_or_grow(image, size))
+    pixels = torch.from_numpy(resized).to(device).permute(2, 0, 1)[None]
+    return normalisation.apply(pixels).contiguous(memory_format=torch.channels_last)
+
+
+def upsample_scores(scores: Tensor, size: Size, align_corners: bool, network_size: Size) -> Tensor:
+    """(N, K, h, w) scores to float32 (N, K, *size), bilinear, with the geometry of `pixels.labels`."""
+    scores = scores.float()
+    for dim, (n_out, n_network) in enumerate(zip(size, network_size, strict=True), start=2):
+        n_in = scores.shape[dim]
+        position = torch.from_numpy(source_positions(n_in, n_out, align_corners, n_network))
+        position = position.clamp_(0, n_in - 1).to(scores.device)
+        low = position.floor().long()
+        high = (low + 1).clamp_(max=n_in - 1)
+        weight = (position - low).view(-1, *[1] * (3 - dim))
+        scores = torch.lerp(scores.index_select(dim, low), scores.index_select(dim, high), weight)
+    return scores
+
+
+@contextmanager
+def _memory_words(device: torch.device) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise device_error(
+            f"out of memory on {device}; give a smaller --size, fewer --scales or another --device"
+        ) from error
