@@ -1,7 +1,7 @@
 """Shows on stderr how far a loop is: a live bar, a line now and then, JSON lines, or nothing.
 
 Loops are generators of small events. `watch` consumes one, turns each event into a `Status`
-by a function of the command's, and returns the report that is the generator's last event.
+by a function of the command's, and returns the report it ends with.
 """
 
 from __future__ import annotations
@@ -13,11 +13,9 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from icnet_cli.cli.console import say, say_json
-
-E = TypeVar("E")
 
 PLAIN_EVERY_S = 5.0  # a log file stays readable
 JSON_EVERY_S = 1.0
@@ -191,12 +189,19 @@ def shown(mode: str | None) -> Iterator[Display]:
         display.finish()
 
 
-def watch(events: Iterator[E], mode: str | None, describe: Callable[[E], Status | None]) -> E:
-    """Run a loop to its end, showing the events that `describe` has a status for; return the last event."""
+def watch(events: Iterator[Any], mode: str | None, describe: Callable[[Any], Status | None]) -> Any:
+    """Run a loop to its end, showing the events that `describe` has a status for.
+
+    Returns the loop's report: what its generator returns, or, where that is nothing, its last event.
+    """
     pace, last = Pace(), None
     try:
         with shown(mode) as display:
-            for last in events:
+            while True:
+                try:
+                    last = next(events)
+                except StopIteration as end:
+                    return last if end.value is None else end.value
                 status = describe(last)
                 if status is not None:
                     display.show(pace.complete(status))
@@ -204,6 +209,3 @@ def watch(events: Iterator[E], mode: str | None, describe: Callable[[E], Status 
         # A loop stopped half-way puts its files away now, before the error is told.
         if isinstance(events, Generator):
             events.close()
-    if last is None:
-        raise RuntimeError("a loop ended without a report")
-    return last

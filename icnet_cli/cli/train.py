@@ -24,7 +24,7 @@ def train(config: TrainConfig, console: LoopConsole) -> None:
     """
     from icnet_cli.training.trainer import train as run
 
-    report: Any = watch(run(config), console.progress, Narrator().status)
+    report = watch(run(config), console.progress, Narrator().status)
     if console.json:
         emit_json(report.to_dict())
         return
