@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import sys
 import threading
@@ -32,8 +33,14 @@ def terminable() -> Iterator[None]:
         yield  # only the main thread may set handlers
         return
 
+    ours = os.getpid()
+
     def stop(*_: Any) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if os.getpid() != ours:  # a forked data loader, which its parent ends this way
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: the way out is not to be cut short
         raise TerminatedError
 
     before = signal.signal(signal.SIGTERM, stop)

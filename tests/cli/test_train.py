@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import icnet_cli.training.trainer as trainer
+from icnet_cli.cli.progress import phrase
+from icnet_cli.cli.train import Narrator
+from icnet_cli.config import TrainConfig
+from icnet_cli.training.trainer import EvalDone, StepDone, TrainReport
+from tests.cli.conftest import Icnet
+
+REPORT = TrainReport(Path("runs/train/icnet-1"), 0.5, 20, 61.0)
+
+
+def step(number: int, loss: float = 1.0) -> StepDone:
+    return StepDone(number, 1, number / 20, loss, 0.01, 8.0, number * 2.0)
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
+    configs: list[TrainConfig] = []
+
+    def train(config: TrainConfig) -> Iterator[Any]:
+        configs.append(config)
+        yield step(10)
+        yield EvalDone(10, 1, 0.5, 0.9, best=True)
+        yield REPORT
+
+    monkeypatch.setattr(trainer, "train", train)
+    return configs
+
+
+def test_the_run_folder_on_stdout(icnet: Icnet, trained: list[TrainConfig]) -> None:
+    outcome = icnet("train", "d", "--time-budget", "90m", "--progress", "plain")
+    assert outcome.code == 0
+    assert trained[0].time_budget_s == 5400
+    assert outcome.out == "runs/train/icnet-1\n"
+    assert "step 10: mIoU 0.5000, pixel accuracy 0.9000, the best so far" in outcome.err
+    assert outcome.err.endswith("20 steps in 1:01, best mIoU 0.5000\n")
+
+
+def test_json_has_the_documented_keys(icnet: Icnet, trained: list[TrainConfig]) -> None:
+    document = icnet("train", "d", "--json").document
+    assert {"run_dir", "best_miou", "step", "seconds"} <= set(document)
+
+
+def test_the_display_shows_what_matters() -> None:
+    narrator = Narrator()
+    narrator.status(EvalDone(1, 0, 0.25, 0.5, best=False))
+    status = narrator.status(step(10, 0.5))
+    assert status is not None
+    assert phrase(status) == "10 steps (50%), 8.0 images/s, 0:20 left, epoch 1, loss 0.5, mIoU 0.25, lr 0.01"
+    assert narrator.status(REPORT) is None
+
+
+def test_a_loss_that_is_not_finite_is_shown_and_forgotten() -> None:
+    narrator = Narrator()
+    narrator.status(step(1, 0.5))
+    for bad in (math.nan, math.inf):
+        status = narrator.status(step(2, bad))
+        assert status is not None
+        assert not math.isfinite(status.notes["loss"])
+    status = narrator.status(step(3, 0.5))
+    assert status is not None
+    assert status.notes["loss"] == pytest.approx(0.5)
+
+
+def test_an_events_namesakes_are_not_mistaken() -> None:
+    assert Narrator().status(SimpleNamespace()) is None
