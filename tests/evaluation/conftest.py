@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from icnet_cli.checkpoints.format import WeightsMeta, save_weights
 from icnet_cli.classes import load_table
@@ -32,9 +33,21 @@ def camvid(tmp_path: Path) -> Path:
     return root
 
 
+def enlivened(network: nn.Module) -> nn.Module:
+    """Gives an untrained network statistics and strong classifiers, so that it does not say one class everywhere."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None  # the plain mean of what it sees
+        if isinstance(module, nn.Conv2d) and module.out_channels == network.num_classes:
+            nn.init.normal_(module.weight, std=1.0)
+    with torch.no_grad():
+        network.train().scores(torch.randn(4, 3, 12, 12).repeat_interleave(8, 2).repeat_interleave(8, 3))
+    return network.eval()
+
+
 @pytest.fixture
 def make_weights(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a weights file of a small, untrained network."""
+    """Writes a weights file of a small network that was never trained."""
 
     def make(
         model: str = "fast-scnn", table: str = "camvid", card: dict | None = None, size=(48, 64), **config
@@ -42,7 +55,7 @@ def make_weights(tmp_path: Path) -> Callable[..., Path]:
         classes = load_table(table)
         torch.manual_seed(0)
         keep = {"keep": 0.25 if model == "fast-scnn" else 0.03, "num_classes": classes.num_classes}
-        network = build(model, keep | config).eval()
+        network = enlivened(build(model, keep | config))
         path = tmp_path / f"{model}.safetensors"
         save_weights(path, network, WeightsMeta.of(network, classes, size, card=card or {}))
         return path
