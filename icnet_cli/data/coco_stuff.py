@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from icnet_cli.classes import load_table
-from icnet_cli.data.layout import TRAIN_IDS_SUFFIX, Layout, folders_in, in_order, pictures_in
+from icnet_cli.data.layout import TRAIN_IDS_SUFFIX, Layout, Sample, folders_in, in_order, pictures_in
 
 _YEAR = "2017"
 _LABEL_FOLDERS = ("stuffthingmaps", "annotations/stuffthingmaps", "annotations", "labels")
@@ -14,8 +14,9 @@ _LABEL_FOLDERS = ("stuffthingmaps", "annotations/stuffthingmaps", "annotations",
 class CocoStuff(Layout):
     """images/SPLIT2017/NAME.jpg and stuffthingmaps/SPLIT2017/NAME.png.
 
-    images/ may be left out, and annotations/ may stand for stuffthingmaps/. The label values are COCO's category ids less one, 255 unlabelled; files NAME_labelTrainIds.png
-    hold train ids and are read where the others are absent.
+    images/ may be left out, and annotations/ may stand for stuffthingmaps/. The label values are COCO's category
+    ids less one, 255 unlabelled; files NAME_labelTrainIds.png hold train ids and are read where the others are
+    absent. The splits are `train` and `val`; train2017 and val2017 are understood too.
     """
 
     name = "coco-stuff"
@@ -28,6 +29,9 @@ class CocoStuff(Layout):
     def splits(self) -> tuple[str, ...]:
         both = folders_in(self._images()) & folders_in(self._labels())
         return in_order({name.removesuffix(_YEAR) for name in both if name.endswith(_YEAR)})
+
+    def samples(self, split: str) -> list[Sample]:
+        return super().samples(split.removesuffix(_YEAR))
 
     def images(self, split: str) -> dict[str, Path]:
         return pictures_in(self._images() / f"{split}{_YEAR}")

@@ -66,17 +66,20 @@ class SegmentationDataset:
         """Look at every file before an epoch is lost: there, whole, and each label as large as its image.
 
         Files are read, not decoded; of the labels a few are decoded to see that the class table fits. Raises
-        an input error that names the first file, and how many more there are. With `skip_damaged`
-        such pairs are counted and left out instead, unless none remains.
+        an input error that names the first file and says how many there are. With `skip_damaged` such pairs
+        are counted and left out instead, unless none remains.
         """
         good: list[Sample] = []
         damage: list[str] = []
         for sample in self.samples:
             try:
-                self._check_pair(sample)
-                good.append(sample)
+                problem = self._check_pair(sample)
             except IcnetError as error:
                 damage.append(str(error))
+                continue
+            if problem:  # labels in another form are no damage; leaving them out would hide a mistake
+                raise input_error(f"{sample.labels} {problem}")
+            good.append(sample)
         if damage and not (self.skip_damaged and good):
             count = f" ({len(damage)} of {len(self)} pairs are damaged or incomplete)"
             raise input_error(damage[0] + (count if len(damage) > 1 else ""))
@@ -90,13 +93,12 @@ class SegmentationDataset:
         _same_size(sample, image.shape[:2], labels.shape)
         return image, labels
 
-    def _check_pair(self, sample: Sample) -> None:
+    def _check_pair(self, sample: Sample) -> str | None:
+        """Raises for damage; returns what is wrong with the form of a whole label file."""
         image = check_picture(read_bytes(sample.image), sample.image)
         labels = check_picture(read_bytes(sample.labels), sample.labels)
         _same_size(sample, image[:2], labels[:2])
-        problem = label_form_problem(labels, self.layout.color_labels)
-        if problem:
-            raise input_error(f"{sample.labels} {problem}")
+        return label_form_problem(labels, self.layout.color_labels)
 
 
 def _same_size(sample: Sample, image: tuple[int, ...], labels: tuple[int, ...]) -> None:

@@ -65,8 +65,13 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     """
     data = read_bytes(path)
     check_picture(data, path)
-    bgr = _decode(data, path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    bgr = decode_image(data, path, cv2.IMREAD_COLOR)
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr), np.uint8)
+
+
+def decode_image(data: bytes, path: Path, flags: int) -> NDArray[np.generic]:
+    """OpenCV's picture of a file that was read and checked already, as it is stored (EXIF left alone)."""
+    return _decode(data, path, flags | cv2.IMREAD_IGNORE_ORIENTATION)
 
 
 def read_raw_labels(path: Path, color: bool = False) -> NDArray[np.uint8]:
