@@ -22,20 +22,22 @@ class Container:
 
     muxer: str
     codecs: tuple[str, ...]
-    keeps_ticks: bool = False  # stores times in the video's own time base
 
 
-_MP4 = Container("mp4", ("h264", "hevc", "av1", "vp9"), keeps_ticks=True)
+_MP4 = Container("mp4", ("h264", "hevc", "av1", "vp9", "ffv1"))
 CONTAINERS: dict[str, Container] = {
     ".mp4": _MP4,
     ".m4v": _MP4,
-    ".mov": Container("mov", ("h264", "hevc", "ffv1"), keeps_ticks=True),
+    ".mov": Container("mov", ("h264", "hevc", "av1", "vp9")),
     ".mkv": Container("matroska", ("h264", "hevc", "av1", "vp9", "ffv1")),
     ".webm": Container("webm", ("vp9", "av1")),
-    ".avi": Container("avi", ("h264", "ffv1")),
-    ".ts": Container("mpegts", ("h264", "hevc")),
 }
 _SUGGESTED = (".mp4", ".mkv", ".mov", ".webm")
+# Containers that are read but not written, and why.
+_REFUSED = {
+    ".avi": "avi stores no frame times",
+    ".ts": "a transport stream cannot begin at the source's times",
+}
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,8 @@ def check_output(
     suffix = Path(path).suffix.lower()
     container = CONTAINERS.get(suffix)
     if container is None:
+        if suffix in _REFUSED:
+            raise usage_error(f"{_REFUSED[suffix]}; name the output .mp4 or .mkv")
         raise usage_error(
             f"{printable(path)} does not name a video container; use one of {', '.join(_SUGGESTED)}"
         )
@@ -188,10 +192,9 @@ def encoder_options(
 
 def muxer_options(plan: OutputPlan, time_bases: list[Fraction], metadata: dict[str, str]) -> dict[str, str]:
     """The options dictionary for the container."""
-    if plan.container.muxer == "mpegts":
-        return {"mpegts_copyts": "1"}
     if plan.container.muxer not in ("mp4", "mov"):
-        return {}
+        # An encoder's priming before zero (aac, ac3) would move every track by its length.
+        return {"avoid_negative_ts": "disabled"}
     flags = "+faststart"
     if any(key.startswith("com.") for key in metadata):
         flags += "+use_metadata_tags"  # keys of phones, location and make among them

@@ -53,7 +53,7 @@ class Declared:
             if missing > 0 and (lacking > _SECONDS or missing > _SHARE * self.frames):
                 return Shortfall(float(lacking), declared_s or float(self.frames * frame_s), missing)
             return None
-        if self.end is None or self.complete:
+        if self.end is None or self.complete or self.frames is not None:
             return None
         lacking = self.end - (end or Fraction(0))
         if (
@@ -71,9 +71,12 @@ def declared_by(container: Any, stream: Any, path: Path) -> Declared:
     if name.startswith("mov"):
         # The index counts what the edit list lets through; the box's own count does not.
         count = len(stream.index_entries) or stream.frames or None
-        return Declared(count, own, None, complete=False)
+        end = None if own is None or stream.start_time is None else own + stream.start_time * stream.time_base
+        return Declared(count, own, end, complete=False)
     if name == "avi":
-        return Declared(stream.frames or None, own, None, complete=False)
+        # The header counts empty frames too; the index at the end does not, where it was not cut off.
+        count = len(stream.index_entries) if _riff_is_whole(path) else 0
+        return Declared(count or stream.frames or None, own, None, complete=False)
     if name.startswith("matroska"):
         end = _matroska_end(container, stream)
         start = (stream.start_time or 0) * stream.time_base
@@ -96,7 +99,14 @@ def _matroska_end(container: Any, stream: Any) -> Fraction | None:
     return None
 
 
-_EBML, _SEGMENT = 0x1A45DFA3, 0x18538067
+def _riff_is_whole(path: Path) -> bool:
+    """Whether the first RIFF list of an AVI file ends within the file."""
+    with open(path, "rb") as file:
+        head = file.read(8)
+    return 8 + int.from_bytes(head[4:8], "little") <= path.stat().st_size
+
+
+_SEGMENT = 0x18538067
 
 
 def _segment_is_whole(path: Path) -> bool:

@@ -6,6 +6,8 @@ lost packets, and compares what came out with what the file declares.
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ from icnet_cli.video.frame import Converter, Frame, Planes, Turn
 from icnet_cli.video.source import (
     DEFAULT_MAX_PIXELS,
     choose_video,
+    decoder_limit,
     open_source,
     printable,
     reading,
@@ -35,6 +38,10 @@ __all__ = ["Frame", "Planes", "VideoInfo", "VideoReader", "open_video"]
 
 # A decoder that fails this often without giving a single frame in between has nothing more to give.
 _HOPELESS = 200
+
+# Range ends come as decimal seconds, frame times as fractions: half a millisecond lets a printed time find its
+# own frame, and is less than the distance of any two frames.
+_SLACK = Fraction(1, 2000)
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,9 @@ class VideoReader:
         self._packets_whole = 0
         self._packet_end: Fraction | None = None  # where the last whole packet ends, in seconds
         self._first_index = 0
-        self._container = open_source(self.path, max_pixels=max_pixels)
+        self._await_key = False
+        self._cut_short = False  # the range ended before the file did
+        self._container: Any = None
         try:
             with reading(self.path):
                 self._prepare(stream)
@@ -103,17 +112,22 @@ class VideoReader:
 
     # -- opening
 
-    def _prepare(self, number: int | None) -> None:
+    def _open(self, number: int | None) -> None:
+        self._container = open_source(self.path, max_pixels=self._max_pixels)
         self._stream = choose_video(self._container, self.path, number)
         self._codec_name = require_known_codec(self._stream, self.path)
         self._time_base: Fraction = self._stream.time_base
         context = self._stream.codec_context
         self._check_pixels(context.width, context.height)
-        context.options = {"max_pixels": str(self._max_pixels)}
+        context.options = {"max_pixels": decoder_limit(self._max_pixels)}
         context.thread_type = "AUTO"
         context.flags |= Flags.output_corrupt  # what can be shown is shown, flagged and counted
+
+    def _prepare(self, number: int | None) -> None:
+        self._open(number)
         self._declared = declared_by(self._container, self._stream, self.path)
-        self._offset = Fraction(self._container.start_time or 0, av.time_base)
+        # Sound may begin a little before zero (an encoder's priming); players do not show that.
+        self._offset = max(Fraction(self._container.start_time or 0, av.time_base), Fraction(0))
         self._last_pts: int | None = None
         self._guessed_ticks = self._ticks_per_frame()
         if self.start_s:
@@ -143,11 +157,11 @@ class VideoReader:
     def _start(self) -> Fraction | None:
         # Ranges are given from the file's own beginning, as players show time; streams of
         # recorders and broadcasters begin at any number.
-        return None if not self.start_s else self._offset + Fraction(self.start_s)
+        return None if not self.start_s else self._offset + Fraction(self.start_s) - _SLACK
 
     @property
     def _end(self) -> Fraction | None:
-        return None if self.end_s is None else self._offset + Fraction(self.end_s)
+        return None if self.end_s is None else self._offset + Fraction(self.end_s) - _SLACK
 
     def _count_before_start(self) -> int:
         """Frames shown before the range, counted by their packets, so that `index` is the source's own number."""
@@ -162,9 +176,27 @@ class VideoReader:
         return before
 
     def _seek_to_start(self) -> None:
+        """Go to a key frame at or before the range: further back where the index of the file is rough (mpeg-ts)."""
         start = self._start
         assert start is not None
-        self._container.seek(int(start / self._time_base), stream=self._stream, backward=True)
+        for back in (0, 2, 10, 60):
+            at = start - back
+            if at <= self._offset:
+                break
+            self._seek(at)
+            key = next((p for p in self._container.demux(self._stream) if p.is_keyframe and p.size), None)
+            if key is not None and key.pts is not None and key.pts * self._time_base <= start:
+                self._seek(at)
+                self._await_key = True  # what precedes it cannot be decoded
+                return
+        self._container.close()
+        self._open(self._stream.index)
+
+    def _seek(self, at: Fraction) -> None:
+        with contextlib.suppress(
+            av.FFmpegError
+        ):  # elementary streams cannot be sought: read from where they are
+            self._container.seek(math.floor(at / self._time_base), stream=self._stream, backward=True)
 
     def _first_in_range(self) -> Any:
         first = next(self._decoded, None)
@@ -172,7 +204,10 @@ class VideoReader:
             return first
         if self.start_s:
             raise usage_error(f"{printable(self.path)} has no frame at or after {self.start_s:g} s")
-        raise input_error(f"cannot read {printable(self.path)}: no picture in it could be decoded")
+        context, hint = self._stream.codec_context, ""
+        if not context.width * context.height:  # probing gave up, which the limit makes it do too
+            hint = f", or its pictures are over the limit of {self._max_pixels} pixels (--max-pixels)"
+        raise input_error(f"cannot read {printable(self.path)}: no picture in it could be decoded{hint}")
 
     def _describe(self, first: Any) -> VideoInfo:
         stream, context = self._stream, self._stream.codec_context
@@ -222,7 +257,7 @@ class VideoReader:
             total = round(self._declared.duration * rate)
         if total is None or (self.start_s is None and self.end_s is None):
             return total
-        end = total if self.end_s is None or not rate else min(total, round(self.end_s * rate))
+        end = total if self.end_s is None or not rate else min(total, math.ceil((self.end_s - 0.0005) * rate))
         return max(0, end - self._first_index)
 
     # -- decoding
@@ -244,6 +279,9 @@ class VideoReader:
         failures = 0
         for packet in self._packets():
             self._note(packet)
+            if self._await_key and packet.size and not packet.is_keyframe:
+                continue
+            self._await_key = False
             try:
                 pictures = self._stream.codec_context.decode(packet)
             except Exception:
@@ -257,6 +295,7 @@ class VideoReader:
                 failures = 0
                 self._give_time(picture)
                 if end is not None and picture.pts * self._time_base >= end:
+                    self._cut_short = True
                     return
                 if start is None or picture.pts * self._time_base >= start:
                     yield picture
@@ -284,9 +323,8 @@ class VideoReader:
         self.shortfall = self._declared.compare(
             packets, self._packet_end, self._guessed_ticks * self._time_base
         )
-        if self.shortfall is not None and self._end is not None and self._packet_end is not None:
-            if self._packet_end >= self._end:
-                self.shortfall = None
+        if self._end is not None and self._packet_end is not None and self._packet_end >= self._end:
+            self.shortfall = None  # what is missing lies outside the range
 
     # -- iterating
 
@@ -301,11 +339,9 @@ class VideoReader:
             self.finished = True
 
     def _frame(self, picture: Any, following: Any) -> Frame:
-        # A picture is shown until the next one comes, whatever the packet said: with B-frames in mp4 the
+        # A picture is shown until the next one comes, whatever its packet said: with B-frames in mp4 the
         # packets' durations are those of decoding order.
-        duration = picture.duration or self._guessed_ticks
-        if following is not None:
-            duration = following.pts - picture.pts
+        duration = following.pts - picture.pts if following is not None else self._last_duration(picture)
         damaged = bool(picture.is_corrupt)
         self.frames_damaged += damaged
         index = self._first_index + self.frames_read
@@ -321,9 +357,18 @@ class VideoReader:
             self._converter,
         )
 
+    def _last_duration(self, picture: Any) -> int:
+        """How long the last picture is shown: to the track's own end where the file declares it and was read to it."""
+        own = int(picture.duration) or self._guessed_ticks
+        if self._cut_short or self.shortfall is not None or self._declared.end is None:
+            return own
+        rest = round(self._declared.end / self._time_base) - picture.pts
+        return rest if rest > 0 else own
+
     def close(self) -> None:
         """Close the file. Frames that were handed out stay valid."""
-        self._container.close()
+        if self._container is not None:
+            self._container.close()
 
     def __enter__(self) -> VideoReader:
         return self

@@ -171,6 +171,12 @@ def require_regular_file(path: Path) -> None:
         raise input_error(f"cannot read {printable(path)}: the file is empty")
 
 
+def decoder_limit(max_pixels: int) -> str:
+    """FFmpeg's `max_pixels` option for our limit. Decoders count padding in, so it is laxer; the exact
+    limit is checked by the reader, which then can say what the size was."""
+    return str(2 * max_pixels + 2**20)
+
+
 def open_source(path: str | Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Any:
     """Open a local media file for demuxing with every allow-list in force.
 
@@ -182,8 +188,8 @@ def open_source(path: str | Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> An
         return av.open(
             "file:" + os.path.abspath(local),
             "r",
-            # max_pixels here bounds only what probing decodes; the decoder proper gets its own.
-            options={"max_pixels": str(max_pixels)},
+            # This bounds what probing decodes; the decoder proper gets its own.
+            options={"max_pixels": decoder_limit(max_pixels)},
             container_options={"format_whitelist": FORMATS, "protocol_whitelist": "file"},
             metadata_errors="replace",
             timeout=30.0,

@@ -84,6 +84,8 @@ class VideoWriter:
         self._shift = Fraction(0)
         self._end: Fraction | None = None
         self._last_pts: int | None = None
+        self._held: Any = None  # the newest packet: the last one's duration is known only at the end
+        self._first_dts = self._first_pts = 0
         self._output: Any = None
         self._encoder: Any = None
         self._painter: Painter | None = None
@@ -161,9 +163,30 @@ class VideoWriter:
 
     def _mux_video(self, packets: list[Any]) -> None:
         for packet in packets:
-            if self._tracks is not None and packet.dts is not None:
-                self._tracks.pump(self._output, packet.dts * self._time_base + self._shift)
-            self._output.mux_one(packet)
+            if self._held is None:
+                self._first_dts, self._first_pts = packet.dts, packet.pts
+            else:
+                self._mux_one(self._held)
+            self._held = packet
+
+    def _mux_one(self, packet: Any) -> None:
+        if self._tracks is not None and packet.dts is not None:
+            self._tracks.pump(self._output, packet.dts * self._time_base + self._shift)
+        self._output.mux_one(packet)
+
+    def _mux_last(self) -> None:
+        """Mux the packet that is last in decoding order, stretched so that the track ends when its last frame does.
+
+        mp4 stores the distances between decoding times, and with B-frames the last packet is not the last picture.
+        """
+        packet, self._held = self._held, None
+        if packet is None:
+            return
+        if self._end is not None and packet.dts is not None and self._first_dts is not None:
+            end = round((self._end - self._shift) / self._time_base)
+            stretched = self._first_dts + (end - self._first_pts) - packet.dts
+            packet.duration = stretched if stretched > 0 else packet.duration
+        self._mux_one(packet)
 
     # -- opening, at the first frame: only then the pixel format is known
 
@@ -258,6 +281,7 @@ class VideoWriter:
             raise input_error(f"no frame was written to {self.path.name}: the source gave none")
         try:
             self._mux_video(self._encoder.encode(None))
+            self._mux_last()
             if self._tracks is not None:
                 self._tracks.pump(self._output, None, end=self._tracks_end())
             self._output.close()
