@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from icnet_cli.classes import ClassTable
 from icnet_cli.errors import IcnetError, output_error, weights_error
-from icnet_cli.models import build, name_of
+from icnet_cli.models import Network, build, name_of
 
 FORMAT_VERSION = 1
 MAX_HEADER_BYTES = 8 << 20
@@ -89,11 +89,10 @@ class WeightsMeta:
 
     @classmethod
     def of(
-        cls, network: nn.Module, classes: ClassTable, train_size: tuple[int, int], **rest: Any
+        cls, network: Network, classes: ClassTable, train_size: tuple[int, int], **rest: Any
     ) -> WeightsMeta:
         rest.setdefault("normalisation", Normalisation())
-        config = network.config_dict()  # type: ignore[operator]
-        return cls(name_of(network), config, classes, train_size=train_size, **rest)
+        return cls(name_of(network), network.config_dict(), classes, train_size=train_size, **rest)
 
     def to_json(self) -> str:
         document = {
@@ -144,12 +143,12 @@ def _checked_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class LoadedWeights:
-    network: nn.Module
+    network: Network
     meta: WeightsMeta
     path: Path
 
 
-def save_weights(path: Path, network: nn.Module, meta: WeightsMeta, half: bool = False) -> None:
+def save_weights(path: Path, network: Network, meta: WeightsMeta, half: bool = False) -> None:
     """Write `network` and `meta` to `path`, whole or not at all.
 
     With `half` the convolutions' weights are stored in fp16; BatchNorm and biases stay fp32, because a running variance

@@ -16,9 +16,10 @@ from torch import nn
 from .deeplabv3 import DeepLabv3
 from .fast_scnn import FastSCNN
 from .icnet import ICNet
+from .layers import Network
 from .pspnet import PSPNet
 
-NETWORKS: dict[str, type] = {
+NETWORKS: dict[str, type[Network]] = {
     "icnet": ICNet,
     "fast-scnn": FastSCNN,
     "pspnet50": PSPNet,
@@ -26,7 +27,7 @@ NETWORKS: dict[str, type] = {
 }
 
 
-def build(name: str, config: Mapping[str, object]) -> nn.Module:
+def build(name: str, config: Mapping[str, object]) -> Network:
     """A freshly initialised network.
 
     Raises:

@@ -7,11 +7,11 @@ supplement does not mention it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from .layers import ASPP, ConvBN, Trunk, init_weights, resize, scaled, trunk_channels
+from .layers import ASPP, ConvBN, Network, Trunk, init_weights, scaled, trunk_channels
 
 
 def deeplabv3_channels(keep: float = 1.0) -> dict[str, int]:
@@ -41,13 +41,13 @@ class DeepLabv3Config:
             object.__setattr__(self, "channels", deeplabv3_channels(self.keep))
 
 
-class DeepLabv3(nn.Module):
-    """Takes any height and width from 32 up."""
+class DeepLabv3(Network):
+    """See the module's text."""
+
+    config_type = DeepLabv3Config
 
     def __init__(self, config: DeepLabv3Config) -> None:
-        super().__init__()
-        self.config = config
-        self.num_classes, self.align_corners = config.num_classes, config.align_corners
+        super().__init__(config)
         c = config.channels
         self.trunk = Trunk(c, config.output_stride)
         self.aspp = ASPP(c["conv5"], c["aspp"], config.output_stride)
@@ -66,10 +66,8 @@ class DeepLabv3(nn.Module):
         """(N, 3, H, W) -> (N, K, H/s, W/s), s the output stride."""
         return self.classify(self.trunk(x))
 
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Logits (N, K, H, W) at the input's size; while training main and aux (stage 4) scores, both at H/s."""
-        if not self.training:
-            return resize(self.scores(x), (x.shape[2], x.shape[3]), self.align_corners)
+    def cascade(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Main and aux (stage 4) scores, both at H/s."""
         stage4 = self.trunk.until_stage4(self.trunk.shallow(x))
         main = self.classify(self.trunk.stage5(stage4))
         return (main,) if self.aux is None else (main, self.aux(stage4))
@@ -77,11 +75,3 @@ class DeepLabv3(nn.Module):
     def smallest_map(self, height: int, width: int) -> int:
         """ASPP's image branch normalises a 1x1 map: one value a picture."""
         return 1
-
-    @classmethod
-    def from_dict(cls, config: Mapping[str, object]) -> DeepLabv3:
-        return cls(DeepLabv3Config(**config))  # type: ignore[arg-type]
-
-    def config_dict(self) -> dict[str, object]:
-        """JSON-able; `from_dict` builds the same network from it."""
-        return asdict(self.config) | {"channels": dict(self.config.channels)}

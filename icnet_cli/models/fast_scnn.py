@@ -7,13 +7,13 @@ residual bottlenecks that ends in pyramid pooling at 1/32. Feature fusion adds t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import PYRAMID_GRIDS, ConvBN, init_weights, pyramid_pool, resize, scaled
+from .layers import PYRAMID_GRIDS, ConvBN, Network, init_weights, pyramid_pool, resize, scaled
 
 EXPANSION = 6  # t of table 1
 # (channels, stride of the first) of the global feature extractor's three groups of three blocks
@@ -39,8 +39,8 @@ class FastSCNNConfig:
     """Everything that builds a Fast-SCNN; stored in the weights file.
 
     Attributes:
-        depthwise_relu: a ReLU between the depthwise and the pointwise convolution of DSConv. The paper has none (section
-            3.2.1); the common PyTorch port does, so imported weights need it.
+        depthwise_relu: a ReLU between the depthwise and the pointwise convolution of DSConv. The paper has none
+            (section 3.2.1); the common PyTorch port does, so imported weights need it.
         dropout: before the last layer (section 4.1).
         skip: False zeroes the contribution of the 1/8 branch (section 4.2's ablation).
         aux: whether the two auxiliary classifiers (loss weight 0.4) are there.
@@ -91,7 +91,7 @@ class InvertedResidual(nn.Module):
 
 
 class ConcatPyramid(nn.Module):
-    """PSPNet's pyramid pooling: four pooled copies, reduced by a 1x1 each, concatenated with the map and mixed by a 1x1."""
+    """PSPNet's pyramid pooling: four pooled copies, each reduced by a 1x1, joined to the map and mixed by a 1x1."""
 
     def __init__(
         self, in_channels: int, branch: int, out_channels: int, kernels: str, align_corners: bool
@@ -119,13 +119,13 @@ class AuxHead(nn.Sequential):
         )
 
 
-class FastSCNN(nn.Module):
+class FastSCNN(Network):
     """See the module's text. 1.11 M parameters with 19 classes, the auxiliary heads apart."""
 
+    config_type = FastSCNNConfig
+
     def __init__(self, config: FastSCNNConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.num_classes, self.align_corners = config.num_classes, config.align_corners
+        super().__init__(config)
         c, relu = config.channels, config.depthwise_relu
         self.ltd1 = ConvBN(3, c["ltd1"], 3, stride=2)
         self.ltd2 = DSConv(c["ltd1"], c["ltd2"], stride=2, relu=relu)
@@ -156,7 +156,10 @@ class FastSCNN(nn.Module):
     def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 3, H, W) -> the two branches: (N, 64, H/8, W/8) and (N, 128, H/32, W/32)."""
         high = self.ltd3(self.ltd2(self.ltd1(x)))
-        return high, self.ppm(self.gfe3(self.gfe2(self.gfe1(high))))
+        low = high
+        for group in range(1, len(GROUPS) + 1):
+            low = self.get_submodule(f"gfe{group}")(low)
+        return high, self.ppm(low)
 
     def fuse(self, high: Tensor, low: Tensor) -> Tensor:
         """Feature fusion (table 3): (N, 128, H/8, W/8)."""
@@ -171,11 +174,8 @@ class FastSCNN(nn.Module):
         """The score map before the last upsampling: (N, 3, H, W) -> (N, K, H/8, W/8)."""
         return self.classify(self.fuse(*self.features(x)))
 
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Logits (N, K, H, W) at the input's size; while training the scores of main (1/4), aux 1/8 and aux 1/32."""
-        size = (x.shape[2], x.shape[3])
-        if not self.training:
-            return resize(self.scores(x), size, self.align_corners)
+    def cascade(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Scores of main (1/8), and of the aux heads on learning to downsample (1/8) and the global features (1/32)."""
         high, low = self.features(x)
         main = self.classify(self.fuse(high, low))
         if self.aux_ltd is None or self.aux_gfe is None:
@@ -193,11 +193,3 @@ class FastSCNN(nn.Module):
     def smallest_map(self, height: int, width: int) -> int:
         """Pyramid pooling normalises a 1x1 map: one value a picture."""
         return 1
-
-    @classmethod
-    def from_dict(cls, config: Mapping[str, object]) -> FastSCNN:
-        return cls(FastSCNNConfig(**config))  # type: ignore[arg-type]
-
-    def config_dict(self) -> dict[str, object]:
-        """JSON-able; `from_dict` builds the same network from it."""
-        return asdict(self.config) | {"channels": dict(self.config.channels)}

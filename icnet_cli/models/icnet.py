@@ -14,12 +14,23 @@ branches share not only weights but computation: the low branch starts from the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import ASPP, ConvBN, SummedPyramid, Trunk, halved, init_weights, resize, scaled, trunk_channels
+from .layers import (
+    ASPP,
+    ConvBN,
+    Network,
+    SummedPyramid,
+    Trunk,
+    halved,
+    init_weights,
+    resize,
+    scaled,
+    trunk_channels,
+)
 
 BRANCHES = ("sub4", "sub24", "sub124")
 
@@ -84,13 +95,13 @@ class ICNetConfig:
             object.__setattr__(self, "channels", icnet_channels(self.keep, self.trunk))
 
 
-class ICNet(nn.Module):
-    """See the module's text. Takes any height and width from 32 up."""
+class ICNet(Network):
+    """See the module's text."""
+
+    config_type = ICNetConfig
 
     def __init__(self, config: ICNetConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.num_classes, self.align_corners = config.num_classes, config.align_corners
+        super().__init__(config)
         c = config.channels
         self.trunk = Trunk(c, config.output_stride)
         self.aspp: ASPP | None = None
@@ -119,7 +130,7 @@ class ICNet(nn.Module):
         return self.conv5_4_k1(self.aspp(x) if self.aspp else self.pyramid(x))
 
     def fuse(self, coarse: Tensor, conv: nn.Module, fine: Tensor) -> Tensor:
-        """A cascade feature fusion unit (2017 paper, Fig. 6): coarse, upsampled and convolved, plus the projected fine map."""
+        """A cascade feature fusion unit (2017 paper, Fig. 6): the coarse map enlarged and convolved, plus the fine."""
         size = (fine.shape[2], fine.shape[3])
         if self.config.head == "published":
             coarse = conv(resize(coarse, size, self.align_corners))
@@ -141,8 +152,8 @@ class ICNet(nn.Module):
     def scores(self, x: Tensor) -> Tensor:
         """The score map before the last upsampling.
 
-        (N, 3, H, W) -> (N, K, h, w), with h = H/8 for sub124 (H/4 with the published head), H/16 (H/8) for sub24, and H/32
-        (H/16) for sub4.
+        (N, 3, H, W) -> (N, K, h, w), with h = H/8 for sub124 (H/4 with the published head), H/16 (H/8) for sub24,
+        and H/32 (H/16) for sub4.
         """
         size = (x.shape[2], x.shape[3])
         medium = self.trunk.shallow(resize(x, halved(size), self.align_corners))  # (N, C3, H/16, W/16)
@@ -175,23 +186,8 @@ class ICNet(nn.Module):
         aux4 = resize(self._aux(self.sub4_cls)(low), halved(size, 4), self.align_corners)
         return main, aux24, aux4
 
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor, Tensor]:
-        """Logits (N, K, H, W) at the input's size; while training, the tuple of `cascade`."""
-        if self.training:
-            return self.cascade(x)
-        return resize(self.scores(x), (x.shape[2], x.shape[3]), self.align_corners)
-
     def smallest_map(self, height: int, width: int) -> int:
-        """Positions of the smallest map that a BatchNorm sees: a batch with one value a channel cannot be normalised."""
         if self.aspp is not None:
             return 1
         h, w = halved((height, width), 5 if self.config.output_stride == 8 else 6)
         return h * w
-
-    @classmethod
-    def from_dict(cls, config: Mapping[str, object]) -> ICNet:
-        return cls(ICNetConfig(**config))  # type: ignore[arg-type]
-
-    def config_dict(self) -> dict[str, object]:
-        """JSON-able; `from_dict` builds the same network from it."""
-        return asdict(self.config) | {"channels": dict(self.config.channels)}

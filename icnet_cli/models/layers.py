@@ -7,7 +7,10 @@ H/2 stands for ceil(H/2), which is what a 3x3 convolution of stride 2 and paddin
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +21,47 @@ STAGE_BLOCKS = {2: 3, 3: 4, 4: 6, 5: 3}
 STAGE_CHANNELS = {2: 256, 3: 512, 4: 1024, 5: 2048}
 STEM_CHANNELS = {"conv1_1": 64, "conv1_2": 64, "conv1_3": 128}
 PYRAMID_GRIDS = (1, 2, 3, 6)
+
+
+class Network(nn.Module, ABC):
+    """What every network here offers. Takes pictures of any height and width from 32 up.
+
+    `config` is the frozen dataclass that built it, and builds it again.
+    """
+
+    config_type: ClassVar[type]
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.config = config
+        self.num_classes: int = config.num_classes
+        self.align_corners: bool = config.align_corners
+
+    @abstractmethod
+    def scores(self, x: Tensor) -> Tensor:
+        """The score map before the last upsampling: (N, 3, H, W) -> (N, K, h, w)."""
+
+    @abstractmethod
+    def cascade(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The score map of each loss while training, main first."""
+
+    @abstractmethod
+    def smallest_map(self, height: int, width: int) -> int:
+        """Positions of the smallest map a BatchNorm sees: a batch with one value a channel cannot be normalised."""
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Logits (N, K, H, W) at the input's size; while training, the tuple of `cascade`."""
+        if self.training:
+            return self.cascade(x)
+        return resize(self.scores(x), (x.shape[2], x.shape[3]), self.align_corners)
+
+    @classmethod
+    def from_dict(cls, config: Mapping[str, object]) -> Self:
+        return cls(cls.config_type(**config))
+
+    def config_dict(self) -> dict[str, Any]:
+        """JSON-able; `from_dict` builds the same network from it."""
+        return asdict(self.config) | {"channels": dict(self.config.channels)}
 
 
 class ConvBN(nn.Module):

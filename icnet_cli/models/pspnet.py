@@ -7,11 +7,11 @@ follows with a 3x3; the sum halves the feature length and the 1x1 costs a ninth.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from .layers import ConvBN, SummedPyramid, Trunk, halved, init_weights, resize, scaled, trunk_channels
+from .layers import ConvBN, Network, SummedPyramid, Trunk, halved, init_weights, scaled, trunk_channels
 
 
 def pspnet_channels(keep: float = 1.0) -> dict[str, int]:
@@ -21,7 +21,7 @@ def pspnet_channels(keep: float = 1.0) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class PSPNetConfig:
-    """Everything that builds a PSPNet50; stored in the weights file. `output_stride`: 8, 16 or 32 (2017 paper, table 1)."""
+    """Everything that builds a PSPNet50; stored in the weights file. `output_stride`: 2017 paper, table 1."""
 
     num_classes: int = 19
     keep: float = 1.0
@@ -40,13 +40,13 @@ class PSPNetConfig:
             object.__setattr__(self, "channels", pspnet_channels(self.keep))
 
 
-class PSPNet(nn.Module):
-    """Takes any height and width from 32 up."""
+class PSPNet(Network):
+    """See the module's text."""
+
+    config_type = PSPNetConfig
 
     def __init__(self, config: PSPNetConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.num_classes, self.align_corners = config.num_classes, config.align_corners
+        super().__init__(config)
         c = config.channels
         self.trunk = Trunk(c, config.output_stride)
         self.pyramid = SummedPyramid(config.pyramid, config.align_corners)
@@ -65,23 +65,12 @@ class PSPNet(nn.Module):
         """(N, 3, H, W) -> (N, K, H/s, W/s), s the output stride."""
         return self.classify(self.trunk(x))
 
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Logits (N, K, H, W) at the input's size; while training main and aux (stage 4) scores, both at H/s."""
-        if not self.training:
-            return resize(self.scores(x), (x.shape[2], x.shape[3]), self.align_corners)
+    def cascade(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Main and aux (stage 4) scores, both at H/s."""
         stage4 = self.trunk.until_stage4(self.trunk.shallow(x))
         main = self.classify(self.trunk.stage5(stage4))
         return (main,) if self.aux is None else (main, self.aux(stage4))
 
     def smallest_map(self, height: int, width: int) -> int:
-        """Positions of the smallest map that a BatchNorm sees."""
         h, w = halved((height, width), {8: 3, 16: 4, 32: 5}[self.config.output_stride])
         return h * w
-
-    @classmethod
-    def from_dict(cls, config: Mapping[str, object]) -> PSPNet:
-        return cls(PSPNetConfig(**config))  # type: ignore[arg-type]
-
-    def config_dict(self) -> dict[str, object]:
-        """JSON-able; `from_dict` builds the same network from it."""
-        return asdict(self.config) | {"channels": dict(self.config.channels)}

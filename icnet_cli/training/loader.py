@@ -1,4 +1,4 @@
-"""Batches whose order and augmentation are functions of (seed, epoch, index) alone, so that a resumed run sees the same."""
+"""Batches whose order and augmentation are functions of (seed, epoch, index) alone: a resumed run sees the same."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Key(NamedTuple):
 
     seed: int
     epoch: int
-    index: int
+    sample: int
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
@@ -30,7 +30,7 @@ def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
 
 
 def epoch_batches(count: int, batch: int, seed: int, epoch: int) -> list[list[int]]:
-    """Full batches only, because BatchNorm and the learning rate expect them; a set smaller than one batch is repeated."""
+    """Full batches only, as BatchNorm and the learning rate expect; a set smaller than one batch is repeated."""
     order = epoch_order(count, seed, epoch)
     order = (order * -(-batch // max(1, count)))[: max(batch, count)]
     return [order[start : start + batch] for start in range(0, len(order) - batch + 1, batch)]
@@ -46,7 +46,7 @@ class AugmentedDataset(Dataset[tuple[Tensor, Tensor]]):
         self.config = replace(config, scale_range=stage.scale_range)
 
     def __getitem__(self, key: Key) -> tuple[Tensor, Tensor]:
-        image, labels = self.dataset.read(key.index)
+        image, labels = self.dataset.read(key.sample)
         # Three words tell this generator from the two that draw the epoch's order.
         rng = np.random.default_rng(tuple(key))
         image, labels = augment(image, labels, self.stage.crop_size, self.config, rng, self.fill)

@@ -45,8 +45,8 @@ class LossRecipe:
 
     Attributes:
         weights: of the main and the auxiliary losses (2017 paper, equation 1: 1, 0.4, 0.4).
-        main_stride: the main scores are upsampled to the picture's size over this before their loss; ICNet's paper: 4.
-        class_weights: `none`, `log` (1 / ln(offset + share of the class)) or `median` (median frequency over frequency).
+        main_stride: the main scores go to the picture's size over this before their loss; 4 in ICNet's paper.
+        class_weights: `none`, `log` (1 / ln(offset + share)) or `median` (median share / share).
         ohem: share of the hardest pixels that count, 1 for all.
     """
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from icnet_cli.checkpoints.bundled import find_weights
 from icnet_cli.checkpoints.format import load_weights, write_atomically
@@ -18,7 +17,7 @@ from icnet_cli.data.dataset import SegmentationDataset
 from icnet_cli.data.layouts import Layout, recognise
 from icnet_cli.errors import input_error, output_error, usage_error, weights_error
 from icnet_cli.inference.device import choose_device
-from icnet_cli.models import build
+from icnet_cli.models import Network, build
 from icnet_cli.training.recipe import Recipe, load_recipe, recipe_from_dict
 
 RUNS = Path("runs/train")
@@ -35,7 +34,7 @@ class Run:
     layout: Layout
     train: SegmentationDataset
     val: SegmentationDataset | None
-    network: nn.Module
+    network: Network
     device: torch.device
     batch: int
     accumulate: int
@@ -103,7 +102,7 @@ def _validation(
     return val
 
 
-def _network(config: TrainConfig, recipe: Recipe, layout: Layout, stored: dict[str, Any] | None) -> nn.Module:
+def _network(config: TrainConfig, recipe: Recipe, layout: Layout, stored: dict[str, Any] | None) -> Network:
     torch.manual_seed(config.seed)
     if stored:
         return build(stored["model"], stored["model_config"])
@@ -121,7 +120,7 @@ def _network(config: TrainConfig, recipe: Recipe, layout: Layout, stored: dict[s
     return network
 
 
-def start_from(network: nn.Module, weights: str | Path) -> int:
+def start_from(network: Network, weights: str | Path) -> int:
     """Copy every tensor of a weights file that has the same name and shape; returns how many were taken.
 
     Raises:
@@ -153,10 +152,10 @@ def _batch(config: TrainConfig, recipe: Recipe) -> tuple[int, int, float]:
     return batch, accumulate, lr
 
 
-def _check_batch_norm(network: nn.Module, recipe: Recipe, batch: int) -> None:
+def _check_batch_norm(network: Network, recipe: Recipe, batch: int) -> None:
     for stage in recipe.stages or (recipe.stage_at(0.0),):
         size = stage.batch or batch
-        if size * network.smallest_map(*stage.crop_size) < 2:  # type: ignore[operator]
+        if size * network.smallest_map(*stage.crop_size) < 2:
             height, width = stage.crop_size
             raise usage_error(
                 f"batch {size} at {height}x{width} gives BatchNorm a single value a channel; use --batch 2 or more"
@@ -179,7 +178,7 @@ def _claim(run: Run) -> None:
         "config": run.config.to_dict(),
         "recipe": run.recipe.to_dict(),
         "model": run.config.model,
-        "model_config": run.network.config_dict(),  # type: ignore[operator]
+        "model_config": run.network.config_dict(),
         "dataset": str(run.config.dataset.resolve()),
         "batch": run.batch,
         "accumulate": run.accumulate,

@@ -19,6 +19,7 @@ from icnet_cli.checkpoints.state import load_state, save_state
 from icnet_cli.config import TrainConfig
 from icnet_cli.errors import ExitCode, IcnetError, check_error
 from icnet_cli.evaluation.evaluate import evaluate_network
+from icnet_cli.models import Network
 from icnet_cli.reports.plots import plot_training
 from icnet_cli.training.loader import AugmentedDataset, epoch_batches, load_batches
 from icnet_cli.training.losses import CascadeLoss, class_weights
@@ -87,11 +88,11 @@ class Trainer:
     def __init__(self, run: Run) -> None:
         self.run, self.recipe = run, run.recipe
         self.memory_format = torch.channels_last
-        self.network = run.network.to(run.device, memory_format=self.memory_format)
+        self.network: Network = run.network.to(run.device).to(memory_format=self.memory_format)  # type: ignore[call-overload]
         self.optimizer = build_optimizer(self.network, self.recipe.optimizer, run.lr)
         self.ema = Ema(self.network, self.recipe.ema) if self.recipe.ema else None
         weight = class_weights(label_shares(run.train), self.recipe.loss) if self._weighted else None
-        self.loss = CascadeLoss(self.recipe.loss, weight, run.network.align_corners).to(run.device)  # type: ignore[arg-type]
+        self.loss = CascadeLoss(self.recipe.loss, weight, run.network.align_corners).to(run.device)
         self.autocast = _autocast(run.config.precision, run.device)
         self.scaler = torch.amp.GradScaler(run.device.type, enabled=self.autocast is torch.float16)
         self.step, self.epoch, self.batch_in_epoch = 0, 0, 0
@@ -209,7 +210,7 @@ class Trainer:
 
     # Measuring and keeping ----------------------------------------------------------------------------------------
 
-    def averaged(self) -> nn.Module:
+    def averaged(self) -> Network:
         """The network to measure and to keep: the moving average where there is one."""
         network = copy.deepcopy(self.network)
         if self.ema:

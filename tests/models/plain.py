@@ -1,4 +1,4 @@
-"""Both networks a second time: plain functions driven by the layer tables, sharing nothing with `icnet_cli.models` but weights."""
+"""Both networks a second time: plain functions driven by the layer tables, sharing nothing but weights."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def agreement(a: torch.Tensor, b: torch.Tensor) -> float:
 
 @torch.no_grad()
 def balanced(network: nn.Module, classifier: nn.Conv2d, x: torch.Tensor) -> nn.Module:
-    """Take each class's mean score away: with random weights one class wins everywhere, and labels would agree for nothing."""
+    """Take each class's mean score away: with random weights one class wins everywhere, and agreement says nothing."""
     classifier.bias -= network.scores(x).mean(dim=(0, 2, 3))
     assert len(network(x).argmax(1).unique()) > 10
     return network
@@ -82,7 +82,7 @@ def test_icnet_is_the_published_layer_table(published: nn.Module) -> None:
 def test_another_form_of_icnet_is_not_the_published_one(
     published: nn.Module, change: dict[str, object]
 ) -> None:
-    """The comparison can fail: each option away from the published form changes labels (random weights, border included)."""
+    """The comparison can fail: each option away from the published form changes labels."""
     config = published.config_dict() | change
     other = build("icnet", config).eval()
     other.load_state_dict(published.state_dict())
@@ -200,8 +200,8 @@ def test_the_fused_head_is_the_published_one_inside_the_picture(align_corners: b
         fused.scores(x), size=published.scores(x).shape[2:], mode="bilinear", align_corners=align_corners
     )
     difference = (low - published.scores(x)).abs()
-    inside = difference[:, :, 44:-44, 44:-44].max()
-    assert inside < 1e-4
+    inside = difference[:, :, 24:-24, 24:-24].max()
+    assert inside < 1e-5 * published.scores(x).std()
     assert difference.max() > 100 * inside  # zero padding differs at the border, as documented
 
 
