@@ -6,21 +6,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from icnet_cli.checkpoints.format import load_weights, save_weights
 from icnet_cli.classes import load_table
 from icnet_cli.config import EvalConfig
+from icnet_cli.data import dataset as dataset_module
 from icnet_cli.data.layouts import recognise
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.evaluation.confusion import Confusion
 from icnet_cli.evaluation.evaluate import ImageDone, evaluate
 from icnet_cli.evaluation.report import EvalReport
 from icnet_cli.inference.segmenter import load
-from icnet_cli.pixels.files import read_picture
+from icnet_cli.pixels.files import read_picture, write_labels_png
 
 
 def run(dataset: Path, weights: Path, **options) -> tuple[list[ImageDone], EvalReport]:
-    events, generator = [], evaluate(EvalConfig(dataset, weights=str(weights), device="cpu", **options))
+    options = {"device": "cpu"} | options
+    events, generator = [], evaluate(EvalConfig(dataset, weights=str(weights), **options))
     while True:
         try:
             events.append(next(generator))
@@ -185,11 +188,7 @@ def test_a_damaged_file_ends_with_its_name_or_is_counted_and_left_out(camvid, ma
 
 
 def test_a_label_value_met_only_while_reading_counts_as_damage_when_told(camvid, make_weights, monkeypatch):
-    from icnet_cli.data import dataset
-
-    monkeypatch.setattr(dataset, "_PROBES", 0)
-    from icnet_cli.pixels.files import write_labels_png
-
+    monkeypatch.setattr(dataset_module, "_PROBES", 0)
     write_labels_png(camvid / "valannot" / "frame_1.png", np.full((48, 64), 77, np.uint8))
     with refused(ExitCode.INPUT, "frame_1.*77"):
         run(camvid, make_weights())
@@ -252,3 +251,17 @@ def test_the_run_that_made_the_cards_figure_reproduces_it_and_others_do_not(camv
 def test_on_this_machine_nothing_but_options_and_pictures_decides(camvid, make_weights):
     weights = make_weights()
     assert run(camvid, weights)[1].confusion == run(camvid, weights)[1].confusion
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("options", [{}, {"scales": (0.75, 1.0), "flip": True}])
+def test_a_gpu_finds_what_the_cpu_finds(camvid, make_weights, options):
+    weights = make_weights()
+    on_cpu = run(camvid, weights, precision="fp32", **options)[1]
+    for precision in ("fp32", "fp16"):
+        on_gpu = run(camvid, weights, device="cuda", precision=precision, **options)[1]
+        assert on_gpu.to_dict()["precision"] == precision
+        assert on_gpu.model_ms > 0
+        moved = np.abs(on_gpu.confusion.matrix - on_cpu.confusion.matrix).sum() / 2
+        assert moved < 0.02 * on_cpu.confusion.pixels
