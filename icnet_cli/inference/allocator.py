@@ -1,4 +1,4 @@
-"""glibc's allocator told to keep its memory: large tensors then reuse pages instead of faulting them in again.
+"""glibc's allocator told to keep its memory, so that large tensors reuse pages instead of faulting them in.
 
 glibc gives blocks over 32 MB back to the kernel on every free, so each large operator page-faults its whole
 output. Called by the command line's entry before torch loads, never by importing the package: a program that
@@ -30,4 +30,4 @@ def keep_freed_memory() -> bool:
     except (AttributeError, OSError):
         return False
     wishes = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, _NEVER_TRIM), (_M_TOP_PAD, _TOP_PAD_BYTES))
-    return all([mallopt(ctypes.c_int(what), ctypes.c_int(value)) == 1 for what, value in wishes])
+    return all(mallopt(ctypes.c_int(what), ctypes.c_int(value)) == 1 for what, value in wishes)

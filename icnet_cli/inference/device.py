@@ -49,7 +49,8 @@ def choose_precision(name: str, device: torch.device) -> str:
         return "fp16" if device.type == "cuda" else "fp32"
     if name not in PRECISIONS:
         raise usage_error(f"--precision must be auto, {', '.join(PRECISIONS)}, not {name!r}")
-    if name == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+    on_gpu = device.type == "cuda"
+    if name == "bf16" and on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise device_error(f"{device} has no bf16; use --precision fp16")
     return name
 

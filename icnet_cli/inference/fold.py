@@ -18,9 +18,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 def fold_batchnorm(network: nn.Module) -> nn.Module:
     """A deep copy in fp32 and eval mode whose BatchNorms are folded into the convolutions before them.
 
-    A BatchNorm2d registered right after a Conv2d of its width, in the same module, is taken to follow it, which
-    is how every network here is written. One without running statistics cannot be folded and stays. `network`
-    itself is left as it is.
+    A BatchNorm2d registered right after a Conv2d of its width, in the same module, is taken to follow it,
+    which is how every network here is written. One without running statistics cannot be folded and stays.
+    `network` itself is left as it is.
     """
     folded = copy.deepcopy(network).float().eval().requires_grad_(False)
     for parent in list(folded.modules()):

@@ -43,8 +43,8 @@ _TIMES_KEPT = 4096  # of each stage, for medians: memory stays flat however long
 def default_input_size(size: tuple[int, int], train_size: tuple[int, int]) -> tuple[int, int]:
     """The network's input (height, width) for pictures of `size`, where the user names none.
 
-    The picture's aspect at about the pixel count the weights were trained at, so that things have the size the
-    network knows; multiples of 32; never above the picture, whose detail cannot be invented (32 is the least).
+    The picture's aspect at about the pixel count the weights were trained at, so that things have the size
+    the network knows; multiples of 32, at least 32; never above the picture, as detail cannot be invented.
     """
     shrink = min(1.0, math.sqrt(train_size[0] * train_size[1] / (size[0] * size[1])))
 
@@ -78,7 +78,8 @@ class Segmenter:
         size: tuple[int, int] | None = None,
     ) -> None:
         if size is not None and min(size) < SMALLEST:
-            raise usage_error(f"the network's input must be at least {SMALLEST}x{SMALLEST}, not {size[0]}x{size[1]}")
+            least = f"{SMALLEST}x{SMALLEST}"
+            raise usage_error(f"the network's input must be at least {least}, not {size[0]}x{size[1]}")
         self.network, self.meta = network, meta
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
@@ -104,6 +105,11 @@ class Segmenter:
     def stages_ms(self) -> dict[str, float]:
         """The median milliseconds a picture of each stage so far (0 before the first picture)."""
         return {stage: median(times) if times else 0.0 for stage, times in self._times.items()}
+
+    def reset_times(self) -> None:
+        """Forget the times measured so far, for a new job."""
+        for times in self._times.values():
+            times.clear()
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """The (height, width) at which the network sees a picture of that size."""
@@ -196,7 +202,7 @@ def _check_pictures(frames: Sequence[Picture]) -> tuple[int, int]:
         if frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
             raise ValueError(f"a picture is (height, width, 3) RGB, not of shape {frame.shape}")
         if frame.shape != frames[0].shape:
-            raise ValueError(f"the pictures of a batch have one size, not {frames[0].shape} and {frame.shape}")
+            raise ValueError(f"a batch has pictures of one size, not {frames[0].shape} and {frame.shape}")
     return frames[0].shape[0], frames[0].shape[1]
 
 

@@ -46,6 +46,11 @@ class YuvColour:
         if self.matrix not in _LUMA_WEIGHTS:
             raise ValueError(f"unknown matrix {self.matrix!r}; known: {', '.join(_LUMA_WEIGHTS)}")
 
+    @classmethod
+    def named(cls, matrix: str, full_range: bool) -> YuvColour:
+        """As a stream is tagged; a matrix that is not known here is read as BT.709, as swscale reads it."""
+        return cls(matrix if matrix in _LUMA_WEIGHTS else "bt709", full_range)
+
     def from_rgb(self, rgb: NDArray[Any]) -> Array:
         """(..., 3) RGB 0..255 to (..., 3) YUV uint8, rounded to nearest."""
         red_weight, blue_weight = _LUMA_WEIGHTS[self.matrix]

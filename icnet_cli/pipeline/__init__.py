@@ -1,0 +1,1 @@
+"""From a file to a file: decode, network and encode at once."""

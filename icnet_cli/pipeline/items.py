@@ -1,0 +1,44 @@
+"""What flows through the pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import PurePath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icnet_cli.pixels.yuv import Planes
+
+Labels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One decoded picture, upright.
+
+    Attributes:
+        name: what its output is called in a folder, with the sub-folder and without a suffix.
+        index: the source's own number of it, from 0.
+        rgb: (H, W, 3) uint8.
+        planes: the same as decoded Y, U, V, where it is to be painted in video; else None.
+        pts, duration: in ticks of time_base, on the source's clock; None from pictures.
+    """
+
+    name: PurePath
+    index: int
+    rgb: NDArray[np.uint8]
+    planes: Planes | None = None
+    pts: int | None = None
+    duration: int | None = None
+    time_base: Fraction | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.rgb.shape[0], self.rgb.shape[1]
+
+    @property
+    def seconds(self) -> float | None:
+        """When it is shown, on the source's clock."""
+        return None if self.pts is None or self.time_base is None else float(self.pts * self.time_base)

@@ -1,0 +1,178 @@
+"""Three lanes that run at once: decode | network | encode.
+
+The network runs in the caller's thread, decoding and encoding in one each, with short queues between them. An
+error, Ctrl-C or a generator that is closed ends all three, whichever lane it began in; what was being written
+is then put away by the lane that wrote it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+
+from .channel import AbortedError, Channel
+from .items import Labels, Picture
+from .sinks import Rendered, Sink
+
+DEPTH = 3  # pictures waiting between two lanes: enough to smooth a slow one, 30 MB of full HD
+_TIMES_KEPT = 4096  # a stage, for its median: memory stays flat however long the video
+_PATIENCE_S = 10.0  # for a lane to notice that it is over; it looks up after each picture
+
+
+class StageTimes:
+    """Milliseconds a picture of one stage."""
+
+    def __init__(self) -> None:
+        self._recent: deque[float] = deque(maxlen=_TIMES_KEPT)
+        self.total = 0.0
+
+    @contextmanager
+    def measure(self) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.add((time.perf_counter() - start) * 1000)
+
+    def add(self, milliseconds: float) -> None:
+        self._recent.append(milliseconds)
+        self.total += milliseconds
+
+    @property
+    def median(self) -> float:
+        return median(tuple(self._recent) or (0.0,))
+
+
+@dataclass(frozen=True)
+class FrameDone:
+    """One picture has been written.
+
+    Attributes:
+        done, total: pictures so far and expected (None: not known).
+        index, seconds: the source's number of it, and its time on the source's clock (None from pictures).
+        slowest: the lane that takes the longest so far: decode, network or encode.
+    """
+
+    done: int
+    total: int | None
+    index: int
+    seconds: float | None
+    slowest: str
+
+
+class Lanes:
+    """One run from a source to a sink.
+
+    Args:
+        source: iterated in a thread of its own.
+        label: (H, W, 3) to (H, W) labels; called in the thread that iterates `run`.
+        render: a picture and its labels to what the sink takes; called, like the sink, in a third.
+        total: pictures expected, for the events.
+    """
+
+    def __init__(
+        self,
+        source: Iterator[Picture],
+        label: Callable[[np.ndarray], Labels],
+        render: Callable[[Picture, Labels], Rendered],
+        sink: Sink,
+        total: int | None = None,
+    ) -> None:
+        self._source, self._label, self._render, self._sink, self._total = source, label, render, sink, total
+        self.times = {stage: StageTimes() for stage in ("decode", "network", "render", "encode")}
+        self.done = 0
+        self._decoded: Channel[Picture] = Channel(DEPTH)
+        self._labelled: Channel[tuple[Picture, Labels]] = Channel(DEPTH)
+        self._events: deque[FrameDone] = deque()
+        self._error: BaseException | None = None
+        self._threads = [
+            threading.Thread(
+                target=self._guarded, args=(lane,), name=f"icnet-{lane.__name__[1:]}", daemon=True
+            )
+            for lane in (self._decode, self._encode)
+        ]
+
+    @property
+    def stopped(self) -> bool:
+        """Whether both threads have ended, so that what they held may be closed."""
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def run(self) -> Iterator[FrameDone]:
+        """Do it all, an event a picture; the sink is closed at the end, or aborted where there is an error."""
+        for thread in self._threads:
+            thread.start()
+        try:
+            for picture in self._decoded:
+                with self.times["network"].measure():
+                    labels = self._label(picture.rgb)
+                self._labelled.put((picture, labels))
+                yield from self._waiting_events()
+            self._labelled.close()
+            for thread in self._threads:
+                thread.join()
+            yield from self._waiting_events()
+        except AbortedError:
+            pass  # the lane that failed has left its error
+        finally:
+            self._stop()
+        if self._error is not None:
+            raise self._error
+
+    def _stop(self) -> None:
+        self._decoded.abort()
+        self._labelled.abort()
+        deadline = time.monotonic() + _PATIENCE_S
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _guarded(self, lane: Callable[[], None]) -> None:
+        try:
+            lane()
+        except AbortedError:
+            pass
+        except BaseException as error:
+            self._error = self._error or error
+            self._decoded.abort()
+            self._labelled.abort()
+
+    def _decode(self) -> None:
+        pictures = iter(self._source)
+        while True:
+            start = time.perf_counter()
+            picture = next(pictures, None)
+            if picture is None:
+                break
+            self.times["decode"].add((time.perf_counter() - start) * 1000)
+            self._decoded.put(picture)
+        self._decoded.close()
+
+    def _encode(self) -> None:
+        try:
+            for picture, labels in self._labelled:
+                with self.times["render"].measure():
+                    rendered = self._render(picture, labels)
+                with self.times["encode"].measure():
+                    self._sink.write(picture, rendered)
+                self.done += 1
+                self._events.append(
+                    FrameDone(self.done, self._total, picture.index, picture.seconds, self.slowest)
+                )
+            self._sink.close()
+        except BaseException:
+            self._sink.abort()  # here, because nobody else may touch a file that this thread writes
+            raise
+
+    @property
+    def slowest(self) -> str:
+        spent = {name: times.total for name, times in self.times.items()}
+        spent["encode"] += spent.pop("render")
+        return max(spent, key=lambda name: spent[name])
+
+    def _waiting_events(self) -> Iterator[FrameDone]:
+        while self._events:
+            yield self._events.popleft()

@@ -1,0 +1,262 @@
+"""Where pictures come from: a video file, an image, a folder of images, a glob of images."""
+
+from __future__ import annotations
+
+import glob
+import math
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+
+from icnet_cli.errors import ExitCode, IcnetError, input_error, usage_error
+from icnet_cli.pixels.files import PICTURE_SUFFIXES, read_picture
+from icnet_cli.pixels.yuv import Planes
+from icnet_cli.video import Frame, VideoReader, open_video
+
+from .items import Picture
+
+# Suffixes by which a folder's content is called video. A single file may have any: its content decides.
+VIDEO_SUFFIXES = (
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mpg", ".mpeg", ".flv", ".wmv", ".y4m",
+)  # fmt: skip
+_WORDS_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which frames are taken: at most `frames`, each `every`th, of those between `start_s` and `end_s`."""
+
+    start_s: float | None = None
+    end_s: float | None = None
+    frames: int | None = None
+    every: int = 1
+
+
+class VideoSource:
+    """Frames of a video file. With `every`, a frame lasts until the next one that is taken."""
+
+    def __init__(self, path: Path, selection: Selection, stream: int | None = None) -> None:
+        self.reader: VideoReader = open_video(
+            path, stream=stream, start_s=selection.start_s, end_s=selection.end_s
+        )
+        self.paths = (path,)
+        self.wants_planes = False  # set by whoever paints on them
+        self._selection = selection
+        self._error: IcnetError | None = None
+        self._ticks = 0
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.reader.info.height, self.reader.info.width
+
+    @property
+    def duration_s(self) -> float | None:
+        return float(self._ticks * self.reader.info.time_base)
+
+    @property
+    def total(self) -> int | None:
+        expected = self.reader.info.frames_estimated
+        taken = None if expected is None else math.ceil(expected / self._selection.every)
+        limit = self._selection.frames
+        return limit if taken is None else min(taken, limit or taken)
+
+    @property
+    def frames_damaged(self) -> int:
+        return self.reader.frames_damaged
+
+    @property
+    def frames_lost(self) -> int:
+        return self.reader.frames_lost
+
+    @property
+    def problem(self) -> str | None:
+        reader, found = self.reader, []
+        if reader.frames_damaged:
+            found.append(f"{reader.frames_damaged} of {reader.frames_read} frames decoded with errors")
+        if reader.frames_lost:
+            found.append(f"{reader.frames_lost} frames could not be decoded")
+        if reader.shortfall is not None:
+            found.append(str(reader.shortfall))
+        if self._error is not None:
+            found.append(str(self._error))
+        return "; ".join(found) or None
+
+    def __iter__(self) -> Iterator[Picture]:
+        waiting: Picture | None = None
+        given = 0
+        for position, frame in enumerate(self._decoded()):
+            if position % self._selection.every:
+                assert waiting is not None
+                waiting = replace(waiting, duration=(waiting.duration or 0) + frame.duration)
+                continue
+            if waiting is not None:
+                given += 1
+                yield self._counted(waiting)
+            if given == self._selection.frames:
+                return
+            waiting = self._picture(frame)
+        if waiting is not None:
+            yield self._counted(waiting)
+
+    def _counted(self, picture: Picture) -> Picture:
+        self._ticks += picture.duration or 0
+        return picture
+
+    def _decoded(self) -> Iterator[Frame]:
+        """What can be decoded; an input that fails on the way ends there, and says so in `problem`."""
+        frames = iter(self.reader)
+        while True:
+            try:
+                frame = next(frames, None)
+            except IcnetError as error:
+                if error.code != ExitCode.INPUT or not self.reader.frames_read:
+                    raise
+                self._error = error
+                return
+            if frame is None:
+                return
+            yield frame
+
+    def _picture(self, frame: Frame) -> Picture:
+        return Picture(
+            name=PurePath(f"frame_{frame.index:06d}"),
+            index=frame.index,
+            rgb=frame.rgb(),
+            planes=Planes(*frame.yuv420()) if self.wants_planes else None,
+            pts=frame.pts,
+            duration=frame.duration,
+            time_base=frame.time_base,
+        )
+
+    def close(self) -> None:
+        self.reader.close()
+
+
+class PictureSource:
+    """Picture files in their natural order. A damaged one is counted and left out."""
+
+    duration_s: float | None = None  # pictures have no times
+
+    def __init__(self, paths: list[Path], names: list[PurePath], selection: Selection) -> None:
+        if selection.start_s is not None or selection.end_s is not None:
+            raise usage_error("pictures have no times: --start and --end are for videos")
+        chosen = slice(None, (selection.frames or len(paths)) * selection.every, selection.every)
+        self._numbered = list(enumerate(zip(paths, names, strict=True)))[chosen]
+        self.paths = tuple(path for _, (path, _) in self._numbered)
+        self._damaged: list[IcnetError] = []
+
+    @property
+    def total(self) -> int | None:
+        return len(self._numbered)
+
+    @property
+    def frames_damaged(self) -> int:
+        return len(self._damaged)
+
+    @property
+    def frames_lost(self) -> int:
+        return 0
+
+    @property
+    def problem(self) -> str | None:
+        if not self._damaged:
+            return None
+        more = f" (and {len(self._damaged) - 1} more)" if len(self._damaged) > 1 else ""
+        return f"{self._damaged[0]}{more}"
+
+    def __iter__(self) -> Iterator[Picture]:
+        given = 0
+        for index, (path, name) in self._numbered:
+            try:
+                picture = Picture(name, index, read_picture(path))
+            except IcnetError as error:
+                self._damaged.append(error)
+                continue
+            given += 1
+            yield picture
+        if not given:
+            raise self._damaged[0]
+
+    def close(self) -> None:
+        """Nothing is open between pictures."""
+
+
+def open_source(text: str, selection: Selection, stream: int | None = None) -> VideoSource | PictureSource:
+    """The source that `text` names.
+
+    Raises:
+        IcnetError: INPUT where there is nothing of the kind; USAGE for a mixture, or options that do not fit it.
+    """
+    path = Path(text)
+    if path.is_dir():
+        return _folder(path, selection)
+    if not os.path.lexists(path) and glob.has_magic(text):
+        return _glob(text, selection, stream)
+    if path.suffix.lower() in PICTURE_SUFFIXES:
+        if not path.exists():
+            raise input_error(f"cannot read {text}: there is no such file")
+        return PictureSource([path], [PurePath(path.stem)], selection)
+    return VideoSource(path, selection, stream)
+
+
+def _folder(folder: Path, selection: Selection) -> PictureSource:
+    files: list[Path] = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files += [Path(place, name) for name in names if not name.startswith(".")]
+    pictures = _only_pictures(files, str(folder))
+    if not pictures:
+        raise input_error(f"the folder {folder} holds no pictures ({', '.join(PICTURE_SUFFIXES)})")
+    return _pictures(pictures, folder, selection)
+
+
+def _glob(pattern: str, selection: Selection, stream: int | None) -> VideoSource | PictureSource:
+    found = [Path(name) for name in glob.glob(pattern, recursive=True) if os.path.isfile(name)]
+    if len(found) == 1 and found[0].suffix.lower() not in PICTURE_SUFFIXES:
+        return VideoSource(found[0], selection, stream)
+    pictures = _only_pictures(found, pattern)
+    if not pictures:
+        raise input_error(f"{pattern} matches no pictures; quote it, and look where it points")
+    # Sub-folders are kept from the first place on where the pattern leaves a choice.
+    fixed = []
+    for part in Path(pattern).parent.parts:
+        if glob.has_magic(part):
+            break
+        fixed.append(part)
+    return _pictures(pictures, Path(*fixed), selection)
+
+
+def _only_pictures(files: list[Path], where: str) -> list[Path]:
+    """The pictures among the files; a usage error where there are videos too. Other files are passed over."""
+    pictures = [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES]
+    videos = sorted(file.name for file in files if file.suffix.lower() in VIDEO_SUFFIXES)
+    if videos:
+        some = ", ".join(videos[:_WORDS_SHOWN]) + (", ..." if len(videos) > _WORDS_SHOWN else "")
+        what = "pictures and videos" if pictures else "videos"
+        raise usage_error(f"{where} holds {what} ({some}); name one video, or the pictures alone")
+    return pictures
+
+
+def _pictures(files: list[Path], base: Path, selection: Selection) -> PictureSource:
+    files = sorted(files, key=lambda file: natural_key(file.relative_to(base)))
+    names = [file.relative_to(base).with_suffix("") for file in files]
+    seen: dict[PurePath, Path] = {}
+    for file, name in zip(files, names, strict=True):
+        if name in seen:
+            raise usage_error(f"{seen[name]} and {file} would be written under one name; rename one")
+        seen[name] = file
+    return PictureSource(files, list(names), selection)
+
+
+def natural_key(path: PurePath) -> list[list[tuple[int, int, str]]]:
+    """Sorts img2 before img10, folder by folder."""
+    return [
+        [
+            (1, int(run), "") if run[0].isdecimal() else (2, 0, run.lower())
+            for run in re.findall(r"\d+|\D+", part)
+        ]
+        + [(0, 0, part)]
+        for part in path.parts
+    ]
