@@ -28,7 +28,7 @@ _MP4 = Container("mp4", ("h264", "hevc", "av1", "vp9", "ffv1"))
 CONTAINERS: dict[str, Container] = {
     ".mp4": _MP4,
     ".m4v": _MP4,
-    ".mov": Container("mov", ("h264", "hevc", "av1", "vp9")),
+    ".mov": Container("mov", ("h264", "hevc")),
     ".mkv": Container("matroska", ("h264", "hevc", "av1", "vp9", "ffv1")),
     ".webm": Container("webm", ("vp9", "av1")),
 }
@@ -53,6 +53,8 @@ class Codec:
     preset_option: str = "preset"
     presets: tuple[str, ...] = ()
     options: tuple[tuple[str, str], ...] = ()
+    # Added under a rate cap: after a gap in time x264 starves single pictures unless there is a floor.
+    capped: tuple[tuple[str, str], ...] = ()
     hardware: bool = False
 
 
@@ -69,9 +71,10 @@ _X26X = (
     "placebo",
 )
 CODECS: dict[str, Codec] = {
-    "h264": Codec("libx264", "h264", 23, preset="veryfast", presets=_X26X),
+    "h264": Codec("libx264", "h264", 23, preset="veryfast", presets=_X26X, capped=(("crf_max", "35"),)),
     "hevc": Codec(
-        "libx265", "hevc", 26, preset="veryfast", presets=_X26X, options=(("x265-params", "log-level=1"),)
+        "libx265", "hevc", 26, preset="veryfast", presets=_X26X, options=(("x265-params", "log-level=0"),),
+        capped=(("x265-params", "log-level=0:crf-max=38"),),
     ),
     "av1": Codec("libsvtav1", "av1", 35, 63, preset="9", presets=tuple(map(str, range(14)))),
     "vp9": Codec(
@@ -186,7 +189,7 @@ def encoder_options(
     if codec.encoder == "libvpx-vp9":
         options["b"] = str(cap or 0) if crf is None else "0"  # with crf, the rate is a ceiling
     elif cap and crf is None:
-        options |= {"maxrate": str(cap), "bufsize": str(2 * cap)}
+        options |= {"maxrate": str(cap), "bufsize": str(2 * cap), **dict(codec.capped)}
     return options
 
 

@@ -12,9 +12,6 @@ from icnet_cli.errors import usage_error
 from icnet_cli.video.colour import Colour
 from icnet_cli.video.frame import Planes
 
-RGB_FORMATS = ("bgr0", "gbrp", "rgb24", "bgr24", "0rgb32")
-
-
 def pix_fmt_for(family: str, picture: np.ndarray | Planes) -> str:
     """The pixel format to encode in when none is asked for: plays everywhere, or, for ffv1, loses nothing."""
     if family != "ffv1" or isinstance(picture, tuple | list):
@@ -25,7 +22,7 @@ def pix_fmt_for(family: str, picture: np.ndarray | Planes) -> str:
 class Painter:
     """Turns pictures of (height, width) into av.VideoFrames of the encoder's size and format."""
 
-    def __init__(self, width: int, height: int, pix_fmt: str, colour: Colour) -> None:
+    def __init__(self, width: int, height: int, pix_fmt: str, colour: Colour, *, even: bool = True) -> None:
         try:
             layout = av.VideoFormat(pix_fmt, 16, 16)
         except ValueError:
@@ -34,8 +31,10 @@ class Painter:
             ) from None
         halved_w, halved_h = layout.chroma_width(16) < 16, layout.chroma_height(16) < 16
         self.pix_fmt, self._rgb = pix_fmt, layout.is_rgb
-        self.width = width + (width % 2 if halved_w else 0)
-        self.height = height + (height % 2 if halved_h else 0)
+        full = colour.full_range or self._rgb or pix_fmt.startswith("gray")  # grey arrays use all 256 values
+        self._range = ColorRange.JPEG if full else ColorRange.MPEG
+        self.width = width + (width % 2 if even and halved_w else 0)
+        self.height = height + (height % 2 if even and halved_h else 0)
         self._size = (height, width)
         self._colour = colour
         self._reformatter = VideoReformatter()
@@ -46,7 +45,7 @@ class Painter:
         context.color_primaries = colour.primaries
         context.color_trc = colour.transfer
         context.colorspace = 0 if self._rgb else colour.matrix
-        context.color_range = ColorRange.JPEG if self._rgb else colour.range_code
+        context.color_range = self._range
 
     def frame(self, picture: np.ndarray | Planes) -> Any:
         """The av.VideoFrame of a uint8 RGB (H, W, 3), grey (H, W) or (Y, U, V) picture."""
@@ -54,7 +53,7 @@ class Painter:
             made = self._from_planes(picture)  # type: ignore[arg-type]
             source_range = self._colour.range_code
         elif picture.ndim == 2:
-            made, source_range = self._fill("gray", [self._sized(picture)]), self._colour.range_code
+            made, source_range = self._fill("gray", [self._sized(picture)]), ColorRange.JPEG
         else:
             made, source_range = self._from_rgb(picture), ColorRange.JPEG
         if made.format.name == self.pix_fmt:
@@ -65,7 +64,7 @@ class Painter:
             src_colorspace=self._colour.swscale_matrix,
             dst_colorspace=self._colour.swscale_matrix,
             src_color_range=source_range,
-            dst_color_range=ColorRange.JPEG if self._rgb else self._colour.range_code,
+            dst_color_range=self._range,
             threads=1,
         )
 

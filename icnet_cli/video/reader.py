@@ -160,7 +160,8 @@ class VideoReader:
         return None if not self.start_s else self._offset + Fraction(self.start_s) - _SLACK
 
     @property
-    def _end(self) -> Fraction | None:
+    def range_end(self) -> Fraction | None:
+        """Where the range ends, in seconds on the source's clock; None: with the file."""
         return None if self.end_s is None else self._offset + Fraction(self.end_s) - _SLACK
 
     def _count_before_start(self) -> int:
@@ -189,8 +190,9 @@ class VideoReader:
                 self._seek(at)
                 self._await_key = True  # what precedes it cannot be decoded
                 return
+        index = self._stream.index  # a stream's memory goes with its container
         self._container.close()
-        self._open(self._stream.index)
+        self._open(index)
 
     def _seek(self, at: Fraction) -> None:
         with contextlib.suppress(
@@ -275,7 +277,7 @@ class VideoReader:
 
     def _decode(self) -> Iterator[Any]:
         """av.VideoFrames in the range, in order, with a pts each."""
-        start, end = self._start, self._end
+        start, end = self._start, self.range_end
         failures = 0
         for packet in self._packets():
             self._note(packet)
@@ -323,7 +325,7 @@ class VideoReader:
         self.shortfall = self._declared.compare(
             packets, self._packet_end, self._guessed_ticks * self._time_base
         )
-        if self._end is not None and self._packet_end is not None and self._packet_end >= self._end:
+        if self.range_end is not None and self._packet_end is not None and self._packet_end >= self.range_end:
             self.shortfall = None  # what is missing lies outside the range
 
     # -- iterating

@@ -7,6 +7,7 @@ its name only when it is complete.
 from __future__ import annotations
 
 import contextlib
+import os
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -142,15 +143,17 @@ class VideoWriter:
         """
         base = time_base or (self._source.info.time_base if self._source else self._time_base)
         try:
-            if self._output is None:
-                self._open(picture, pts * base)
-            self._encode(picture, pts * base, duration * base)
+            if self._painter is None:
+                self._painter = self._open(picture, pts * base)
+        except Exception as error:
+            raise writing_error(self.path, error) from error
+        frame = self._painter.frame(picture)
+        try:
+            self._encode(frame, pts * base, duration * base)
         except Exception as error:
             raise writing_error(self.path, error) from error
 
-    def _encode(self, picture: np.ndarray | Planes, at: Fraction, duration: Fraction) -> None:
-        assert self._painter is not None
-        frame = self._painter.frame(picture)
+    def _encode(self, frame: Any, at: Fraction, duration: Fraction) -> None:
         ticks = round((at - self._shift) / self._time_base)
         if self._last_pts is not None and ticks <= self._last_pts:
             ticks = self._last_pts + 1
@@ -190,9 +193,10 @@ class VideoWriter:
 
     # -- opening, at the first frame: only then the pixel format is known
 
-    def _open(self, picture: np.ndarray | Planes, start: Fraction) -> None:
+    def _open(self, picture: np.ndarray | Planes, start: Fraction) -> Painter:
         pix_fmt = self._pix_fmt or pix_fmt_for(self._plan.codec.family, picture)
-        self._painter = Painter(self.width, self.height, pix_fmt, self.colour)
+        even = self._plan.codec.family != "ffv1"  # the one codec here that takes odd sizes in 4:2:0
+        painter = Painter(self.width, self.height, pix_fmt, self.colour, even=even)
         if self._source is not None and self._source.start_s:
             self._shift = start
             if self._tracks is not None:
@@ -207,40 +211,40 @@ class VideoWriter:
             metadata_errors="replace",
         )
         self._output.metadata.update(carried_metadata(tags, cut=bool(self._shift)))
-        self._add_streams(pix_fmt)
+        self._add_streams(painter)
         self._start_encoder()
         if self._tracks is not None:
             self._set_chapters()
         self._output.start_encoding()
+        return painter
 
-    def _add_streams(self, pix_fmt: str) -> None:
+    def _add_streams(self, painter: Painter) -> None:
         """The streams in the source's order, the video in its place."""
         others = self._tracks.streams if self._tracks else []
         place = self._source.info.stream_index if self._source else 0
         for stream in [s for s in others if s.index < place]:
             self._tracks.add_to(self._output, stream)  # type: ignore[union-attr]
-        self._add_video(pix_fmt)
+        self._add_video(painter)
         for stream in [s for s in others if s.index > place]:
             self._tracks.add_to(self._output, stream)  # type: ignore[union-attr]
 
-    def _add_video(self, pix_fmt: str) -> None:
-        assert self._painter is not None
+    def _add_video(self, painter: Painter) -> None:
         info = self._source.info if self._source else None
         pixels = self.width * self.height / (info.width * info.height) if info else 1.0
         cap = rate_cap(info.bit_rate, info.codec_name, self._plan.codec, pixels) if info else None
         stream = self._output.add_stream(
             self._plan.codec.encoder,
             self._rate,
-            encoder_options(self._plan, self._crf, self._preset, cap, pix_fmt),
-            width=self._painter.width,
-            height=self._painter.height,
+            encoder_options(self._plan, self._crf, self._preset, cap, painter.pix_fmt),
+            width=painter.width,
+            height=painter.height,
             time_base=self._time_base,
         )
         context = stream.codec_context
         stream.time_base = self._time_base
-        context.pix_fmt = pix_fmt
+        context.pix_fmt = painter.pix_fmt
         context.flags |= Flags.frame_duration  # variable rates keep each frame's own duration
-        self._painter.tag(context)
+        painter.tag(context)
         if info is not None:
             context.sample_aspect_ratio = info.sample_aspect_ratio
         if self._plan.codec.family == "hevc" and self._plan.container.muxer in ("mp4", "mov"):
@@ -252,6 +256,7 @@ class VideoWriter:
         self._encoder = stream
 
     def _start_encoder(self) -> None:
+        os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints its settings unless told otherwise here
         try:
             self._encoder.codec_context.open()
         except Exception as error:
@@ -267,8 +272,7 @@ class VideoWriter:
 
     def _set_chapters(self) -> None:
         assert self._tracks is not None
-        end_s = None if self._source is None else self._source.end_s
-        chapters = self._tracks.chapters(None if end_s is None else self._shift + Fraction(end_s))
+        chapters = self._tracks.chapters(self._source.range_end if self._source else None)
         if chapters and self._plan.container.muxer in ("mp4", "mov", "matroska", "webm"):
             self._output.set_chapters(chapters)
 

@@ -1,0 +1,375 @@
+"""The pictures are ours, everything else is the source's, and the file is there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import signal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from video_clips import corner_colours, make_clip, number_in, numbers, picture, times
+
+from icnet_cli.errors import ExitCode, IcnetError
+from icnet_cli.video import VideoWriter, check_output, open_video
+
+TICK = Fraction(1, 90000)
+STEADY = [n * 3003 for n in range(12)]
+VARIABLE = [0, 3003, 6006, 15000, 15180, 40000, 40100, 90000, 91000, 130000, 130900, 200000]
+GAP = [n * 3003 for n in range(6)] + [900000 + n * 3003 for n in range(6)]
+OFFSET = [123457 + n * 3003 for n in range(12)]
+PATTERNS = {"steady": STEADY, "variable": VARIABLE, "gap": GAP, "offset": OFFSET}
+
+
+def copy(source: Path, target: Path, **options: Any) -> VideoWriter:
+    """Read and write every frame of `source`, as a pipeline does."""
+    span = {key: options.pop(key) for key in ("start_s", "end_s") if key in options}
+    limit = options.pop("limit", None)
+    rgb = options.pop("rgb", False)
+    with open_video(source, **span) as reader:
+        info = reader.info
+        with VideoWriter(target, reader, width=info.width, height=info.height, **options) as writer:
+            for frame in reader:
+                if limit is not None and writer.frames_written == limit:
+                    break
+                writer.write(frame.rgb() if rgb else frame.yuv420(), pts=frame.pts, duration=frame.duration)
+    return writer
+
+
+def refusal(code: ExitCode, source: Path, target: Path, **options: Any) -> str:
+    with pytest.raises(IcnetError) as caught:
+        copy(source, target, **options)
+    assert caught.value.code == code
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# -- time
+
+
+@pytest.mark.parametrize("b_frames", [0, 2])
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize(
+    ("source", "target"), [(".mp4", ".mp4"), (".mp4", ".mov"), (".mov", ".mp4"), (".mkv", ".mkv"), (".mkv", ".mp4")]
+)
+def test_every_frame_keeps_its_time_exactly(
+    tmp_path: Path, source: str, target: str, pattern: str, b_frames: int
+) -> None:
+    ticks, base = PATTERNS[pattern], TICK
+    if source == ".mkv":
+        ticks, base = [t // 90 for t in ticks], Fraction(1, 1000)
+    path = make_clip(tmp_path / f"in{source}", ticks, base, b_frames=b_frames, last_duration=ticks[1] * 3)
+    copy(path, tmp_path / f"out{target}")
+    assert times(tmp_path / f"out{target}") == times(path)
+    assert numbers(tmp_path / f"out{target}") == list(range(12))
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("target", [".mkv", ".webm"])
+def test_milliseconds_are_off_by_half_of_one_at_most(tmp_path: Path, target: str, pattern: str) -> None:
+    path = make_clip(tmp_path / "in.mp4", PATTERNS[pattern], TICK, b_frames=2, audio="libopus")
+    copy(path, tmp_path / f"out{target}")
+    pairs = list(zip(times(path), times(tmp_path / f"out{target}"), strict=True))
+    worst = max(abs(a[0] - b[0]) for a, b in pairs)
+    assert worst <= Fraction(1, 2000)
+
+
+def test_a_frame_rate_whose_tick_is_no_whole_fraction_of_a_second(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "in.avi", range(12), Fraction(1001, 30000), codec="mpeg4", rate=Fraction(30000, 1001))
+    copy(path, tmp_path / "out.mp4")
+    assert [t for t, _ in times(tmp_path / "out.mp4")] == [t for t, _ in times(path)]
+
+
+@pytest.mark.parametrize("codec", ["hevc", "vp9", "av1", "ffv1"])
+def test_every_codec_keeps_times_and_pictures(tmp_path: Path, codec: str, capfd: pytest.CaptureFixture[str]) -> None:
+    path = make_clip(tmp_path / "in.mkv", [t // 90 for t in VARIABLE], Fraction(1, 1000))
+    capfd.readouterr()
+    copy(path, tmp_path / "out.mkv", codec=codec)
+    assert capfd.readouterr().err == ""
+    assert [t for t, _ in times(tmp_path / "out.mkv")] == [t for t, _ in times(path)]
+    assert numbers(tmp_path / "out.mkv") == list(range(12))
+
+
+def test_a_range_begins_at_zero(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "in.mp4", [n * 3600 for n in range(30)], TICK, options={"g": "7"}, audio="aac")
+    copy(path, tmp_path / "out.mp4", start_s=0.4, end_s=0.8)
+    assert numbers(tmp_path / "out.mp4") == list(range(10, 20))
+    assert [t for t, _ in times(tmp_path / "out.mp4")] == [Fraction(n, 25) for n in range(10)]
+    with av.open(str(tmp_path / "out.mp4")) as out:
+        sound = [p.pts * p.time_base for p in out.demux(audio=0) if p.size]
+    assert 0 <= sound[0] < 0.03
+    assert 0.36 < sound[-1] < 0.4
+
+
+def test_frames_in_any_time_base_without_a_source(tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "out.mp4", width=128, height=64, frame_rate=Fraction(30)) as writer:
+        for n in range(5):
+            writer.write(picture(n), pts=n, time_base=Fraction(1, 30), duration=1)
+    assert [t for t, _ in times(tmp_path / "out.mp4")] == [Fraction(n, 30) for n in range(5)]
+    assert numbers(tmp_path / "out.mp4") == list(range(5))
+
+
+# -- the picture
+
+
+@pytest.mark.parametrize("rgb", [False, True])
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_the_output_stands_upright_without_a_flag(tmp_path: Path, degrees: int, rgb: bool) -> None:
+    stored = np.ascontiguousarray(np.rot90(picture(9), -degrees // 90))
+    size = stored.shape[1], stored.shape[0]
+    path = make_clip(
+        tmp_path / "in.mp4", range(3), Fraction(1, 25), size=size, rotation=degrees, pictures=[stored] * 3,
+        sar=Fraction(4, 3),
+    )  # fmt: skip
+    copy(path, tmp_path / "out.mp4", rgb=rgb)
+    with av.open(str(tmp_path / "out.mp4")) as plain:  # as a player that knows nothing of flags shows it
+        frame = next(plain.decode(video=0))
+        assert frame.rotation == 0
+        assert corner_colours(frame.to_ndarray(format="rgb24")) == ("red", "green")
+        expected = Fraction(3, 4) if degrees in (90, 270) else Fraction(4, 3)
+        assert plain.streams.video[0].sample_aspect_ratio == expected
+
+
+@pytest.mark.parametrize(("matrix", "range_"), [(1, 1), (1, 2), (6, 1), (9, 1)])
+@pytest.mark.parametrize("rgb", [False, True])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_colours_and_their_tags_survive(tmp_path: Path, suffix: str, matrix: int, range_: int, rgb: bool) -> None:
+    path = make_clip(tmp_path / f"in{suffix}", range(3), Fraction(1, 25), tags=(matrix, matrix, matrix, range_))
+    copy(path, tmp_path / f"out{suffix}", crf=5, rgb=rgb)
+    with open_video(path) as a, open_video(tmp_path / f"out{suffix}") as b:
+        assert a.info.colour == b.info.colour
+        before, after = next(iter(a)).rgb(), next(iter(b)).rgb()
+    assert np.abs(before.astype(int) - after)[4:14, 4:24].max() <= 6
+
+
+def test_an_untagged_source_gets_the_matrix_it_was_read_with(tmp_path: Path) -> None:
+    """A turned 960x540 video is 960 lines tall; without a tag players would guess another matrix than was used."""
+    path = make_clip(tmp_path / "in.mp4", range(2), Fraction(1, 25), size=(960, 540), rotation=90)
+    copy(path, tmp_path / "out.mp4")
+    with open_video(tmp_path / "out.mp4") as reader:
+        assert (reader.info.height, reader.info.colour.matrix_name) == (960, "smpte170m")
+        assert not reader.info.colour.matrix_assumed
+
+
+@pytest.mark.parametrize("rgb", [False, True])
+def test_odd_sizes_gain_one_repeated_row_and_column(tmp_path: Path, rgb: bool) -> None:
+    path = make_clip(tmp_path / "in.mkv", range(3), Fraction(1, 25), size=(127, 65), codec="ffv1")
+    writer = copy(path, tmp_path / "out.mp4", rgb=rgb)
+    assert writer.padded
+    with open_video(tmp_path / "out.mp4") as reader:
+        assert (reader.info.width, reader.info.height) == (128, 66)
+        image = next(iter(reader)).rgb().astype(int)
+    assert np.abs(image[:, 127] - image[:, 126]).mean() < 8
+    assert np.abs(image[65] - image[64]).mean() < 8
+
+
+def test_ffv1_is_exact_and_keeps_odd_sizes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    colour = rng.integers(0, 256, (65, 127, 3), dtype=np.uint8)
+    labels = rng.integers(0, 12, (65, 127), dtype=np.uint8)
+    planes = tuple(rng.integers(0, 256, s, dtype=np.uint8) for s in ((65, 127), (33, 64), (33, 64)))
+    for name, written in (("colour", colour), ("labels", labels), ("planes", planes)):
+        with VideoWriter(tmp_path / f"{name}.mkv", width=127, height=65, codec="ffv1") as writer:
+            writer.write(written, pts=0)  # type: ignore[arg-type]
+        assert not writer.padded
+    with open_video(tmp_path / "colour.mkv") as reader:
+        assert np.array_equal(next(iter(reader)).rgb(), colour)
+    with open_video(tmp_path / "labels.mkv") as reader:
+        assert reader.info.pix_fmt == "gray"
+        assert np.array_equal(next(iter(reader)).rgb()[..., 0], labels)
+    with open_video(tmp_path / "planes.mkv") as reader:
+        assert all(np.array_equal(a, b) for a, b in zip(next(iter(reader)).yuv420(), planes, strict=True))
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p10le", "yuv422p", "yuv444p", "yuvj420p"])
+def test_the_default_plays_everywhere(tmp_path: Path, pix_fmt: str) -> None:
+    path = make_clip(tmp_path / "in.mp4", range(4), Fraction(1, 25), pix_fmt=pix_fmt)
+    copy(path, tmp_path / "out.mp4")
+    data = (tmp_path / "out.mp4").read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")  # a browser can begin before it has everything
+    with av.open(str(tmp_path / "out.mp4")) as out:
+        context = out.streams.video[0].codec_context
+        assert (context.name, context.profile) == ("h264", "High")
+        assert context.pix_fmt in ("yuv420p", "yuvj420p")
+    assert numbers(tmp_path / "out.mp4") == list(range(4))
+
+
+def test_another_pixel_format_where_it_is_asked_for(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "in.mp4", range(3), Fraction(1, 25))
+    copy(path, tmp_path / "out.mp4", pix_fmt="yuv444p", rgb=True)
+    with open_video(tmp_path / "out.mp4") as reader:
+        assert reader.info.pix_fmt == "yuv444p"
+        assert [number_in(f.rgb()) for f in reader] == [0, 1, 2]
+    assert "pixel format" in refusal(ExitCode.USAGE, path, tmp_path / "no.mp4", pix_fmt="nonsense")
+    assert not (tmp_path / "no.mp4").exists()
+
+
+def test_files_are_about_as_large_as_their_source(tmp_path: Path) -> None:
+    """Sharp noise painted on a source of a low rate is the worst case."""
+    rng = np.random.default_rng(1)
+    path = make_clip(tmp_path / "in.mp4", range(50), Fraction(1, 25), size=(704, 576))
+    sizes = {}
+    for name, options in (("capped", {}), ("free", {"crf": 23})):
+        with open_video(path) as reader:
+            with VideoWriter(tmp_path / f"{name}.mp4", reader, width=704, height=576, **options) as writer:
+                for frame in reader:
+                    luma, *chroma = frame.yuv420()
+                    noisy = luma // 2 + rng.integers(0, 60, luma.shape, dtype=np.uint8)
+                    writer.write((noisy, *chroma), pts=frame.pts, duration=frame.duration)
+        sizes[name] = (tmp_path / f"{name}.mp4").stat().st_size
+    assert sizes["capped"] * 2 < sizes["free"]  # free is the failing twin
+
+
+def test_a_picture_of_another_size_is_a_bug_that_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="picture of"), VideoWriter(tmp_path / "o.mp4", width=64, height=64) as writer:
+        writer.write(picture(0), pts=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+# -- never half a file
+
+
+def test_an_exception_leaves_nothing(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "in.mp4", audio="aac")
+    target = tmp_path / "out" / "out.mp4"
+    target.parent.mkdir()
+    for raised in (RuntimeError, KeyboardInterrupt):
+        with (
+            pytest.raises(raised),
+            open_video(path) as reader,
+            VideoWriter(target, reader, width=128, height=64) as writer,
+        ):
+            for frame in reader:
+                writer.write(frame.yuv420(), pts=frame.pts, duration=frame.duration)
+                if frame.index == 5:
+                    assert not target.exists()
+                    raise raised
+        assert list(target.parent.iterdir()) == []
+
+
+def test_what_stood_there_stays_until_the_new_file_is_whole(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "in.mp4")
+    target = tmp_path / "out.mp4"
+    target.write_bytes(b"old")
+    assert "-y" in refusal(ExitCode.USAGE, path, target)
+    with pytest.raises(RuntimeError), open_video(path) as reader:
+        with VideoWriter(target, reader, width=128, height=64, overwrite=True) as writer:
+            writer.write(next(iter(reader)).yuv420(), pts=0)
+            raise RuntimeError
+    assert target.read_bytes() == b"old"
+    copy(path, target, overwrite=True)
+    assert numbers(target) == list(range(12))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4", "out.mp4"]
+
+
+def test_the_input_is_never_written_to(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "in.mp4")
+    before = path.read_bytes()
+    (tmp_path / "soft.mp4").symlink_to(path)
+    os.link(path, tmp_path / "hard.mp4")
+    for target in (path, tmp_path / "soft.mp4", tmp_path / "hard.mp4", tmp_path / "x" / ".." / "in.mp4"):
+        (tmp_path / "x").mkdir(exist_ok=True)
+        assert "input itself" in refusal(ExitCode.USAGE, path, target, overwrite=True)
+        assert "input itself" in refusal(ExitCode.USAGE, tmp_path / "soft.mp4", target, overwrite=True)
+    assert path.read_bytes() == before
+
+
+def test_a_link_is_written_through(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "in.mp4")
+    (tmp_path / "far").mkdir()
+    (tmp_path / "link.mp4").symlink_to(tmp_path / "far" / "real.mp4")
+    copy(path, tmp_path / "link.mp4")
+    assert numbers(tmp_path / "far" / "real.mp4") == list(range(12))
+    assert (tmp_path / "link.mp4").is_symlink()
+
+
+def test_places_that_cannot_be_written_are_known_before_any_work(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "in.mp4")
+    assert "folder does not exist" in refusal(ExitCode.OUTPUT, path, tmp_path / "none" / "out.mp4")
+    (tmp_path / "folder.mp4").mkdir()
+    assert "folder" in refusal(ExitCode.USAGE, path, tmp_path / "folder.mp4", overwrite=True)
+
+
+def test_a_full_disk_is_said_so_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource")
+    path = make_clip(tmp_path / "in.mp4", range(40), Fraction(1, 25), options={"crf": "1"})
+    target = tmp_path / "out" / "out.mkv"
+    target.parent.mkdir()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_500, hard))
+        message = refusal(ExitCode.OUTPUT, path, target, crf=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, previous)
+    assert "size" in message
+    assert list(target.parent.iterdir()) == []
+
+
+def test_no_frame_no_file(tmp_path: Path) -> None:
+    with pytest.raises(IcnetError) as caught, VideoWriter(tmp_path / "out.mp4", width=64, height=64):
+        pass
+    assert caught.value.code == ExitCode.INPUT
+    assert list(tmp_path.iterdir()) == []
+
+
+# -- known before work
+
+
+def test_containers_and_codecs_that_do_not_fit_name_one_that_does() -> None:
+    for name, codec, word in [
+        ("out.webm", "h264", ".mp4 or .mkv"), ("out.mov", "ffv1", ".mkv"), ("out.webm", "ffv1", ".mkv"),
+        ("out.avi", None, ".mp4"), ("out.xyz", None, ".mp4"), ("out", None, ".mp4"), ("out.mp4", "xvid", "h264"),
+    ]:  # fmt: skip
+        with pytest.raises(IcnetError) as caught:
+            check_output(name, codec)
+        assert caught.value.code == ExitCode.USAGE
+        assert word in str(caught.value)
+    assert check_output("out.webm").codec.family == "vp9"
+    assert check_output("out.MP4").codec.family == "h264"
+
+
+def test_qualities_and_presets_out_of_range_are_refused() -> None:
+    for codec, options in [
+        ("h264", {"crf": 52}), ("h264", {"crf": -1}), ("vp9", {"crf": 64}), ("ffv1", {"crf": 3}),
+        ("h264", {"preset": "warp"}), ("av1", {"preset": "slow"}), ("ffv1", {"preset": "slow"}),
+    ]:  # fmt: skip
+        with pytest.raises(IcnetError) as caught:
+            check_output("out.mkv", codec, **options)  # type: ignore[arg-type]
+        assert caught.value.code == ExitCode.USAGE
+    check_output("out.mkv", "vp9", crf=63, preset="8")
+
+
+def test_a_hardware_encoder_without_its_hardware_is_a_device_error(tmp_path: Path) -> None:
+    if "h264_qsv" not in av.codecs_available:
+        pytest.skip("this build of FFmpeg has no h264_qsv")
+    try:
+        with VideoWriter(tmp_path / "out.mp4", width=128, height=64, codec="h264_qsv") as writer:
+            writer.write(picture(0), pts=0)
+    except IcnetError as error:
+        assert error.code == ExitCode.DEVICE
+        assert list(tmp_path.iterdir()) == []
+    else:
+        pytest.skip("this machine has the hardware")
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
+@pytest.mark.parametrize("codec", ["h264", "hevc", "vp9", "av1", "ffv1"])
+def test_what_the_table_allows_can_be_written(tmp_path: Path, suffix: str, codec: str) -> None:
+    target = tmp_path / f"out{suffix}"
+    try:
+        check_output(target, codec)
+    except IcnetError:
+        family = {"h264": "libx264", "hevc": "libx265", "vp9": "libvpx-vp9", "av1": "libsvtav1"}.get(codec, codec)
+        with pytest.raises((ValueError, av.FFmpegError)), av.open(str(target), "w") as out:
+            out.add_stream(family, 25, width=128, height=64)
+            out.start_encoding()
+        return
+    with VideoWriter(target, width=128, height=64, codec=codec) as writer:
+        for n in range(3):
+            writer.write(picture(n), pts=n, time_base=Fraction(1, 25), duration=1)
+    assert numbers(target) == [0, 1, 2]
