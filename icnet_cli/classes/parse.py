@@ -19,10 +19,11 @@ from typing import Any
 
 import yaml
 
-from icnet_cli.classes.table import IGNORE_INDEX, ClassTable, Color
+from icnet_cli.classes.table import IGNORE_INDEX, ClassTable, Color, shown
 from icnet_cli.errors import IcnetError, input_error
 
 _MAX_BYTES = 1 << 20  # a table of 254 classes is 20 kB
+_MAX_ROWS = 512  # 256 values, and some to spare for colours
 _KEYS = frozenset({"name", "classes", "colors"})
 _CLASS_KEYS = frozenset({"name", "id", "train_id", "color", "category"})
 
@@ -53,6 +54,9 @@ def parse_table(data: Any, default_name: str) -> ClassTable:
     if not isinstance(data, Mapping) or not isinstance(data.get("classes"), list):
         raise _MisfitError("found no list `classes:`, expected `classes: [road, car, ...]`")
     _refuse_unknown(data, _KEYS, "the table")
+    colors = data.get("colors") or []
+    if len(data["classes"]) > _MAX_ROWS or not isinstance(colors, list) or len(colors) > _MAX_ROWS:
+        raise _MisfitError(f"expected lists of at most {_MAX_ROWS} entries")
     rows = _numbered([_row(entry) for entry in data["classes"]])
     used = sorted((row for row in rows if row["train_id"] != IGNORE_INDEX), key=lambda row: row["train_id"])
     train_ids = [row["train_id"] for row in used]
@@ -70,7 +74,7 @@ def parse_table(data: Any, default_name: str) -> ClassTable:
         ids=tuple(row["id"] for row in used),
         categories=tuple(str(word) for word in categories) if any(categories) else None,
         ignored=tuple((row["id"], row["name"]) for row in rows if row["train_id"] == IGNORE_INDEX),
-        colors=tuple(_color_row(entry, len(used)) for entry in data.get("colors") or ()),
+        colors=tuple(_color_row(entry, len(used)) for entry in colors),
     )
 
 
@@ -85,7 +89,7 @@ def _misfit(path: Path, found: Sequence[str]) -> IcnetError:
 def _refuse_unknown(entry: Mapping[Any, Any], keys: frozenset[str], where: str) -> None:
     strange = sorted(str(key) for key in entry if key not in keys)
     if strange:
-        raise _MisfitError(f"found {', '.join(strange)} in {where}, expected only {', '.join(sorted(keys))}")
+        raise _MisfitError(f"found {_few(strange)} in {where}, expected only {', '.join(sorted(keys))}")
 
 
 def _row(entry: Any) -> dict[str, Any]:
@@ -93,9 +97,9 @@ def _row(entry: Any) -> dict[str, Any]:
     if not isinstance(row.get("name"), str):
         # YAML 1.1 reads a bare `yes`, `no`, `on` or `12` as something else than a word.
         raise _MisfitError(
-            f"found the class {entry!r}, expected a name (in quotes where it looks like a number)"
+            f"found the class {shown(entry)}, expected a name (in quotes where it looks like a number)"
         )
-    _refuse_unknown(row, _CLASS_KEYS, f"class {row['name']!r}")
+    _refuse_unknown(row, _CLASS_KEYS, f"class {shown(row['name'])}")
     return row
 
 
@@ -105,14 +109,14 @@ def _numbered(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     free = [row for row in rows if "train_id" not in row]
     if given and free:
         raise _MisfitError(
-            f"found train_id for some classes but not for {free[0]['name']!r}, expected all or none"
+            f"found train_id for some classes but not for {shown(free[0]['name'])}, expected all or none"
         )
     for index, row in enumerate(free):
         row["train_id"] = index
     for row in rows:
         if not isinstance(row["train_id"], int) or isinstance(row["train_id"], bool):
             raise _MisfitError(
-                f"found train_id {row['train_id']!r} for {row['name']!r}, expected a whole number"
+                f"found train_id {shown(row['train_id'])} for {shown(row['name'])}, expected a whole number"
             )
         row.setdefault("id", row["train_id"])
     # 255 is ignored without being listed; listing it again is no contradiction.
@@ -122,22 +126,24 @@ def _numbered(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _color(row: Mapping[str, Any], index: int) -> Color:
     color = row.get("color", made_up_color(index))
     if not isinstance(color, list | tuple) or len(color) != 3:
-        raise _MisfitError(f"found the color {color!r} for {row['name']!r}, expected [red, green, blue]")
+        raise _MisfitError(
+            f"found the color {shown(color)} for {shown(row['name'])}, expected [red, green, blue]"
+        )
     return (color[0], color[1], color[2])
 
 
 def _color_row(entry: Any, count: int) -> tuple[Color, int, str]:
     if not isinstance(entry, Mapping) or not {"color", "train_id", "name"} <= entry.keys():
-        raise _MisfitError(f"found {entry!r} in colors, expected {{name, color, train_id}}")
+        raise _MisfitError(f"found {shown(entry)} in colors, expected {{name, color, train_id}}")
     if entry["train_id"] not in (*range(count), IGNORE_INDEX):
         raise _MisfitError(
-            f"found train_id {entry['train_id']!r} in colors, expected 0 to {count - 1} or 255"
+            f"found train_id {shown(entry['train_id'])} in colors, expected 0 to {count - 1} or 255"
         )
     return _color(entry, 0), entry["train_id"], entry["name"]
 
 
 def _few(values: Sequence[Any], limit: int = 12) -> str:
-    text = ", ".join(str(value) for value in values[:limit])
+    text = ", ".join(shown(value) for value in values[:limit])
     return text + (", ..." if len(values) > limit else "")
 
 

@@ -99,18 +99,20 @@ class ClassTable:
 
     def problems(self) -> list[str]:
         """Everything wrong with the table, as found and expected, in words; empty when it is sound."""
+        found = _length_problems(self)
+        if found:  # what follows compares all with all, which is for some hundred entries
+            return found
         found = [
             *_name_problems("names", self.names),
-            *_length_problems(self),
             *(
-                f"color {list(color)} is not three whole numbers from 0 to 255"
+                f"color {shown(color)} is not three whole numbers from 0 to 255"
                 for color in [*self.palette, *(color for color, _, _ in self.colors)]
                 if len(color) != 3 or not all(_is_byte(part) for part in color)
             ),
             *_id_problems([*self.ids, *(id for id, _ in self.ignored)]),
         ]
         if not isinstance(self.name, str) or not self.name:
-            found.append(f"name is {self.name!r}, not a word")
+            found.append(f"name is {shown(self.name)}, not a word")
         if not all(isinstance(word, str) and word for word in self.categories or ()):
             found.append("a category is not a word")
         return found
@@ -124,10 +126,26 @@ def _kind(value: Any) -> str:
     return "nothing" if value is None else f"a {type(value).__name__}"
 
 
+def shown(value: Any) -> str:
+    """A value in an error message, short whatever it is: nested YAML aliases can print as gigabytes."""
+    if (
+        isinstance(value, list | tuple)
+        and len(value) <= 4
+        and not any(isinstance(v, list | dict) for v in value)
+    ):
+        return "[" + ", ".join(shown(part) for part in value) + "]"
+    if value is None or isinstance(value, str | int | float):
+        text = repr(value[:60] if isinstance(value, str) else value)
+        return text if len(text) <= 80 else text[:80] + "..."
+    return _kind(value)
+
+
 def _name_problems(what: str, names: tuple[Any, ...]) -> list[str]:
-    found = [f"{name!r} in {what} is not a word" for name in names if not isinstance(name, str) or not name]
+    found = [
+        f"{shown(name)} in {what} is not a word" for name in names if not isinstance(name, str) or not name
+    ]
     twice = sorted({name for name in names if isinstance(name, str) and names.count(name) > 1})
-    return found + [f"{what} lists {name!r} twice" for name in twice]
+    return found + [f"{what} lists {shown(name)} twice" for name in twice]
 
 
 def _length_problems(table: ClassTable) -> list[str]:
@@ -144,6 +162,6 @@ def _length_problems(table: ClassTable) -> list[str]:
 
 
 def _id_problems(ids: list[Any]) -> list[str]:
-    found = [f"id {id!r} is not a whole number from 0 to 255" for id in ids if not _is_byte(id)]
+    found = [f"id {shown(id)} is not a whole number from 0 to 255" for id in ids if not _is_byte(id)]
     twice = sorted({id for id in ids if _is_byte(id) and ids.count(id) > 1})
     return found + [f"id {id} is given twice" for id in twice]
