@@ -39,7 +39,7 @@ def result_table(document: dict[str, Any]) -> Any:
     from rich import box
     from rich.table import Table
 
-    table = Table("class", box=box.SIMPLE_HEAD)
+    table = Table("class", box=box.SIMPLE_HEAD, show_edge=False)
     table.add_column("IoU", justify="right")
     for name, iou in document["per_class"].items():
         table.add_row(name, _share(iou))

@@ -91,10 +91,13 @@ class Pace:
 
 
 class _Lines:
-    """A line every few seconds, and the last one: for log files and for programs."""
+    """A line every few seconds, and the last one: for log files and for programs.
 
-    def __init__(self, write: Callable[[Status], None], every_s: float) -> None:
-        self._write, self._every_s = write, every_s
+    With `brief` a loop that was over before its first line says nothing: its closing line says it all.
+    """
+
+    def __init__(self, write: Callable[[Status], None], every_s: float, brief: bool) -> None:
+        self._write, self._every_s, self._silent = write, every_s, brief
         self._next = time.monotonic() + every_s
         self._waiting: Status | None = None
 
@@ -104,12 +107,13 @@ class _Lines:
             self._flush()
 
     def finish(self) -> None:
-        self._flush()
+        if not self._silent:
+            self._flush()
 
     def _flush(self) -> None:
         if self._waiting is not None:
             self._write(self._waiting)
-            self._waiting = None
+            self._waiting, self._silent = None, False
             self._next = time.monotonic() + self._every_s
 
 
@@ -173,9 +177,9 @@ def _display(mode: str | None) -> Display:
         live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         mode = "bar" if live else "plain"
     if mode == "plain":
-        return _Lines(_plain_line, PLAIN_EVERY_S)
+        return _Lines(_plain_line, PLAIN_EVERY_S, brief=True)
     if mode == "json":
-        return _Lines(_json_line, JSON_EVERY_S)
+        return _Lines(_json_line, JSON_EVERY_S, brief=False)
     return _Bar() if mode == "bar" else _Nothing()
 
 

@@ -63,3 +63,38 @@ def refused(icnet: Icnet) -> Callable[..., str]:
         return outcome.err
 
     return call
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights file of an untrained Fast-SCNN for CamVid's classes."""
+    from icnet_cli.checkpoints.format import WeightsMeta, save_weights
+    from icnet_cli.classes import load_table
+    from icnet_cli.models import build
+
+    classes = load_table("camvid")
+    network = build("fast-scnn", {"num_classes": classes.num_classes})
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_weights(path, network, WeightsMeta.of(network, classes, (64, 96)))
+    return path
+
+
+@pytest.fixture
+def camvid(tmp_path: Path) -> Path:
+    """A dataset of two pictures a split in CamVid's layout."""
+    import numpy as np
+
+    from icnet_cli.pixels.cv import cv2
+
+    rng = np.random.default_rng(0)
+    root = tmp_path / "camvid"
+    for split in ("train", "val"):
+        for index in range(2):
+            for folder, picture in (
+                (split, rng.integers(0, 256, (64, 96, 3), np.uint8)),
+                # Every class is there, and what is unlabelled.
+                (f"{split}annot", np.repeat(rng.permutation(64).astype(np.uint8)[:, None] % 12, 96, axis=1)),
+            ):
+                (root / folder).mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(root / folder / f"{split}_{index}.png"), picture)
+    return root

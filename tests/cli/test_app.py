@@ -115,10 +115,10 @@ def test_a_line_that_cannot_be_parsed_is_refused(refused, words: str) -> None:
     refused(2, *words.split())
 
 
-def test_missing_inputs_are_named(refused, tmp_path: Path) -> None:
+def test_missing_inputs_are_named(refused, weights: Path, tmp_path: Path) -> None:
     assert "nowhere" in refused(3, "segment", tmp_path / "nowhere.mp4", "-o", tmp_path / "out.mp4")
     assert "nowhere" in refused(3, "train", tmp_path / "nowhere")
-    assert "nowhere" in refused(3, "eval", tmp_path / "nowhere")
+    assert "nowhere" in refused(3, "eval", tmp_path / "nowhere", "--weights", weights)
     assert "nowhere" in refused(3, "data", "check", tmp_path / "nowhere")
     assert "nowhere" in refused(4, "weights", "show", "nowhere")
     assert list(tmp_path.iterdir()) == []

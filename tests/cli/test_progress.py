@@ -55,12 +55,21 @@ def test_a_watched_loop_returns_its_last_event(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr() == ("", "")
 
 
-def test_plain_is_no_line_a_frame(capsys: pytest.CaptureFixture[str]) -> None:
-    watch(count([]), "plain", describe)
+def test_plain_is_no_line_a_frame(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter([0.0, *range(1, 3000)])  # a second a frame, and some looks at the clock besides
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(times))
+    watch(iter(Status(n) for n in range(100)), "plain", lambda status: status)
     out, err = capsys.readouterr()
     assert out == ""
-    assert len(err.splitlines()) == 1
-    assert err.startswith("3/3 frames")
+    assert 10 < len(err.splitlines()) < 70
+    assert err.splitlines()[-1].startswith("99 frames")
+
+
+def test_a_short_loop_says_nothing_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    watch(count([]), "plain", describe)
+    assert capsys.readouterr() == ("", "")
 
 
 def test_json_lines_parse(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,9 +80,12 @@ def test_json_lines_parse(capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     assert {"total", "fps", "left_s"} <= set(lines[0])
 
 
-def test_not_a_terminal_means_plain(capsys: pytest.CaptureFixture[str]) -> None:
+def test_not_a_terminal_means_plain(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "PLAIN_EVERY_S", 0.0)
     watch(count([]), None, describe)
-    assert capsys.readouterr().err.startswith("3/3 frames")
+    assert capsys.readouterr().err.startswith("1/3 frames")
 
 
 def test_a_bar_leaves_stdout_alone(capsys: pytest.CaptureFixture[str]) -> None:

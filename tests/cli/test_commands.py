@@ -1,0 +1,87 @@
+"""The commands for real, on pictures of a few thousand pixels and an untrained network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from icnet_cli.pixels.cv import cv2
+from tests.cli.conftest import Icnet
+
+
+def test_segment(icnet: Icnet, weights: Path, camvid: Path, tmp_path: Path, refused) -> None:
+    source, output = camvid / "val" / "val_0.png", tmp_path / "out.png"
+    line = ["segment", source, "-o", output, "--weights", weights, "--device", "cpu"]
+    outcome = icnet(*line, "--json")
+    assert outcome.code == 0, outcome.err
+    assert {
+        "input", "output", "frames", "frames_damaged", "seconds", "duration_s", "end_to_end_fps", "device",
+        "precision", "backend", "model", "size", "output_size", "stages_ms", "class_share",
+    } <= set(outcome.document)  # fmt: skip
+    assert set(outcome.document["stages_ms"]) == {
+        "decode", "prepare", "forward", "postprocess", "render", "encode",
+    }  # fmt: skip
+    assert cv2.imread(str(output)).shape == (64, 96, 3)
+    assert "1 frame in" in outcome.err
+
+    assert "-y" in refused(2, *line)
+    outcome = icnet(*line, "-y")
+    assert outcome.code == 0
+    assert outcome.out == ""
+    assert len(outcome.err.splitlines()) == 1
+    assert "%" in outcome.err
+
+
+def test_eval(icnet: Icnet, weights: Path, camvid: Path) -> None:
+    outcome = icnet("eval", camvid, "--weights", weights, "--json", "--device", "cpu")
+    assert outcome.code == 0, outcome.err
+    assert {
+        "miou", "pixel_accuracy", "mean_accuracy", "per_class", "images", "model_ms", "confusion", "protocol",
+    } <= set(outcome.document)  # fmt: skip
+    assert {"dataset", "split", "size", "scales", "flip", "ignore_index"} <= set(outcome.document["protocol"])
+    assert outcome.document["images"] == 2
+    assert "2 images of camvid val" in outcome.err
+
+
+def test_a_split_that_is_not_there(refused, weights: Path, camvid: Path) -> None:
+    assert "test" in refused(3, "eval", camvid, "--weights", weights, "--split", "test")
+
+
+def test_a_device_that_is_not_there(refused, weights: Path, camvid: Path) -> None:
+    refused(6, "eval", camvid, "--weights", weights, "--device", "cuda:99")
+
+
+def test_weights_that_are_none(refused, camvid: Path) -> None:
+    refused(4, "eval", camvid, "--weights", camvid / "val" / "val_0.png")
+
+
+def test_show_and_path(icnet: Icnet, weights: Path) -> None:
+    assert icnet("weights", "show", weights, "--json").document["model"] == "fast-scnn"
+    assert "train_size: 64, 96" in icnet("weights", "show", weights).out
+    assert icnet("weights", "path", weights) == (0, f"{weights}\n", "")
+
+
+def test_data_check(icnet: Icnet, camvid: Path) -> None:
+    outcome = icnet("data", "check", camvid)
+    assert outcome.code == 0, outcome.out
+    assert "train 2, val 2" in outcome.out
+    assert outcome.err == ""
+
+    (camvid / "valannot" / "val_1.png").unlink()
+    outcome = icnet("data", "check", camvid)
+    assert outcome.code == 7
+    assert "error: val: " in outcome.out
+    assert "fix: " in outcome.out
+    assert len(outcome.err.splitlines()) == 1
+    outcome = icnet("data", "check", camvid, "--json")
+    assert outcome.code == 7
+    assert outcome.document["errors"] == 1
+
+
+def test_train(icnet: Icnet, camvid: Path, tmp_path: Path, refused) -> None:
+    line = ["train", camvid, "--model", "fast-scnn", "--steps", "1", "--batch", "2", "--accumulate", "1",
+            "--crop", "64x96", "--device", "cpu", "-o", tmp_path / "run"]  # fmt: skip
+    outcome = icnet(*line, "--json")
+    assert outcome.code == 0, outcome.err
+    assert {"run_dir", "best_miou", "step", "seconds"} <= set(outcome.document)
+    assert outcome.document["step"] == 1
+    assert "--resume" in refused(2, *line)
