@@ -138,6 +138,9 @@ def _checked_config(config: Mapping[str, Any]) -> dict[str, Any]:
     counts = [config.get("num_classes", 1), *dict(config.get("channels", {})).values()]
     if not all(isinstance(n, int) and 0 < n <= MAX_CHANNELS for n in counts):
         raise ValueError(f"a channel count is not between 1 and {MAX_CHANNELS}")
+    keep = config.get("keep", 1.0)
+    if not isinstance(keep, int | float) or not 0 < keep <= 1:
+        raise ValueError(f"keep is {keep!r}, not a share")
     return dict(config)
 
 

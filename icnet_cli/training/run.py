@@ -124,13 +124,16 @@ def start_from(network: Network, weights: str | Path) -> int:
     """Copy every tensor of a weights file that has the same name and shape; returns how many were taken.
 
     Raises:
-        IcnetError: exit 4 where none fits.
+        IcnetError: exit 4 where hardly any fits: two unlike networks share a bias or two by accident.
     """
     source = load_weights(find_weights(weights)).network.state_dict()
     target = network.state_dict()
     fitting = {k: v for k, v in source.items() if k in target and v.shape == target[k].shape}
-    if not fitting:
-        raise weights_error(f"{weights}: none of its tensors fits this network; is it another model?")
+    if len(fitting) < len(target) / 10:
+        raise weights_error(
+            f"{weights}: {len(fitting)} of its {len(source)} tensors fit this network of {len(target)}; "
+            "is it another model, or another --keep?"
+        )
     network.load_state_dict(fitting, strict=False)
     return len(fitting)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,18 +68,18 @@ class TrainReport:
         }
 
 
-Event = StepDone | EvalDone | TrainReport
+Event = StepDone | EvalDone
 
 
-def train(config: TrainConfig) -> Iterator[Event]:
-    """Train as `config` says; the last event is the report.
+def train(config: TrainConfig) -> Generator[Event, None, TrainReport]:
+    """Train as `config` says; the generator's value is the report.
 
     Raises:
         IcnetError: 2 arguments, 3 data, 4 weights, 6 device, 7 diverged, 130 and 143 after a signal (state saved).
     """
     config.check()
     run = prepare(config)
-    yield from Trainer(run).events()
+    return (yield from Trainer(run).events())
 
 
 class Trainer:
@@ -96,6 +96,7 @@ class Trainer:
         self.autocast = _autocast(run.config.precision, run.device)
         self.scaler = torch.amp.GradScaler(run.device.type, enabled=self.autocast is torch.float16)
         self.step, self.epoch, self.batch_in_epoch = 0, 0, 0
+        self.accumulated = 0  # batches of the next step that are done; it runs on from epoch to epoch
         self.elapsed_s, self.best_miou, self.non_finite = 0.0, -1.0, 0
         self.next_eval = 1.0 / self.recipe.evaluations
         self.log = MetricsLog(run.folder, run.config.tensorboard)
@@ -126,7 +127,7 @@ class Trainer:
 
     # The loop -----------------------------------------------------------------------------------------------------
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Generator[Event, None, TrainReport]:
         with DeferredSignals() as signals:
             while self.progress() < 1.0:
                 yield from self._epoch(signals)
@@ -136,7 +137,7 @@ class Trainer:
         self.log.close()
         plot_training(self.log.path, self.run.folder / "curves.png")
         best = self.best_miou if self.best_miou >= 0 else None
-        yield TrainReport(self.run.folder, best, self.step, self.seconds)
+        return TrainReport(self.run.folder, best, self.step, self.seconds)
 
     def _epoch(self, signals: DeferredSignals) -> Iterator[Event]:
         stage = self.recipe.stage_at(self.progress())
@@ -172,7 +173,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         # Dropout is a function of (seed, step) alone, so a resumed run drops what an uninterrupted one does.
-        counter = self.step * self.run.accumulate + self.batch_in_epoch % self.run.accumulate
+        counter = self.step * self.run.accumulate + self.accumulated
         torch.manual_seed(int(np.random.SeedSequence((self.run.config.seed, counter)).generate_state(1)[0]))
         self.network.train()
         x = self.recipe.normalisation.apply(pictures.to(self.run.device, non_blocking=True))
@@ -185,7 +186,8 @@ class Trainer:
         if math.isfinite(value):
             self.scaler.scale(loss / self.run.accumulate).backward()
         self.batch_in_epoch += 1
-        if self.batch_in_epoch % self.run.accumulate == 0:
+        self.accumulated += 1
+        if self.accumulated == self.run.accumulate:
             self._optimizer_step()
         return value, lr
 
@@ -196,7 +198,7 @@ class Trainer:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        self.step += 1
+        self.step, self.accumulated = self.step + 1, 0
         if self.ema:
             self.ema.update(self.network)
 
@@ -272,6 +274,7 @@ class Trainer:
             "step": self.step,
             "epoch": self.epoch,
             "batch_in_epoch": self.batch_in_epoch,
+            "accumulated": self.accumulated,
             "seconds": self.seconds,
             "best_miou": self.best_miou,
             "next_eval": self.next_eval,
@@ -288,6 +291,7 @@ class Trainer:
         for parameter, gradient in zip(self.network.parameters(), state["gradients"], strict=True):
             parameter.grad = None if gradient is None else gradient.to(parameter.device)
         self.step, self.epoch, self.batch_in_epoch = state["step"], state["epoch"], state["batch_in_epoch"]
+        self.accumulated = state.get("accumulated", 0)
         self.elapsed_s, self.best_miou = state["seconds"], state["best_miou"]
         self.next_eval = state["next_eval"]
         self.log.rewind(self.step)

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from icnet_cli.training.losses import CascadeLoss, class_weights, shrink_labels
+from icnet_cli.training.recipe import LossRecipe
+
+SIZES = st.tuples(st.integers(1, 40), st.integers(1, 40))
+
+
+@settings(max_examples=60, deadline=None)
+@given(size=SIZES, target=SIZES, align_corners=st.booleans(), seed=st.integers(0, 999))
+def test_shrinking_labels_only_picks_values_that_were_there(
+    size: tuple[int, int], target: tuple[int, int], align_corners: bool, seed: int
+) -> None:
+    values = np.array([0, 7, 200, 255], np.uint8)
+    labels = torch.from_numpy(np.random.default_rng(seed).choice(values, (2, *size)))
+    small = shrink_labels(labels, target, align_corners)
+    assert small.shape == (2, *target)
+    assert small.dtype == torch.uint8
+    assert set(small.unique().tolist()) <= set(labels.unique().tolist())
+
+
+def test_shrunk_labels_lie_where_bilinear_scores_lie() -> None:
+    columns = torch.arange(64, dtype=torch.uint8).expand(1, 64, 64)
+    where = F.interpolate(columns[None].float(), size=(8, 8), mode="bilinear", align_corners=False)[0, 0, 0]
+    assert (shrink_labels(columns, (8, 8))[0, 0] - where).abs().max() <= 0.5
+    corners = shrink_labels(columns[:, :33, :33], (9, 9), align_corners=True)[0, 0]
+    assert corners.tolist() == [0, 4, 8, 12, 16, 20, 24, 28, 32]
+
+
+def test_bilinear_shrinking_would_invent_classes() -> None:
+    """What the promise guards against: the same sizes, interpolated, give values that were not there."""
+    labels = torch.zeros(1, 8, 8, dtype=torch.uint8)
+    labels[:, :, 4:] = 10
+    bad = F.interpolate(labels[None].float(), size=(3, 3), mode="bilinear")[0]
+    assert not set(bad.unique().tolist()) <= {0.0, 10.0}
+
+
+def test_the_cascade_is_the_weighted_sum_of_its_losses() -> None:
+    torch.manual_seed(0)
+    labels = torch.randint(0, 4, (2, 32, 48), dtype=torch.uint8)
+    labels[0, :5] = 255
+    outputs = [torch.randn(2, 4, 32 // s, 48 // s) for s in (4, 8, 16)]
+    loss = CascadeLoss(LossRecipe(weights=(1.0, 0.4, 0.4), main_stride=4), None)(outputs, labels)
+    parts = [
+        F.cross_entropy(o, shrink_labels(labels, tuple(o.shape[2:])).long(), ignore_index=255)
+        for o in outputs
+    ]
+    assert loss.item() == pytest.approx((parts[0] + 0.4 * parts[1] + 0.4 * parts[2]).item(), rel=1e-5)
+
+
+def test_main_scores_are_upsampled_to_their_stride() -> None:
+    labels = torch.randint(0, 4, (1, 32, 32), dtype=torch.uint8)
+    scores = torch.randn(1, 4, 4, 4)
+    fine = CascadeLoss(LossRecipe(weights=(1.0,), main_stride=1), None)([scores], labels)
+    full = F.interpolate(scores, size=(32, 32), mode="bilinear")
+    assert fine.item() == pytest.approx(F.cross_entropy(full, labels.long()).item(), rel=1e-5)
+
+
+def test_weighted_loss_is_torchs_weighted_mean() -> None:
+    scores, labels = torch.randn(1, 3, 8, 8), torch.randint(0, 3, (1, 8, 8), dtype=torch.uint8)
+    weight = torch.tensor([0.5, 2.0, 1.0])
+    loss = CascadeLoss(LossRecipe(weights=(1.0,), main_stride=1), weight)([scores], labels)
+    assert loss.item() == pytest.approx(F.cross_entropy(scores, labels.long(), weight).item(), rel=1e-5)
+
+
+def test_nothing_labelled_is_no_loss_and_no_gradient() -> None:
+    scores = torch.randn(1, 3, 8, 8, requires_grad=True)
+    labels = torch.full((1, 8, 8), 255, dtype=torch.uint8)
+    for ohem in (1.0, 0.5):
+        loss = CascadeLoss(LossRecipe(weights=(1.0,), main_stride=1, ohem=ohem), None)([scores], labels)
+        assert loss.item() == 0
+        loss.backward()
+    assert scores.grad is not None
+    assert not scores.grad.any()
+
+
+def test_hard_examples_are_the_ones_with_the_largest_loss() -> None:
+    scores = torch.zeros(1, 2, 1, 4)
+    scores[0, 0, 0] = torch.tensor([4.0, 3.0, -3.0, -4.0])
+    labels = torch.zeros(1, 1, 4, dtype=torch.uint8)
+    recipe = LossRecipe(weights=(1.0,), main_stride=1, ohem=0.5)
+    loss = CascadeLoss(recipe, None)([scores], labels)
+    each = F.cross_entropy(scores, labels.long(), reduction="none").flatten()
+    assert loss.item() == pytest.approx(each[2:].mean().item())
+    assert loss.item() > each.mean().item()
+
+
+@pytest.mark.parametrize("kind", ["log", "median"])
+def test_rare_classes_weigh_more_and_an_average_pixel_one(kind: str) -> None:
+    shares = [0.6, 0.3, 0.09, 0.01, 0.0]
+    weight = class_weights(shares, LossRecipe(class_weights=kind))
+    assert weight is not None
+    assert weight[:4].tolist() == sorted(weight[:4].tolist())
+    assert float((weight * torch.tensor(shares)).sum()) == pytest.approx(1)
+    assert weight[4] == 1  # a class that never occurs
+
+
+def test_no_class_weights() -> None:
+    assert class_weights([0.5, 0.5], LossRecipe()) is None

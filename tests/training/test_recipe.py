@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from icnet_cli.data.layouts import Layout
+from icnet_cli.errors import ExitCode, IcnetError
+from icnet_cli.training.recipe import load_recipe, recipe_from_dict, recipe_names
+from icnet_cli.training.run import default_recipe
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_that_comes_with_the_tool_loads(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.about
+    assert recipe_from_dict(recipe.to_dict(), name) == recipe  # what a run stores builds it again
+
+
+def test_every_layout_has_a_recipe_for_every_network() -> None:
+    for layout in ("cityscapes", "camvid", "camvid-original", "coco-stuff", "folder"):
+        for model in ("icnet", "fast-scnn", "pspnet50", "deeplabv3"):
+            assert default_recipe(model, layout) in recipe_names()
+    assert Layout.__name__ == "Layout"
+
+
+def test_the_icnet_papers_figures() -> None:
+    recipe = load_recipe("cityscapes-icnet")
+    o = recipe.optimizer
+    assert (o.name, o.momentum, o.weight_decay, o.lr) == ("sgd", 0.9, 1e-4, 0.01)
+    assert (recipe.schedule.name, recipe.schedule.power, recipe.batch, recipe.steps) == (
+        "poly",
+        0.9,
+        16,
+        30000,
+    )
+    assert recipe.loss.weights == (1.0, 0.4, 0.4)
+    assert recipe.loss.main_stride == 4
+    assert recipe.augment.scale_range == (0.5, 2.0)
+    assert recipe.augment.flip
+    longer = load_recipe("cityscapes-icnet-trainval")
+    assert (longer.steps, longer.splits) == (90000, ("train", "val"))
+
+
+def test_the_fast_scnn_papers_figures() -> None:
+    recipe = load_recipe("cityscapes-fast-scnn")
+    o = recipe.optimizer
+    assert (o.name, o.momentum, o.weight_decay, o.lr, o.no_decay) == ("sgd", 0.9, 4e-5, 0.045, ("depthwise",))
+    assert (recipe.batch, recipe.epochs, recipe.schedule.power) == (12, 1000, 0.9)
+    assert recipe.loss.weights == (1.0, 0.4, 0.4)
+    assert recipe.augment.channel_noise > 0
+    assert recipe.augment.brightness > 0
+    assert load_recipe("cityscapes-fast-scnn-coarse").splits == ("train", "train_extra")
+
+
+def test_stages_rise_and_the_last_one_is_the_scale_of_use() -> None:
+    recipe = load_recipe("camvid-icnet")
+    areas = [recipe.stage_at(p).crop_size[0] for p in (0.0, 0.59, 0.61, 0.86, 1.0)]
+    assert areas == sorted(areas)
+    assert areas[0] < areas[-1]
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"no_such": 1}, "no_such"),
+        ({"optimizer": {"name": "adagrad"}}, "adagrad"),
+        ({"optimizer": {"rate": 1}}, "rate"),
+        ({"epochs": 3}, "epochs or steps"),
+        ({"loss": {"ohem": 0}}, "ohem"),
+        ({"loss": 3}, "mapping"),
+        ({"stages": [{"until": 0.5, "crop_size": [64, 64], "scale_range": [1, 1]}]}, "stages"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_by_key(change: dict, word: str) -> None:
+    with pytest.raises(IcnetError, match=word) as caught:
+        recipe_from_dict({"name": "x", "steps": 10} | change, "x.yaml")
+    assert caught.value.code is ExitCode.USAGE
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(IcnetError, match="camvid-icnet"):
+        load_recipe("camvid-resnet")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("a: [1")
+    with pytest.raises(IcnetError) as caught:
+        load_recipe(str(broken))
+    assert caught.value.code is ExitCode.INPUT

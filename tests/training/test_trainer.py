@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from icnet_cli.checkpoints.format import load_weights
+from icnet_cli.checkpoints.state import list_states, load_state
+from icnet_cli.config import TrainConfig
+from icnet_cli.errors import ExitCode, IcnetError
+from icnet_cli.training import trainer
+from icnet_cli.training.loader import epoch_batches
+from icnet_cli.training.run import prepare
+from icnet_cli.training.trainer import EvalDone, Event, StepDone, Trainer, TrainReport, train
+
+
+def run_to_end(config: TrainConfig) -> tuple[list[Event], TrainReport]:
+    events: list[Event] = []
+    steps = train(config)
+    while True:
+        try:
+            events.append(next(steps))
+        except StopIteration as end:
+            return events, end.value
+
+
+def tensors(folder: Path) -> dict[str, torch.Tensor]:
+    return load_weights(folder / "last.safetensors").network.state_dict()
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_a_run_leaves_weights_curves_and_a_record(config: TrainConfig, camvid: Path) -> None:
+    events, report = run_to_end(config)
+    assert report.step == 6
+    assert len([e for e in events if isinstance(e, StepDone)]) == 6
+    scores = [e.miou for e in events if isinstance(e, EvalDone)]
+    assert report.best_miou == max(scores)
+    names = {path.name for path in report.run_dir.iterdir()}
+    assert {"best.safetensors", "last.safetensors", "metrics.csv", "curves.png", "run.json"} <= names
+    stored = json.loads((report.run_dir / "run.json").read_text())
+    assert stored["dataset"] == str(camvid.resolve())
+    loaded = load_weights(report.run_dir / "best.safetensors")
+    assert loaded.meta.classes.num_classes == 11
+    assert str(camvid) not in loaded.meta.to_json()  # a weights file never names the machine's paths
+    assert set(report.to_dict()) == {"run_dir", "best_miou", "step", "seconds"}
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        list(train(replace(config, output=tmp_path / name, seed=seed)))
+    assert same(tensors(tmp_path / "a"), tensors(tmp_path / "b"))
+    assert not same(tensors(tmp_path / "a"), tensors(tmp_path / "c"))
+
+
+@pytest.mark.parametrize(("stop", "accumulate"), [(1, 1), (4, 1), (3, 2)])
+def test_resumed_equals_uninterrupted(
+    config: TrainConfig, tmp_path: Path, stop: int, accumulate: int
+) -> None:
+    """Stopped by a signal after `stop` batches, dropout and augmentation included."""
+    config = replace(config, accumulate=accumulate, steps=4)
+    list(train(replace(config, output=tmp_path / "whole")))
+    part = replace(config, output=tmp_path / "part")
+    batches = (e for e in Trainer(prepare(part)).events() if isinstance(e, StepDone))
+    with pytest.raises(IcnetError, match="--resume") as caught:
+        for number, _ in enumerate(batches, start=1):
+            if number == stop:
+                os.kill(os.getpid(), signal.SIGTERM)
+    assert caught.value.code is ExitCode.TERMINATED
+    list(train(replace(config, output=None, resume=tmp_path / "part")))
+    assert same(tensors(tmp_path / "whole"), tensors(tmp_path / "part"))
+    whole, again = (load_state(tmp_path / name) for name in ("whole", "part"))
+    assert same(whole["network"], again["network"])
+
+
+def test_a_resumed_run_that_saw_other_data_would_differ() -> None:
+    assert epoch_batches(10, 3, seed=0, epoch=0) == epoch_batches(10, 3, seed=0, epoch=0)
+    assert epoch_batches(10, 3, seed=0, epoch=0) != epoch_batches(10, 3, seed=0, epoch=1)
+    assert epoch_batches(10, 3, seed=0, epoch=0) != epoch_batches(10, 3, seed=1, epoch=0)
+    assert sorted(sum(epoch_batches(9, 3, 0, 0), [])) == list(range(9))
+    assert [len(b) for b in epoch_batches(2, 4, 0, 0)] == [4]  # a set smaller than a batch is repeated
+
+
+def test_accumulation_keeps_the_recipes_effective_batch(config: TrainConfig) -> None:
+    run = prepare(replace(config, batch=1, crop=(96, 96), model="icnet", keep=0.125))
+    assert (run.batch, run.accumulate, run.lr) == (1, 2, pytest.approx(0.02))
+    other = prepare(replace(config, batch=4, accumulate=1, output=run.folder.parent / "other"))
+    assert other.lr == pytest.approx(0.04)  # the rate follows the effective batch
+
+
+def test_accumulated_steps_are_counted_as_steps(config: TrainConfig) -> None:
+    """An effective batch may be larger than an epoch: two epochs of three batches make a step of five and go on."""
+    events, report = run_to_end(replace(config, batch=2, accumulate=5, steps=2))
+    assert report.step == 2
+    assert len([e for e in events if isinstance(e, StepDone)]) == 10
+
+
+def test_a_batch_too_small_for_batch_norm_is_refused_before_the_first_step(config: TrainConfig) -> None:
+    with pytest.raises(IcnetError, match="--batch 2") as caught:
+        prepare(replace(config, batch=1))
+    assert caught.value.code is ExitCode.USAGE
+    assert not (config.output or Path()).exists()
+
+
+def test_a_run_folder_is_not_written_over(config: TrainConfig) -> None:
+    prepare(config)
+    with pytest.raises(IcnetError, match="--resume") as caught:
+        prepare(config)
+    assert caught.value.code is ExitCode.USAGE
+
+
+def test_a_folder_without_a_run_cannot_be_resumed(config: TrainConfig, tmp_path: Path) -> None:
+    with pytest.raises(IcnetError, match=r"run\.json") as caught:
+        prepare(replace(config, output=None, resume=tmp_path))
+    assert caught.value.code is ExitCode.INPUT
+
+
+def test_divergence_stops_with_the_step_and_the_rate(config: TrainConfig) -> None:
+    with pytest.raises(IcnetError, match=r"diverged.*step.*rate") as caught:
+        list(train(replace(config, lr=1e30)))
+    assert caught.value.code is ExitCode.CHECK
+
+
+def test_a_time_budget_ends_the_run_with_the_rate_at_zero(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(10**6))
+    monkeypatch.setattr(trainer.time, "monotonic", lambda: float(next(clock)))
+    events = list(train(replace(config, steps=10**6, time_budget_s=60.0)))
+    steps = [e for e in events if isinstance(e, StepDone)]
+    assert 2 < len(steps) < 60
+    assert [e.progress for e in steps] == sorted(e.progress for e in steps)
+    assert steps[-1].lr < 0.2 * steps[0].lr
+
+
+def test_starting_from_weights_takes_what_fits(config: TrainConfig, tmp_path: Path) -> None:
+    list(train(config))
+    start = config.output / "last.safetensors"  # type: ignore[operator]
+    run = prepare(replace(config, output=tmp_path / "second", pretrained=start))
+    given = load_weights(start).network.state_dict()
+    assert same({k: v for k, v in run.network.state_dict().items() if "num_batches" not in k},
+                {k: v for k, v in given.items() if "num_batches" not in k})  # fmt: skip
+    with pytest.raises(IcnetError, match="is it another model") as caught:
+        prepare(replace(config, output=tmp_path / "third", model="deeplabv3", keep=0.125, pretrained=start))
+    assert caught.value.code is ExitCode.WEIGHTS
+
+
+def test_only_the_last_two_checkpoints_are_kept(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer, "CHECKPOINT_EVERY_S", 0.0)
+    list(train(config))
+    assert [path.name for path in list_states(config.output)] == [  # type: ignore[arg-type]
+        "checkpoint-00000005.pt",
+        "checkpoint-00000006.pt",
+    ]
+
+
+def test_a_checkpoint_cut_short_falls_back_to_the_one_before(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "CHECKPOINT_EVERY_S", 0.0)
+    list(train(config))
+    newest = list_states(config.output)[-1]  # type: ignore[arg-type]
+    newest.write_bytes(newest.read_bytes()[:1000])
+    assert load_state(config.output)["step"] == 5  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("model", "keep"), [("icnet", 0.125), ("pspnet50", 0.125), ("deeplabv3", 0.125)])
+def test_every_network_trains(config: TrainConfig, model: str, keep: float) -> None:
+    _, report = run_to_end(replace(config, model=model, keep=keep, steps=1))
+    assert report.step == 1
+
+
+def test_a_damaged_picture_ends_the_run_before_an_epoch_is_lost(config: TrainConfig, camvid: Path) -> None:
+    bad = camvid / "train" / "train_03.png"
+    bad.write_bytes(bad.read_bytes()[:200])
+    with pytest.raises(IcnetError, match="train_03") as caught:
+        prepare(config)
+    assert caught.value.code is ExitCode.INPUT
+    run = prepare(replace(config, skip_damaged=True))
+    assert (len(run.train), run.train.num_damaged) == (5, 1)
