@@ -283,7 +283,7 @@ def _leak(layout: Layout, leak: Leak) -> Finding:
     text = f"{number} in both {leak.splits[0]} and {leak.splits[1]} {what}"
     files = [path for pair in leak.pairs for path in pair]
     shown = tuple(path.relative_to(layout.root).as_posix() for path in files[: _FILES_SHOWN // 2 * 2])
-    return Finding(severity, leak.kind, None, text, fix, len(leak.pairs), shown)
+    return Finding(severity, leak.kind, None, text, fix, len(files), shown)
 
 
 def _number(paths: Sequence[Path]) -> str:
