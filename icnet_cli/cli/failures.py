@@ -54,7 +54,7 @@ def explain(error: BaseException, debug: bool) -> int:
     """Say on stderr, in one line, what ended the command; return the exit code."""
     if isinstance(error, typer.Exit):
         return error.exit_code
-    if isinstance(error, StdoutClosedError) or (isinstance(error, BrokenPipeError) and stdout_closed()):
+    if _is_closed_stdout(error):
         discard(sys.stdout)
         return ExitCode.OK
     if debug:
@@ -80,6 +80,12 @@ def _words(error: BaseException) -> tuple[str, ExitCode]:
         return f"{where}{error.strerror}; make room, or write elsewhere", ExitCode.OUTPUT
     words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return f"internal error (a bug): {words}; --debug shows where", ExitCode.BUG
+
+
+def _is_closed_stdout(error: BaseException) -> bool:
+    if isinstance(error, SystemExit):  # Rich's own answer to a closed pipe, for the help
+        return isinstance(error.__context__, BrokenPipeError)
+    return isinstance(error, StdoutClosedError) or (isinstance(error, BrokenPipeError) and stdout_closed())
 
 
 def _usage(error: Any) -> str:

@@ -191,6 +191,16 @@ def test_a_closed_stdout_ends_the_command_quietly() -> None:
     assert (process.returncode, err) == (0, "")
 
 
+def test_help_into_a_closed_pipe_ends_quietly() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "icnet_cli", "--help"], stdout=writer, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_a_closed_stderr_does_not_end_the_work() -> None:
     body = 'emit("ready")\n    sys.stdin.readline()\n    [say("x") for _ in range(9)]\n    emit("done")'
     with subprocess.Popen(
