@@ -73,7 +73,12 @@ _X26X = (
 CODECS: dict[str, Codec] = {
     "h264": Codec("libx264", "h264", 23, preset="veryfast", presets=_X26X, capped=(("crf_max", "35"),)),
     "hevc": Codec(
-        "libx265", "hevc", 26, preset="veryfast", presets=_X26X, options=(("x265-params", "log-level=0"),),
+        "libx265",
+        "hevc",
+        26,
+        preset="veryfast",
+        presets=_X26X,
+        options=(("x265-params", "log-level=0"),),
         capped=(("x265-params", "log-level=0:crf-max=38"),),
     ),
     "av1": Codec("libsvtav1", "av1", 35, 63, preset="9", presets=tuple(map(str, range(14)))),

@@ -12,6 +12,7 @@ from icnet_cli.errors import usage_error
 from icnet_cli.video.colour import Colour
 from icnet_cli.video.frame import Planes
 
+
 def pix_fmt_for(family: str, picture: np.ndarray | Planes) -> str:
     """The pixel format to encode in when none is asked for: plays everywhere, or, for ffv1, loses nothing."""
     if family != "ffv1" or isinstance(picture, tuple | list):
@@ -20,9 +21,15 @@ def pix_fmt_for(family: str, picture: np.ndarray | Planes) -> str:
 
 
 class Painter:
-    """Turns pictures of (height, width) into av.VideoFrames of the encoder's size and format."""
+    """Turns pictures of (height, width) into av.VideoFrames of the encoder's size and format.
 
-    def __init__(self, width: int, height: int, pix_fmt: str, colour: Colour, *, even: bool = True) -> None:
+    `even` pads to even sizes where chroma is halved; `fields` is an interlaced av.VideoFrame whose field order
+    every frame gets.
+    """
+
+    def __init__(
+        self, width: int, height: int, pix_fmt: str, colour: Colour, *, even: bool = True, fields: Any = None
+    ) -> None:
         try:
             layout = av.VideoFormat(pix_fmt, 16, 16)
         except ValueError:
@@ -36,7 +43,7 @@ class Painter:
         self.width = width + (width % 2 if even and halved_w else 0)
         self.height = height + (height % 2 if even and halved_h else 0)
         self._size = (height, width)
-        self._colour = colour
+        self._colour, self._fields = colour, fields
         self._reformatter = VideoReformatter()
 
     def tag(self, context: Any) -> None:
@@ -49,6 +56,18 @@ class Painter:
 
     def frame(self, picture: np.ndarray | Planes) -> Any:
         """The av.VideoFrame of a uint8 RGB (H, W, 3), grey (H, W) or (Y, U, V) picture."""
+        made = self._progressive(picture)
+        return made if self._fields is None else self._interlaced(made)
+
+    def _interlaced(self, made: Any) -> Any:
+        # Two conversions, because one to the frame's own format would give the frame itself.
+        frame = self._reformatter.reformat(self._fields, self.width, self.height, "gray", threads=1)
+        frame = self._reformatter.reformat(frame, format=made.format.name, threads=1)
+        for plane, source in zip(frame.planes, made.planes, strict=True):
+            _rows(plane)[:] = _rows(source)
+        return frame
+
+    def _progressive(self, picture: np.ndarray | Planes) -> Any:
         if isinstance(picture, tuple | list):
             made = self._from_planes(picture)  # type: ignore[arg-type]
             source_range = self._colour.range_code
@@ -88,7 +107,7 @@ class Painter:
         """A frame of the padded size; what a plane lacks is its last row and column repeated."""
         frame = av.VideoFrame(self.width, self.height, pix_fmt)
         for plane, array in zip(frame.planes, planes, strict=True):
-            rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
+            rows = _rows(plane)
             height, width = array.shape
             rows[:height, :width] = array
             if height < plane.height:
@@ -96,3 +115,8 @@ class Painter:
             if width < plane.width:
                 rows[:, width:] = rows[:, width - 1 : width]
         return frame
+
+
+def _rows(plane: Any) -> np.ndarray:
+    """A plane of an 8-bit planar frame as a writable uint8 (height, width) array."""
+    return np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]

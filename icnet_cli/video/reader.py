@@ -96,7 +96,7 @@ class VideoReader:
         self.frames_lost = 0
         self.finished = False
         self.shortfall: Shortfall | None = None
-        self._max_pixels = max_pixels
+        self.max_pixels = max_pixels
         self._packets_whole = 0
         self._packet_end: Fraction | None = None  # where the last whole packet ends, in seconds
         self._first_index = 0
@@ -113,13 +113,13 @@ class VideoReader:
     # -- opening
 
     def _open(self, number: int | None) -> None:
-        self._container = open_source(self.path, max_pixels=self._max_pixels)
+        self._container = open_source(self.path, max_pixels=self.max_pixels)
         self._stream = choose_video(self._container, self.path, number)
         self._codec_name = require_known_codec(self._stream, self.path)
         self._time_base: Fraction = self._stream.time_base
         context = self._stream.codec_context
         self._check_pixels(context.width, context.height)
-        context.options = {"max_pixels": decoder_limit(self._max_pixels)}
+        context.options = {"max_pixels": decoder_limit(self.max_pixels)}
         context.thread_type = "AUTO"
         context.flags |= Flags.output_corrupt  # what can be shown is shown, flagged and counted
 
@@ -141,11 +141,13 @@ class VideoReader:
             self.info.colour, first.width, first.height, Turn(self.info.rotation, self.info.mirrored)
         )
         self._ahead: deque[Any] = deque([first])
+        # A frame made anew cannot be told its field order; a copy of this one has it.
+        self.field_template = first if self.info.interlaced and not self._converter.turn else None
 
     def _check_pixels(self, width: int, height: int) -> None:
-        if width * height > self._max_pixels:
+        if width * height > self.max_pixels:
             raise input_error(
-                f"{printable(self.path)} has pictures of {height}x{width}, over the limit of {self._max_pixels} "
+                f"{printable(self.path)} has pictures of {height}x{width}, over the limit of {self.max_pixels} "
                 "pixels; raise the limit with --max-pixels if you trust the file"
             )
 
@@ -208,7 +210,7 @@ class VideoReader:
             raise usage_error(f"{printable(self.path)} has no frame at or after {self.start_s:g} s")
         context, hint = self._stream.codec_context, ""
         if not context.width * context.height:  # probing gave up, which the limit makes it do too
-            hint = f", or its pictures are over the limit of {self._max_pixels} pixels (--max-pixels)"
+            hint = f", or its pictures are over the limit of {self.max_pixels} pixels (--max-pixels)"
         raise input_error(f"cannot read {printable(self.path)}: no picture in it could be decoded{hint}")
 
     def _describe(self, first: Any) -> VideoInfo:

@@ -5,6 +5,7 @@ The source is demuxed a second time, progressively, so memory stays flat however
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -111,7 +112,10 @@ class OtherTracks:
     def shift_by(self, start: Fraction) -> None:
         """Begin at `start` (seconds on the source's clock) instead of the source's beginning; it becomes zero."""
         self._shift = start
-        self._container.seek(int(start * av.time_base), backward=True)
+        # A caption that is on when the range begins may have begun long before.
+        back = 60 if any(stream.type == "subtitle" for stream in self.streams) else 1
+        with contextlib.suppress(av.FFmpegError):  # what cannot be sought is read from its beginning
+            self._container.seek(int((start - back) * av.time_base), backward=True)
 
     def chapters(self, end: Fraction | None) -> list[dict[str, Any]]:
         """The source's chapters on the output's clock, those outside the range left out."""

@@ -24,7 +24,6 @@ from icnet_cli.video.containers import OutputPlan, check_output, encoder_options
 from icnet_cli.video.frame import Planes
 from icnet_cli.video.pictures import Painter, pix_fmt_for
 from icnet_cli.video.reader import VideoReader
-from icnet_cli.video.source import DEFAULT_MAX_PIXELS
 from icnet_cli.video.tracks import OtherTracks, carried_metadata
 
 __all__ = ["VideoWriter", "check_output"]
@@ -78,7 +77,7 @@ class VideoWriter:
         self._plan: OutputPlan = check_output(path, codec, crf=crf, preset=preset)
         inputs = () if source is None else (source.path,)
         target = refuse_unwritable(self.path, overwrite=overwrite, inputs=inputs)
-        self._rate = frame_rate or (source.info.frame_rate if source else None) or Fraction(25)
+        self._rate = _nominal(frame_rate or (source.info.frame_rate if source else None))
         base = time_base or (source.info.time_base if source else Fraction(1, self._rate.numerator))
         # A whole tick in the numerator lets the container store it exactly (avi counts in 1001/30000).
         self._time_base = Fraction(1, base.denominator)
@@ -97,7 +96,7 @@ class VideoWriter:
                 source.info.stream_index,
                 self._plan,
                 no_audio=no_audio,
-                max_pixels=DEFAULT_MAX_PIXELS,
+                max_pixels=source.max_pixels,
             )
             self.left_out = self._tracks.left_out
         try:
@@ -159,6 +158,7 @@ class VideoWriter:
             ticks = self._last_pts + 1
         frame.pts = self._last_pts = ticks
         frame.time_base = self._time_base
+        duration = duration if duration > 0 else 1 / self._rate
         frame.duration = round(duration / self._time_base)
         self._end = at + duration
         self.frames_written += 1
@@ -196,7 +196,9 @@ class VideoWriter:
     def _open(self, picture: np.ndarray | Planes, start: Fraction) -> Painter:
         pix_fmt = self._pix_fmt or pix_fmt_for(self._plan.codec.family, picture)
         even = self._plan.codec.family != "ffv1"  # the one codec here that takes odd sizes in 4:2:0
-        painter = Painter(self.width, self.height, pix_fmt, self.colour, even=even)
+        painter = Painter(
+            self.width, self.height, pix_fmt, self.colour, even=even, fields=self._fields(pix_fmt)
+        )
         if self._source is not None and self._source.start_s:
             self._shift = start
             if self._tracks is not None:
@@ -218,6 +220,11 @@ class VideoWriter:
         self._output.start_encoding()
         return painter
 
+    def _fields(self, pix_fmt: str) -> Any:
+        """The source's pattern of fields, where the encoder is told how to keep it."""
+        keeps = self._plan.codec.encoder == "libx264" and pix_fmt == "yuv420p"
+        return self._source.field_template if self._source is not None and keeps else None
+
     def _add_streams(self, painter: Painter) -> None:
         """The streams in the source's order, the video in its place."""
         others = self._tracks.streams if self._tracks else []
@@ -232,10 +239,17 @@ class VideoWriter:
         info = self._source.info if self._source else None
         pixels = self.width * self.height / (info.width * info.height) if info else 1.0
         cap = rate_cap(info.bit_rate, info.codec_name, self._plan.codec, pixels) if info else None
+        options = encoder_options(self._plan, self._crf, self._preset, cap, painter.pix_fmt)
+        fields = self._fields(painter.pix_fmt) is not None
+        if fields:  # and no captions: the pattern's own would be written with every frame
+            first = (
+                "bff" if info is not None and info.field_order in (3, 4) else "tff"
+            )  # AVFieldOrder: BB, TB
+            options |= {"flags": "+ildct+ilme", "a53cc": "0", "x264-params": f"{first}=1"}
         stream = self._output.add_stream(
             self._plan.codec.encoder,
             self._rate,
-            encoder_options(self._plan, self._crf, self._preset, cap, painter.pix_fmt),
+            options,
             width=painter.width,
             height=painter.height,
             time_base=self._time_base,
@@ -247,6 +261,7 @@ class VideoWriter:
         painter.tag(context)
         if info is not None:
             context.sample_aspect_ratio = info.sample_aspect_ratio
+            context.field_order = info.field_order if fields else 1
         if self._plan.codec.family == "hevc" and self._plan.container.muxer in ("mp4", "mov"):
             context.codec_tag = "hvc1"  # Apple's players want this name, not hev1
         if self._tracks is not None and info is not None:
@@ -327,3 +342,8 @@ class VideoWriter:
             self.close()
         else:
             self.abort()
+
+
+def _nominal(rate: Fraction | None) -> Fraction:
+    """A frame rate that an encoder may be told: streams of variable rate claim their clock's, 90000 and the like."""
+    return rate if rate and Fraction(1, 100) <= rate <= 1000 else Fraction(25)

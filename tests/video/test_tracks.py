@@ -104,7 +104,9 @@ def test_sound_is_woven_into_the_pictures(tmp_path: Path) -> None:
 
 
 def test_subtitles_fonts_chapters_and_languages_survive(tmp_path: Path) -> None:
-    path = with_subtitles(tmp_path / "in.mkv", audio="aac", metadata={"title": "A drive", "comment": "dry road"})
+    path = with_subtitles(
+        tmp_path / "in.mkv", audio="aac", metadata={"title": "A drive", "comment": "dry road"}
+    )
     writer = copy(path, tmp_path / "out.mkv")
     assert writer.left_out == ()
     with av.open(str(path)) as a, av.open(str(tmp_path / "out.mkv")) as b:
@@ -137,7 +139,9 @@ def test_a_range_moves_every_track_to_zero(tmp_path: Path) -> None:
         for packet in out.demux():
             if packet.size:
                 starts[packet.stream.type].append((packet.pts, packet.duration))
-        spans = [(float(c["start"] * c["time_base"]), float(c["end"] * c["time_base"])) for c in out.chapters()]
+        spans = [
+            (float(c["start"] * c["time_base"]), float(c["end"] * c["time_base"])) for c in out.chapters()
+        ]
     assert starts["video"][0][0] == 0
     assert 0 <= starts["audio"][0][0] < 25
     assert starts["audio"][-1][0] < 400
@@ -217,7 +221,10 @@ def test_data_tracks_are_copied_where_they_fit(tmp_path: Path) -> None:
 def test_the_streams_keep_their_order(tmp_path: Path) -> None:
     path = tmp_path / "in.mov"
     video = clip(tmp_path / "video.mov", audio="aac")
-    with av.open(str(video)) as source, av.open(str(path), "w") as out:  # sound first, as some recorders have it
+    with (
+        av.open(str(video)) as source,
+        av.open(str(path), "w") as out,
+    ):  # sound first, as some recorders have it
         order = [source.streams.audio[0], source.streams.video[0]]
         twins = {s.index: out.add_stream_from_template(s, opaque=True) for s in order}
         for packet in source.demux():

@@ -53,7 +53,8 @@ def refusal(code: ExitCode, source: Path, target: Path, **options: Any) -> str:
 @pytest.mark.parametrize("b_frames", [0, 2])
 @pytest.mark.parametrize("pattern", PATTERNS)
 @pytest.mark.parametrize(
-    ("source", "target"), [(".mp4", ".mp4"), (".mp4", ".mov"), (".mov", ".mp4"), (".mkv", ".mkv"), (".mkv", ".mp4")]
+    ("source", "target"),
+    [(".mp4", ".mp4"), (".mp4", ".mov"), (".mov", ".mp4"), (".mkv", ".mkv"), (".mkv", ".mp4")],
 )
 def test_every_frame_keeps_its_time_exactly(
     tmp_path: Path, source: str, target: str, pattern: str, b_frames: int
@@ -78,13 +79,17 @@ def test_milliseconds_are_off_by_half_of_one_at_most(tmp_path: Path, target: str
 
 
 def test_a_frame_rate_whose_tick_is_no_whole_fraction_of_a_second(tmp_path: Path) -> None:
-    path = make_clip(tmp_path / "in.avi", range(12), Fraction(1001, 30000), codec="mpeg4", rate=Fraction(30000, 1001))
+    path = make_clip(
+        tmp_path / "in.avi", range(12), Fraction(1001, 30000), codec="mpeg4", rate=Fraction(30000, 1001)
+    )
     copy(path, tmp_path / "out.mp4")
     assert [t for t, _ in times(tmp_path / "out.mp4")] == [t for t, _ in times(path)]
 
 
 @pytest.mark.parametrize("codec", ["hevc", "vp9", "av1", "ffv1"])
-def test_every_codec_keeps_times_and_pictures(tmp_path: Path, codec: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_every_codec_keeps_times_and_pictures(
+    tmp_path: Path, codec: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     path = make_clip(tmp_path / "in.mkv", [t // 90 for t in VARIABLE], Fraction(1, 1000))
     capfd.readouterr()
     copy(path, tmp_path / "out.mkv", codec=codec)
@@ -94,7 +99,9 @@ def test_every_codec_keeps_times_and_pictures(tmp_path: Path, codec: str, capfd:
 
 
 def test_a_range_begins_at_zero(tmp_path: Path) -> None:
-    path = make_clip(tmp_path / "in.mp4", [n * 3600 for n in range(30)], TICK, options={"g": "7"}, audio="aac")
+    path = make_clip(
+        tmp_path / "in.mp4", [n * 3600 for n in range(30)], TICK, options={"g": "7"}, audio="aac"
+    )
     copy(path, tmp_path / "out.mp4", start_s=0.4, end_s=0.8)
     assert numbers(tmp_path / "out.mp4") == list(range(10, 20))
     assert [t for t, _ in times(tmp_path / "out.mp4")] == [Fraction(n, 25) for n in range(10)]
@@ -136,8 +143,12 @@ def test_the_output_stands_upright_without_a_flag(tmp_path: Path, degrees: int, 
 @pytest.mark.parametrize(("matrix", "range_"), [(1, 1), (1, 2), (6, 1), (9, 1)])
 @pytest.mark.parametrize("rgb", [False, True])
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_colours_and_their_tags_survive(tmp_path: Path, suffix: str, matrix: int, range_: int, rgb: bool) -> None:
-    path = make_clip(tmp_path / f"in{suffix}", range(3), Fraction(1, 25), tags=(matrix, matrix, matrix, range_))
+def test_colours_and_their_tags_survive(
+    tmp_path: Path, suffix: str, matrix: int, range_: int, rgb: bool
+) -> None:
+    path = make_clip(
+        tmp_path / f"in{suffix}", range(3), Fraction(1, 25), tags=(matrix, matrix, matrix, range_)
+    )
     copy(path, tmp_path / f"out{suffix}", crf=5, rgb=rgb)
     with open_video(path) as a, open_video(tmp_path / f"out{suffix}") as b:
         assert a.info.colour == b.info.colour
@@ -224,9 +235,31 @@ def test_files_are_about_as_large_as_their_source(tmp_path: Path) -> None:
 
 
 def test_a_picture_of_another_size_is_a_bug_that_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="picture of"), VideoWriter(tmp_path / "o.mp4", width=64, height=64) as writer:
+    with (
+        pytest.raises(ValueError, match="picture of"),
+        VideoWriter(tmp_path / "o.mp4", width=64, height=64) as writer,
+    ):
         writer.write(picture(0), pts=0)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("order", "number"), [("tff", 2), ("bff", 3)])
+@pytest.mark.parametrize("rgb", [False, True])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_interlaced_video_keeps_its_field_order(
+    tmp_path: Path, order: str, number: int, rgb: bool, suffix: str
+) -> None:
+    options = {"flags": "+ildct+ilme", "x264-params": f"{order}=1"}
+    path = make_clip(tmp_path / f"in{suffix}", range(8), Fraction(1, 25), options=options)
+    copy(path, tmp_path / f"out{suffix}", rgb=rgb)
+    copy(make_clip(tmp_path / "plain.mp4"), tmp_path / "twin.mp4")
+    with open_video(path) as source, open_video(tmp_path / f"out{suffix}") as reader:
+        assert source.info.interlaced
+        assert reader.info.interlaced
+        assert reader.info.field_order == source.info.field_order == number
+    assert numbers(tmp_path / f"out{suffix}") == list(range(8))
+    with open_video(tmp_path / "twin.mp4") as reader:
+        assert not reader.info.interlaced
 
 
 # -- never half a file
@@ -364,7 +397,9 @@ def test_what_the_table_allows_can_be_written(tmp_path: Path, suffix: str, codec
     try:
         check_output(target, codec)
     except IcnetError:
-        family = {"h264": "libx264", "hevc": "libx265", "vp9": "libvpx-vp9", "av1": "libsvtav1"}.get(codec, codec)
+        family = {"h264": "libx264", "hevc": "libx265", "vp9": "libvpx-vp9", "av1": "libsvtav1"}.get(
+            codec, codec
+        )
         with pytest.raises((ValueError, av.FFmpegError)), av.open(str(target), "w") as out:
             out.add_stream(family, 25, width=128, height=64)
             out.start_encoding()
