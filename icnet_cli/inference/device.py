@@ -82,6 +82,8 @@ def cgroup_cores(root: Path, of_self: Path) -> float | None:
         return None
     quotas: list[float] = []
     for line in lines:
+        if line.count(":") < 2:
+            continue
         _, controllers, place = line.split(":", 2)
         folder = root / place.lstrip("/")
         if not controllers:  # version 2

@@ -1,0 +1,226 @@
+"""Segmenter: any size in, that size out, with the geometry and the errors promised."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import icnet_cli
+from icnet_cli.checkpoints.format import WeightsMeta, save_weights
+from icnet_cli.classes import load_table
+from icnet_cli.errors import ExitCode, IcnetError
+from icnet_cli.inference import segmenter as module
+from icnet_cli.inference.segmenter import Segmenter, default_input_size
+from icnet_cli.models import build
+
+from .tiny import CLASSES, TinyNetwork, stripes, tiny_meta
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Segmenter:
+    return Segmenter(TinyNetwork(), tiny_meta(), "cpu")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 200), (31, 33), (96, 128), (97, 129), (300, 7)])
+def test_labels_have_the_pictures_size(tiny: Segmenter, size: tuple[int, int]) -> None:
+    labels = tiny.labels(stripes(*size))
+    assert labels.shape == size
+    assert labels.dtype == np.uint8
+    assert labels.max() < 3
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("size", [None, (64, 96), (96, 192)])
+def test_labels_lie_where_the_colours_do(align_corners: bool, size: tuple[int, int] | None) -> None:
+    """Whatever the network's size, a border is found within a score of where it is."""
+    segmenter = Segmenter(TinyNetwork(align_corners), tiny_meta((96, 192)), "cpu", size=size)
+    picture = stripes(96, 192)
+    labels = segmenter.labels(picture)
+    middle_of_stripe = np.abs(np.arange(192) % 24 - 11.5) < 4
+    np.testing.assert_array_equal(labels[:, middle_of_stripe], picture.argmax(axis=2)[:, middle_of_stripe])
+
+
+def test_channel_order_and_mean_are_the_weights_own() -> None:
+    red = np.full((64, 64, 3), (250, 10, 10), np.uint8)
+    assert (Segmenter(TinyNetwork(), tiny_meta(), "cpu").labels(red) == 0).all()
+    assert (Segmenter(TinyNetwork(), tiny_meta(order="BGR"), "cpu").labels(red) == 2).all()
+    shifted = tiny_meta(mean=(255.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    assert (Segmenter(TinyNetwork(), shifted, "cpu").labels(red) != 0).all()
+
+
+def test_views_and_read_only_pictures_are_taken(tiny: Segmenter) -> None:
+    picture = stripes(64, 96)
+    expected = tiny.labels(picture)
+    bgr = np.ascontiguousarray(picture[..., ::-1])
+    bgr.setflags(write=False)
+    np.testing.assert_array_equal(tiny.labels(bgr[..., ::-1]), expected)
+
+
+def test_a_batch_equals_one_by_one(tiny: Segmenter) -> None:
+    pictures = [stripes(80, 120, shift) for shift in (0, 9, 30)]
+    for alone, together in zip(map(tiny.labels, pictures), tiny.labels_batch(pictures), strict=True):
+        np.testing.assert_array_equal(alone, together)
+
+
+def test_the_same_picture_gives_the_same_labels(tiny: Segmenter) -> None:
+    picture = stripes(70, 111)
+    np.testing.assert_array_equal(tiny.labels(picture), tiny.labels(picture))
+
+
+@pytest.mark.parametrize(
+    ("picture", "error", "words"),
+    [
+        (np.zeros((4, 4, 3), np.float32), TypeError, "uint8"),
+        (np.zeros((4, 4), np.uint8), ValueError, r"\(height, width, 3\)"),
+        (np.zeros((4, 4, 4), np.uint8), ValueError, r"\(height, width, 3\)"),
+        (np.zeros((0, 4, 3), np.uint8), ValueError, r"\(height, width, 3\)"),
+        ([[1, 2, 3]], TypeError, "numpy array"),
+    ],
+)
+def test_what_is_no_picture_is_refused(tiny: Segmenter, picture: object, error: type, words: str) -> None:
+    with pytest.raises(error, match=words):
+        tiny.labels(picture)  # type: ignore[arg-type]
+
+
+def test_a_batch_of_mixed_sizes_is_refused(tiny: Segmenter) -> None:
+    with pytest.raises(ValueError, match="one size"):
+        tiny.labels_batch([stripes(32, 32), stripes(32, 40)])
+    with pytest.raises(ValueError, match="no pictures"):
+        tiny.labels_batch([])
+
+
+def test_times_of_each_stage_are_kept_and_forgotten() -> None:
+    segmenter = Segmenter(TinyNetwork(), tiny_meta(), "cpu")
+    assert segmenter.stages_ms == {"prepare": 0, "forward": 0, "postprocess": 0}
+    segmenter.labels(stripes(64, 64))
+    assert all(spent > 0 for spent in segmenter.stages_ms.values())
+    segmenter.reset_times()
+    assert segmenter.stages_ms == {"prepare": 0, "forward": 0, "postprocess": 0}
+
+
+def test_the_network_to_fine_tune_is_the_one_given() -> None:
+    network = TinyNetwork().train()
+    segmenter = Segmenter(network, tiny_meta(), "cpu")
+    assert segmenter.network is network
+    assert network.training
+    assert network.conv.weight.requires_grad
+    picture = np.full((64, 64, 3), (250, 10, 10), np.uint8)
+    with torch.no_grad():
+        network.conv.weight.copy_(network.conv.weight.flip(0))
+    assert (segmenter.labels(picture) == 0).all()  # what runs is a folded copy ...
+    segmenter.refresh()
+    assert (segmenter.labels(picture) == 2).all()  # ... until it is told
+
+
+@pytest.mark.parametrize(
+    ("source", "train", "expected"),
+    [
+        ((540, 960), (720, 960), (512, 960)),  # fewer pixels than in training: the source, in multiples of 32
+        ((720, 1280), (720, 960), (608, 1120)),
+        ((1024, 2048), (720, 960), (576, 1184)),
+        ((360, 480), (720, 960), (352, 480)),
+        ((1, 1), (720, 960), (32, 32)),
+        ((20, 4000), (360, 480), (32, 4000 // 32 * 32)),
+    ],
+)
+def test_default_input_sizes(
+    source: tuple[int, int], train: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    assert default_input_size(source, train) == expected
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    source=st.tuples(st.integers(1, 5000), st.integers(1, 5000)),
+    train=st.tuples(st.integers(32, 2048), st.integers(32, 2048)),
+)
+def test_default_input_sizes_keep_their_promise(source: tuple[int, int], train: tuple[int, int]) -> None:
+    height, width = default_input_size(source, train)
+    assert height % 32 == width % 32 == 0
+    assert 32 <= height <= max(32, source[0])
+    assert 32 <= width <= max(32, source[1])
+
+
+def test_a_size_of_its_own_is_used_and_checked() -> None:
+    assert Segmenter(TinyNetwork(), tiny_meta(), "cpu", size=(64, 50)).input_size(500, 700) == (64, 50)
+    with pytest.raises(IcnetError, match="at least 32x32") as caught:
+        Segmenter(TinyNetwork(), tiny_meta(), "cpu", size=(16, 64))
+    assert caught.value.code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    "text", ["[enforce fail] DefaultCPUAllocator: can't allocate memory", "CUDA error: x"]
+)
+def test_a_device_that_fails_is_told_in_a_line(
+    tiny: Segmenter, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError(text)
+
+    monkeypatch.setattr(tiny, "forward", fail)
+    with pytest.raises(IcnetError, match="cpu") as caught:
+        tiny.labels(stripes(32, 32))
+    assert caught.value.code == ExitCode.DEVICE
+    assert "\n" not in str(caught.value)
+
+
+def test_other_errors_are_not_dressed_up(tiny: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(tiny, "forward", fail)
+    with pytest.raises(RuntimeError, match="a bug"):
+        tiny.labels(stripes(32, 32))
+
+
+def test_load_reads_a_file(tmp_path: Path) -> None:
+    network = build("fast-scnn", {"num_classes": 11})
+    meta = WeightsMeta.of(network, load_table("camvid"), (64, 96))
+    save_weights(tmp_path / "w.safetensors", network, meta)
+    segmenter = icnet_cli.load(tmp_path / "w.safetensors", device="cpu")
+    assert segmenter.classes == load_table("camvid")
+    assert segmenter.precision == "fp32"
+    assert segmenter.labels(stripes(64, 96)).shape == (64, 96)
+
+
+def test_load_names_what_is_missing() -> None:
+    with pytest.raises(IcnetError, match="nowhere") as caught:
+        icnet_cli.load("nowhere", device="cpu")
+    assert caught.value.code == ExitCode.WEIGHTS
+    with pytest.raises(IcnetError, match="--precision") as caught:
+        icnet_cli.load("nowhere", device="cpu", precision="fp64")
+    assert caught.value.code == ExitCode.USAGE
+
+
+def test_importing_the_package_does_not_import_torch() -> None:
+    code = "import sys, icnet_cli, icnet_cli.pipeline.segment; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_version_is_the_packages() -> None:
+    project = tomllib.loads(Path(__file__).parents[2].joinpath("pyproject.toml").read_text())["project"]
+    assert project.get("version", icnet_cli.__version__) == icnet_cli.__version__
+
+
+def test_stages_are_what_is_documented() -> None:
+    assert module.STAGES == ("prepare", "forward", "postprocess")
+    assert CLASSES.num_classes == TinyNetwork.num_classes
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_agrees_with_the_cpu() -> None:
+    torch.manual_seed(0)
+    network = build("icnet", {"num_classes": 11, "keep": 0.5}).eval()
+    meta = WeightsMeta.of(network, load_table("camvid"), (256, 320))
+    picture = stripes(256, 320)
+    on_cpu = Segmenter(network, meta, "cpu").labels(picture)
+    assert (Segmenter(network, meta, "cuda", "fp32").labels(picture) == on_cpu).mean() >= 0.999
