@@ -29,6 +29,14 @@ def run_to_end(config: TrainConfig) -> tuple[list[Event], TrainReport]:
             return events, end.value
 
 
+def terminate_after(batches: int, config: TrainConfig) -> None:
+    """Train, with a SIGTERM once `batches` batches are done."""
+    done = (e for e in Trainer(prepare(config)).events() if isinstance(e, StepDone))
+    for number, _ in enumerate(done, start=1):
+        if number == batches:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
 def tensors(folder: Path) -> dict[str, torch.Tensor]:
     return load_weights(folder / "last.safetensors").network.state_dict()
 
@@ -70,11 +78,8 @@ def test_resumed_equals_uninterrupted(
     config = replace(config, accumulate=accumulate, steps=4)
     list(train(replace(config, output=tmp_path / "whole")))
     part = replace(config, output=tmp_path / "part")
-    batches = (e for e in Trainer(prepare(part)).events() if isinstance(e, StepDone))
     with pytest.raises(IcnetError, match="--resume") as caught:
-        for number, _ in enumerate(batches, start=1):
-            if number == stop:
-                os.kill(os.getpid(), signal.SIGTERM)
+        terminate_after(stop, part)
     assert caught.value.code is ExitCode.TERMINATED
     list(train(replace(config, output=None, resume=tmp_path / "part")))
     assert same(tensors(tmp_path / "whole"), tensors(tmp_path / "part"))
@@ -86,7 +91,7 @@ def test_a_resumed_run_that_saw_other_data_would_differ() -> None:
     assert epoch_batches(10, 3, seed=0, epoch=0) == epoch_batches(10, 3, seed=0, epoch=0)
     assert epoch_batches(10, 3, seed=0, epoch=0) != epoch_batches(10, 3, seed=0, epoch=1)
     assert epoch_batches(10, 3, seed=0, epoch=0) != epoch_batches(10, 3, seed=1, epoch=0)
-    assert sorted(sum(epoch_batches(9, 3, 0, 0), [])) == list(range(9))
+    assert sorted(i for batch in epoch_batches(9, 3, 0, 0) for i in batch) == list(range(9))
     assert [len(b) for b in epoch_batches(2, 4, 0, 0)] == [4]  # a set smaller than a batch is repeated
 
 
