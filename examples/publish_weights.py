@@ -1,0 +1,71 @@
+"""Turn a finished training run into a weights file for keeping: fp16 on disk, with a model card in it and beside it.
+
+    python examples/publish_weights.py runs/train/icnet-1 camvid/ -o weights/icnet-camvid.safetensors \
+        --command "icnet train camvid/ --keep 0.5" --hardware "two CPU cores, 100 minutes"
+
+The figure on the card is measured here, on the very file that is written, by what `icnet eval` runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from icnet_cli.checkpoints.card import card_markdown
+from icnet_cli.checkpoints.format import WeightsMeta, load_weights, save_weights
+from icnet_cli.config import EvalConfig
+from icnet_cli.evaluation.evaluate import evaluate
+from icnet_cli.evaluation.report import EvalReport
+
+
+def measure(weights: Path, dataset: Path) -> EvalReport:
+    """What `icnet eval DATASET --split val` reports of a weights file."""
+    steps = evaluate(EvalConfig(dataset=dataset, weights=str(weights), device="cpu"))
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def facts(run: Path, args: argparse.Namespace) -> dict[str, object]:
+    """The card, the figures apart: from the run's own record and from what only a person knows."""
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    return {
+        "data": args.data,
+        "licence": args.licence,
+        "recipe": record["recipe"]["name"],
+        "command": args.command,
+        "seed": record["config"]["seed"],
+        "hardware": args.hardware,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--from", dest="source", default="best", choices=("best", "last"))
+    parser.add_argument("--command", required=True)
+    parser.add_argument("--hardware", required=True)
+    parser.add_argument("--data", default="CamVid, 367 train frames at 360x480, 11 classes")
+    parser.add_argument("--licence", default="CamVid is for research use (CC BY-NC); so are these weights")
+    args = parser.parse_args()
+
+    loaded = load_weights(args.run / f"{args.source}.safetensors")
+    meta: WeightsMeta = replace(loaded.meta, card=loaded.meta.card | facts(args.run, args))
+    save_weights(args.output, loaded.network, meta, half=True)
+    report = measure(args.output, args.dataset)
+    seen = "val" in meta.card["splits"]
+    field = "val_seen_in_training" if seen else "val_of_train_only_run"
+    meta = replace(meta, card=meta.card | {"metrics": {field: report.card_figure()}})
+    save_weights(args.output, loaded.network, meta, half=True)
+    args.output.with_suffix(".md").write_text(card_markdown(args.output.stem, meta), encoding="utf-8")
+    print(f"{args.output}: {field} {report.miou:.4f}")
+
+
+if __name__ == "__main__":
+    main()

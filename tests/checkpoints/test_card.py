@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from icnet_cli.checkpoints.card import card_markdown
+from icnet_cli.checkpoints.format import WeightsMeta
+from icnet_cli.models import build
+
+from .test_format import CLASSES
+
+CARD = {
+    "data": "made | here",
+    "licence": "none",
+    "command": "icnet train x/",
+    "seed": 3,
+    "step": 70,
+    "epochs": 2,
+    "splits": ["train"],
+    "metrics": {"val_of_train_only_run": {"miou": 0.51234, "images": 9, "protocol": {"split": "val"}}},
+}
+
+
+def card(changes: dict[str, object]) -> str:
+    network = build("fast-scnn", {"keep": 0.25, "num_classes": 2})
+    return card_markdown("two", WeightsMeta.of(network, CLASSES, (64, 96), card=CARD | changes))
+
+
+def test_a_card_says_what_the_header_says() -> None:
+    text = card({})
+    for words in (
+        "# two",
+        "64x96",
+        "made \\| here",
+        "icnet train x/",
+        "| seed | 3 |",
+        "70 (2 epochs; splits train)",
+    ):
+        assert words in text
+    assert (
+        "`val_of_train_only_run`: mIoU 0.5123 on the val split, which training did not see, 9 images (split val)"
+        in text
+    )
+
+
+def test_a_figure_on_seen_frames_is_called_that() -> None:
+    seen = {"metrics": {"val_seen_in_training": {"miou": 0.9, "images": 9, "protocol": {}}}}
+    assert "which training saw" in card(seen)
+    assert "did not see" not in card(seen)
+    assert "None measured." in card({"metrics": {}})
