@@ -1,0 +1,58 @@
+"""What a network costs on paper: parameters and operations, counted by running it on torch's meta device.
+
+Both count what `scores` really runs. So the auxiliary classifiers, which only training uses, are not in the figures,
+and an ICNet that stops at `sub4` does not pay for its high branch.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+_SMALLEST = (64, 64)  # any size shows which modules run
+
+
+def parameters_m(network: nn.Module) -> float:
+    """Millions of parameters that inference uses. The network has a `scores`, as all built here."""
+    used: dict[int, int] = {}
+
+    def note(module: nn.Module, inputs: Any, output: Any) -> None:
+        used.update({id(p): p.numel() for p in module.parameters(recurse=False)})
+
+    _run_on_meta(network, _SMALLEST, note)
+    return sum(used.values()) / 1e6
+
+
+def gflops(network: nn.Module, height: int, width: int) -> float:
+    """Thousand millions of operations for one picture, two a multiply-add of the convolutions."""
+    total = 0
+
+    def note(module: nn.Module, inputs: Any, output: Any) -> None:
+        nonlocal total
+        if isinstance(module, nn.Conv2d):
+            rows, columns = module.kernel_size
+            total += 2 * output.numel() * (module.in_channels // module.groups) * rows * columns
+
+    _run_on_meta(network, (height, width), note)
+    return total / 1e9
+
+
+def _run_on_meta(network: nn.Module, size: tuple[int, int], note: Callable[..., None]) -> None:
+    twin = copy.deepcopy(network).eval().to("meta")
+    with _hooked(twin, note), torch.inference_mode():
+        twin.scores(torch.empty(1, 3, *size, device="meta"))  # type: ignore[operator]
+
+
+@contextmanager
+def _hooked(network: nn.Module, note: Callable[..., None]) -> Iterator[None]:
+    hooks = [module.register_forward_hook(note) for module in network.modules()]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
