@@ -13,7 +13,8 @@ from icnet_cli.video.colour import Colour
 from icnet_cli.video.containers import CODECS, CONTAINERS, OutputPlan, check_output
 from icnet_cli.video.declared import Shortfall
 from icnet_cli.video.frame import Frame, Planes
-from icnet_cli.video.reader import VideoInfo, VideoReader, open_video
+from icnet_cli.video.info import VideoInfo
+from icnet_cli.video.reader import VideoReader, open_video
 from icnet_cli.video.writer import VideoWriter
 
 __all__ = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from pathlib import Path
@@ -10,23 +11,24 @@ from pathlib import Path
 from icnet_cli.errors import IcnetError, output_error, usage_error
 from icnet_cli.video.source import printable
 
+_REASONS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file grew over the size that is allowed",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.EROFS: "the file system is read-only",
+    errno.ENOENT: "its folder does not exist",
+}
+
 
 def writing_error(path: Path, error: BaseException) -> IcnetError:
     """An output error (exit 5) in words for whatever escaped while `path` was encoded or written."""
     if isinstance(error, IcnetError):
         return error
-    number = getattr(error, "errno", None)
-    reasons = {
-        28: "the disk is full",  # ENOSPC
-        122: "the disk quota is used up",  # EDQUOT
-        27: "the file grew over the size that is allowed",  # EFBIG
-        13: "permission denied",
-        1: "permission denied",
-        30: "the file system is read-only",
-        2: "its folder does not exist",
-        12: "there is not enough memory",
-    }
-    reason = reasons.get(number) if isinstance(error, OSError) or number in (12, 28) else None
+    reason = _REASONS.get(error.errno or 0) if isinstance(error, OSError) else None
+    if isinstance(error, MemoryError):
+        reason = "there is not enough memory"
     return output_error(
         f"cannot write {printable(path)}: {reason or 'the encoder or the container refused the data'}"
     )

@@ -200,13 +200,15 @@ def encoder_options(
 
 def muxer_options(plan: OutputPlan, time_bases: list[Fraction], metadata: dict[str, str]) -> dict[str, str]:
     """The options dictionary for the container."""
+    # Packets are woven here already, so the muxer need not wait for sparse tracks such as captions.
+    common = {"max_interleave_delta": "1"}
     if plan.container.muxer not in ("mp4", "mov"):
         # An encoder's priming before zero (aac, ac3) would move every track by its length.
-        return {"avoid_negative_ts": "disabled"}
+        return {**common, "avoid_negative_ts": "disabled"}
     flags = "+faststart"
     if any(key.startswith("com.") for key in metadata):
         flags += "+use_metadata_tags"  # keys of phones, location and make among them
-    return {"movflags": flags, "movie_timescale": str(_movie_timescale(time_bases))}
+    return {**common, "movflags": flags, "movie_timescale": str(_movie_timescale(time_bases))}
 
 
 def _movie_timescale(time_bases: list[Fraction]) -> int:

@@ -28,7 +28,8 @@ class Shortfall:
 
     def __str__(self) -> str:
         frames = "" if self.missing_frames is None else f" ({self.missing_frames} frames)"
-        return f"the file is truncated: the last {self.missing_s:.1f} s{frames} of {self.declared_s:.1f} s are not in it"
+        lacking = f"the last {self.missing_s:.1f} s{frames} of {self.declared_s:.1f} s"
+        return f"the file is truncated: {lacking} are not in it"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,10 @@ class Declared:
     complete: bool
 
     def compare(self, packets: int | None, end: Fraction | None, frame_s: Fraction) -> Shortfall | None:
-        """What is missing when `packets` whole packets were read (None: not from the start) and the last one ended at `end`."""
+        """What is missing when `packets` whole packets were read, the last one ending at `end`.
+
+        `packets` is None where reading did not begin at the start; `frame_s` is the usual duration of a frame.
+        """
         declared_s = float(self.duration or 0)
         if self.frames is not None and packets is not None:
             missing = self.frames - packets
@@ -110,7 +114,7 @@ _SEGMENT = 0x18538067
 
 
 def _segment_is_whole(path: Path) -> bool:
-    """Whether the Matroska segment ends within the file: then nothing was cut off, however long its last frame is shown."""
+    """Whether the Matroska segment ends within the file: then nothing was cut off, however long the last frame."""
     with open(path, "rb") as file:
         head = file.read(4096)
     at = 0
@@ -126,7 +130,7 @@ def _segment_is_whole(path: Path) -> bool:
 
 
 def _ebml_number(data: bytes, at: int, *, keep_marker: bool) -> tuple[int | None, int]:
-    """An EBML variable-length number and the offset after it; None for the reserved 'unknown' value (RFC 8794, 4 and 6.2)."""
+    """An EBML variable-length number (RFC 8794, section 4) and the offset after it; None for the 'unknown' value."""
     length = 9 - data[at].bit_length()
     if length > 8 or at + length > len(data):
         return None, len(data)

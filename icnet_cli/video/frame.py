@@ -157,7 +157,7 @@ class Frame:
     def yuv420(self) -> Planes:
         """8-bit 4:2:0 planes Y (H, W), U, V (ceil(H/2), ceil(W/2)), upright; read-only views where possible.
 
-        Samples keep the source's matrix and range (`VideoInfo.colour`); more than 8 bits and 4:2:2 or 4:4:4 are reduced.
+        Samples keep the source's matrix and range (`VideoInfo.colour`); more bits and more chroma are reduced.
         """
         return self._converter.yuv420(self._picture)
 

@@ -10,7 +10,6 @@ import contextlib
 import math
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -18,12 +17,11 @@ from typing import Any
 
 import av
 from av.codec.context import Flags
-from av.sidedata.sidedata import Type as SideDataType
 
 from icnet_cli.errors import IcnetError, input_error, usage_error
-from icnet_cli.video.colour import Colour, colour_of
 from icnet_cli.video.declared import Shortfall, declared_by
-from icnet_cli.video.frame import Converter, Frame, Planes, Turn
+from icnet_cli.video.frame import Converter, Frame, Turn
+from icnet_cli.video.info import VideoInfo, describe
 from icnet_cli.video.source import (
     DEFAULT_MAX_PIXELS,
     choose_video,
@@ -34,7 +32,7 @@ from icnet_cli.video.source import (
     require_known_codec,
 )
 
-__all__ = ["Frame", "Planes", "VideoInfo", "VideoReader", "open_video"]
+__all__ = ["Frame", "VideoInfo", "VideoReader", "open_video"]
 
 # A decoder that fails this often without giving a single frame in between has nothing more to give.
 _HOPELESS = 200
@@ -44,40 +42,11 @@ _HOPELESS = 200
 _SLACK = Fraction(1, 2000)
 
 
-@dataclass(frozen=True)
-class VideoInfo:
-    """What is known of a video before its second frame is read. Sizes are upright unless called coded."""
-
-    width: int
-    height: int
-    coded_width: int
-    coded_height: int
-    pix_fmt: str
-    codec_name: str
-    container_name: str
-    stream_index: int
-    time_base: Fraction
-    frame_rate: Fraction | None
-    rotation: int  # clockwise degrees that were applied: 0, 90, 180 or 270
-    mirrored: bool
-    sample_aspect_ratio: Fraction  # of the upright picture; 1 where unknown
-    colour: Colour
-    bit_rate: int | None  # of the video stream, bits per second, measured or estimated
-    start_s: float  # time of the first frame on the source's clock
-    duration_s: float | None
-    frames_declared: int | None
-    frames_estimated: int | None  # frames expected in the range that is read, for progress
-    interlaced: bool
-    field_order: int
-    has_audio: bool
-    other_streams: tuple[str, ...]  # "audio aac", "subtitle mov_text"
-
-
 class VideoReader:
     """Iterates over the frames of one video stream; made by `open_video`, used as a context manager.
 
-    While iterating, `frames_read`, `frames_damaged` (decoded with errors) and `frames_lost` (packets that gave
-    no picture) grow. After the last frame `finished` is True and `shortfall` says what a truncated file lacks, or is None.
+    While iterating, `frames_read`, `frames_damaged` (decoded with errors) and `frames_lost` (packets that gave no
+    picture) grow. After the last frame `finished` is True and `shortfall` says what a truncated file lacks, or is None.
     """
 
     def __init__(
@@ -115,7 +84,7 @@ class VideoReader:
     def _open(self, number: int | None) -> None:
         self._container = open_source(self.path, max_pixels=self.max_pixels)
         self._stream = choose_video(self._container, self.path, number)
-        self._codec_name = require_known_codec(self._stream, self.path)
+        require_known_codec(self._stream, self.path)
         self._time_base: Fraction = self._stream.time_base
         context = self._stream.codec_context
         self._check_pixels(context.width, context.height)
@@ -136,7 +105,11 @@ class VideoReader:
         self._decoded = self._decode()
         first = self._first_in_range()
         self._check_pixels(first.width, first.height)
-        self.info = self._describe(first)
+        rate = self._stream.average_rate or self._stream.guessed_rate or None
+        self.info = describe(
+            self._container, self._stream, first, self._declared, size=self.path.stat().st_size, rate=rate,
+            frames_estimated=self._estimate(rate),
+        )  # fmt: skip
         self._converter = Converter(
             self.info.colour, first.width, first.height, Turn(self.info.rotation, self.info.mirrored)
         )
@@ -197,9 +170,7 @@ class VideoReader:
         self._open(index)
 
     def _seek(self, at: Fraction) -> None:
-        with contextlib.suppress(
-            av.FFmpegError
-        ):  # elementary streams cannot be sought: read from where they are
+        with contextlib.suppress(av.FFmpegError):  # elementary streams cannot be sought: read on from here
             self._container.seek(math.floor(at / self._time_base), stream=self._stream, backward=True)
 
     def _first_in_range(self) -> Any:
@@ -212,48 +183,6 @@ class VideoReader:
         if not context.width * context.height:  # probing gave up, which the limit makes it do too
             hint = f", or its pictures are over the limit of {self.max_pixels} pixels (--max-pixels)"
         raise input_error(f"cannot read {printable(self.path)}: no picture in it could be decoded{hint}")
-
-    def _describe(self, first: Any) -> VideoInfo:
-        stream, context = self._stream, self._stream.codec_context
-        turn = _turn_of(first)
-        sar = stream.sample_aspect_ratio or Fraction(1)
-        rate = stream.average_rate or stream.guessed_rate
-        width, height = (first.height, first.width) if turn.swaps else (first.width, first.height)
-        duration = self._declared.duration
-        return VideoInfo(
-            width=width,
-            height=height,
-            coded_width=first.width,
-            coded_height=first.height,
-            pix_fmt=first.format.name,
-            codec_name=self._codec_name,
-            container_name=str(self._container.format.name),
-            stream_index=stream.index,
-            time_base=self._time_base,
-            frame_rate=rate or None,
-            rotation=turn.clockwise,
-            mirrored=turn.mirror,
-            sample_aspect_ratio=1 / sar if turn.swaps else sar,
-            colour=colour_of(first, context, self._codec_name),
-            bit_rate=self._bit_rate(),
-            start_s=float(first.pts * self._time_base),
-            duration_s=None if duration is None else float(duration),
-            frames_declared=self._declared.frames,
-            frames_estimated=self._estimate(rate),
-            interlaced=bool(first.interlaced_frame),
-            field_order=int(context.field_order),
-            has_audio=any(s.type == "audio" for s in self._container.streams),
-            other_streams=tuple(_name(s) for s in self._container.streams if s.index != stream.index),
-        )
-
-    def _bit_rate(self) -> int | None:
-        own = self._stream.codec_context.bit_rate
-        if own:
-            return int(own)
-        if not self._declared.duration:
-            return None
-        # Containers that state no rate a stream: the file's own, audio included, is near enough.
-        return int(self.path.stat().st_size * 8 / self._declared.duration) or None
 
     def _estimate(self, rate: Fraction | None) -> int | None:
         total = self._declared.frames
@@ -381,25 +310,6 @@ class VideoReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _name(stream: Any) -> str:
-    return f"{stream.type} {printable(stream.name or 'unknown', 40)}"
-
-
-def _turn_of(frame: Any) -> Turn:
-    """The display matrix of a frame as a turn: ISO/IEC 14496-12's matrix, 16.16 fixed point, rows (a b u)(c d v)(x y w)."""
-    if SideDataType.DISPLAYMATRIX not in frame.side_data:
-        return Turn()
-    data = bytes(frame.side_data[SideDataType.DISPLAYMATRIX])
-    a, b, c, d = (int.from_bytes(data[i : i + 4], "little", signed=True) for i in (0, 4, 12, 16))
-    mirror = a * d - b * c < 0
-    if mirror:  # undo the mirror, which is applied first
-        a, b = -a, -b
-    # Angles between the quarter turns do not occur in cameras; the nearest one is taken.
-    if abs(a) + abs(d) >= abs(b) + abs(c):
-        return Turn(0 if a + d >= 0 else 180, mirror)
-    return Turn(90 if b > c else 270, mirror)
 
 
 def open_video(

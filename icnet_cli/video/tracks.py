@@ -31,6 +31,10 @@ _STALE = (
 )
 
 
+# What a muxer says of a packet that it does not understand; a full disk is none of these.
+DAMAGE = (av.error.InvalidDataError, av.error.ArgumentError, av.error.PatchWelcomeError)
+
+
 def carried_metadata(tags: dict[str, str], *, cut: bool) -> dict[str, str]:
     """The tags that stay true of the output; a time code is not after a cut."""
     stale = _STALE + (("timecode",) if cut else ())
@@ -42,7 +46,8 @@ def carried_metadata(tags: dict[str, str], *, cut: bool) -> dict[str, str]:
 class OtherTracks:
     """The source's other streams on their way to the output.
 
-    `left_out` names what the container cannot hold. Audio that it cannot hold is refused at once, unless dropped.
+    `left_out` names what the container cannot hold; `packets_lost` counts damaged packets that were not copied.
+    Audio that the container cannot hold is refused at once, unless dropped.
     """
 
     def __init__(
@@ -53,6 +58,7 @@ class OtherTracks:
         self._last_dts: dict[int, int] = {}
         self._waiting: Any = None
         self._shift = Fraction(0)
+        self.packets_lost = 0
         self.left_out: tuple[str, ...] = ()
         try:
             self.streams = self._choose(source, video_index, plan, no_audio)
@@ -137,8 +143,12 @@ class OtherTracks:
         for stream in self._container.streams:
             if stream.index not in wanted:
                 stream.discard = Discard.all  # its packets need not even be read where the format allows
-        if wanted:
-            yield from self._container.demux(self.streams)
+        for _ in range(8 if wanted else 0):
+            try:
+                yield from self._container.demux(self.streams)
+                return
+            except Exception:  # damaged: ask again a few times; the reader reports the damage
+                self.packets_lost += 1
 
     def pump(self, output: Any, until: Fraction | None, *, end: Fraction | None = None) -> None:
         """Mux packets up to `until` (seconds on the source's clock; None: all), those from `end` on left out."""
@@ -185,8 +195,20 @@ class OtherTracks:
                 packet.dts = last + 1
                 packet.pts = max(packet.pts, packet.dts) if packet.pts is not None else packet.dts
             self._last_dts[index] = packet.dts
+        if packet.pts is not None and packet.dts is not None:
+            packet.pts = max(packet.pts, packet.dts)
         packet.stream = self._targets[index]
-        output.mux_one(packet)
+        self.mux(output, packet)
+
+    def mux(self, output: Any, packet: Any) -> None:
+        """Hand a packet to the muxer. Damaged sound is no reason to lose the pictures: what it refuses is counted.
+
+        The muxer queues packets to weave them, so it may refuse an earlier packet of sound while it takes one of video.
+        """
+        try:
+            output.mux_one(packet)
+        except DAMAGE:
+            self.packets_lost += 1
 
     def close(self) -> None:
         self._container.close()

@@ -24,7 +24,7 @@ from icnet_cli.video.containers import OutputPlan, check_output, encoder_options
 from icnet_cli.video.frame import Planes
 from icnet_cli.video.pictures import Painter, pix_fmt_for
 from icnet_cli.video.reader import VideoReader
-from icnet_cli.video.tracks import OtherTracks, carried_metadata
+from icnet_cli.video.tracks import DAMAGE, OtherTracks, carried_metadata
 
 __all__ = ["VideoWriter", "check_output"]
 
@@ -71,7 +71,8 @@ class VideoWriter:
         self.path = Path(path)
         self.width, self.height = width, height
         self.frames_written = 0
-        self.left_out: tuple[str, ...] = ()
+        self.left_out: tuple[str, ...] = ()  # tracks that the container cannot hold
+        self.packets_lost = 0  # packets of other tracks that were damaged and could not be copied
         self._source = source
         self._crf, self._preset, self._pix_fmt = crf, preset, pix_fmt
         self._plan: OutputPlan = check_output(path, codec, crf=crf, preset=preset)
@@ -134,7 +135,8 @@ class VideoWriter:
         """Encode one upright picture.
 
         Args:
-            picture: uint8 (H, W, 3) RGB, uint8 (H, W) grey, or the planes (Y, U, V) of 4:2:0 with the source's matrix and range.
+            picture: uint8 (H, W, 3) RGB, uint8 (H, W) grey (all 256 values), or the planes (Y, U, V) of 4:2:0 with the
+                source's matrix and range.
             pts, duration: the frame's time in ticks of `time_base` (default: the source's), on the source's clock.
 
         Raises:
@@ -173,9 +175,13 @@ class VideoWriter:
             self._held = packet
 
     def _mux_one(self, packet: Any) -> None:
-        if self._tracks is not None and packet.dts is not None:
+        if self._tracks is None:
+            self._output.mux_one(packet)
+            return
+        if packet.dts is not None:
             self._tracks.pump(self._output, packet.dts * self._time_base + self._shift)
-        self._output.mux_one(packet)
+        self._tracks.mux(self._output, packet)
+        self.packets_lost = self._tracks.packets_lost
 
     def _mux_last(self) -> None:
         """Mux the packet that is last in decoding order, stretched so that the track ends when its last frame does.
@@ -294,7 +300,11 @@ class VideoWriter:
     # -- the end
 
     def close(self) -> None:
-        """Finish the file and give it its name. Raises input_error where no frame was written, output_error where it fails."""
+        """Finish the file and give it its name.
+
+        Raises:
+            IcnetError: input_error where no frame was written, output_error where the disk or the encoder fails.
+        """
         if self._output is None:
             self.abort()
             raise input_error(f"no frame was written to {self.path.name}: the source gave none")
@@ -303,7 +313,8 @@ class VideoWriter:
             self._mux_last()
             if self._tracks is not None:
                 self._tracks.pump(self._output, None, end=self._tracks_end())
-            self._output.close()
+                self.packets_lost = self._tracks.packets_lost
+            self._finish()
             self._close_tracks()
             self._part.publish()
         except BaseException as error:
@@ -311,6 +322,17 @@ class VideoWriter:
             if isinstance(error, Exception):
                 raise writing_error(self.path, error) from error
             raise
+
+    def _finish(self) -> None:
+        """Write the container's end; where a packet of sound is refused only now, make sure that every picture is in."""
+        try:
+            self._output.close()
+        except DAMAGE:
+            with av.open(str(self._part.path), format=self._plan.container.muxer) as made:
+                pictures = sum(bool(packet.size) for packet in made.demux(video=0))
+            if self._tracks is None or pictures != self.frames_written:
+                raise
+            self.packets_lost += 1
 
     def _tracks_end(self) -> Fraction | None:
         """Where the other tracks stop: with the pictures if the reader was stopped early, else at their own ends."""

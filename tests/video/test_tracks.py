@@ -92,7 +92,7 @@ def test_audio_that_does_not_fit_is_refused_before_any_work(tmp_path: Path) -> N
 
 
 def test_sound_is_woven_into_the_pictures(tmp_path: Path) -> None:
-    """However the source is laid out (here: all sound after all pictures), neither waits for the other in the output."""
+    """However the source is laid out (here: all sound after all pictures), the output has both side by side."""
     path = clip(tmp_path / "in.mkv", audio="aac", audio_seconds=1.0)
     copy(path, tmp_path / "out.mkv")
     with av.open(str(tmp_path / "out.mkv")) as out:
@@ -255,6 +255,25 @@ def test_damaged_sound_times_do_not_stop_the_work(tmp_path: Path) -> None:
                     continue
     copy(path, tmp_path / "out.mp4")
     assert packets(tmp_path / "out.mp4", "audio") == packets(path, "audio")
+
+
+@pytest.mark.parametrize(("suffix", "audio"), [(".ts", "aac"), (".mkv", "ac3"), (".mkv", "aac")])
+def test_damaged_sound_is_no_reason_to_lose_the_pictures(tmp_path: Path, suffix: str, audio: str) -> None:
+    base = Fraction(1, 25)
+    path = make_clip(tmp_path / f"in{suffix}", range(12), base, audio=audio)
+    data = path.read_bytes()
+    sound = packets(path, "audio")
+    lost = 0
+    for n in range(1, len(sound) - 1, 2):  # the head of one packet of sound after another
+        at = data.find(sound[n][:32])
+        if at < 0:
+            continue
+        path.write_bytes(data[:at] + bytes(8) + data[at + 8 :])
+        writer = copy(path, tmp_path / "out.mp4", overwrite=True)
+        lost += writer.packets_lost
+        assert writer.frames_written == 12
+        assert numbers(tmp_path / "out.mp4") == list(range(12))
+    assert lost > 0 or suffix == ".mkv"
 
 
 def test_nothing_stays_open(tmp_path: Path) -> None:

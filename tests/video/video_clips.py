@@ -152,6 +152,7 @@ def _sound(out: Any, stream: Any, seconds: float) -> None:
     for start in range(0, int(seconds * 48000), count):
         planar = np.asarray(rng.integers(-3000, 3000, (2, count)))
         data = (planar / 32768).astype(np.float32) if pcm.startswith("flt") else planar.astype(np.int16)
+        data = planar.astype(np.int32) << 16 if pcm.startswith("s32") else data
         if not pcm.endswith("p"):
             data = np.ascontiguousarray(data.T).reshape(1, -1)
         frame = av.AudioFrame.from_ndarray(data, pcm, layout)
