@@ -13,9 +13,11 @@ from icnet_cli.video.colour import Colour
 from icnet_cli.video.frame import Planes
 
 
-def pix_fmt_for(family: str, picture: np.ndarray | Planes) -> str:
+def pix_fmt_for(encoder: str, picture: np.ndarray | Planes) -> str:
     """The pixel format to encode in when none is asked for: plays everywhere, or, for ffv1, loses nothing."""
-    if family != "ffv1" or isinstance(picture, tuple | list):
+    if encoder.endswith("_qsv"):
+        return "nv12"  # the only 8-bit format that it takes
+    if encoder != "ffv1" or isinstance(picture, tuple | list):
         return "yuv420p"
     return "gray" if picture.ndim == 2 else "bgr0"
 

@@ -197,6 +197,8 @@ class OtherTracks:
             self._last_dts[index] = packet.dts
         if packet.pts is not None and packet.dts is not None:
             packet.pts = max(packet.pts, packet.dts)
+        if not packet.duration and packet.stream.type == "audio":
+            packet.duration = _sound_ticks(packet)
         packet.stream = self._targets[index]
         self.mux(output, packet)
 
@@ -212,3 +214,10 @@ class OtherTracks:
 
     def close(self) -> None:
         self._container.close()
+
+
+def _sound_ticks(packet: Any) -> int:
+    """How long a packet of sound lasts, where Matroska does not say: without it mp4 ends before its last packet."""
+    context = packet.stream.codec_context
+    samples, rate = getattr(context, "frame_size", 0) or 1024, getattr(context, "sample_rate", 0) or 48000
+    return max(1, round(Fraction(samples, rate) / packet.time_base))

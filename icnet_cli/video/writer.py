@@ -200,7 +200,7 @@ class VideoWriter:
     # -- opening, at the first frame: only then the pixel format is known
 
     def _open(self, picture: np.ndarray | Planes, start: Fraction) -> Painter:
-        pix_fmt = self._pix_fmt or pix_fmt_for(self._plan.codec.family, picture)
+        pix_fmt = self._pix_fmt or pix_fmt_for(self._plan.codec.encoder, picture)
         even = self._plan.codec.family != "ffv1"  # the one codec here that takes odd sizes in 4:2:0
         painter = Painter(
             self.width, self.height, pix_fmt, self.colour, even=even, fields=self._fields(pix_fmt)
@@ -324,7 +324,7 @@ class VideoWriter:
             raise
 
     def _finish(self) -> None:
-        """Write the container's end; where a packet of sound is refused only now, make sure that every picture is in."""
+        """Write the container's end; where sound is refused only now, make sure that every picture is in."""
         try:
             self._output.close()
         except DAMAGE:

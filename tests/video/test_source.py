@@ -23,7 +23,7 @@ def refusal(path: Path, **options: object) -> str:
     assert caught.value.code == ExitCode.INPUT
     message = str(caught.value)
     assert message.isprintable(), message
-    assert "av_" not in message and "Errno" not in message
+    assert not any(word in message for word in ("av_", "Errno", "Traceback"))
     return message
 
 
@@ -163,7 +163,7 @@ def test_mutated_files_are_read_or_refused_never_more(tmp_path: Path, suffix: st
     original = seed.read_bytes()
     rng = random.Random(7)
     path = tmp_path / f"mutant{suffix}"
-    read = 0
+    read, refused = 0, set()
     for _ in range(40):
         data = bytearray(original)
         for _ in range(rng.choice((1, 5, 40))):
@@ -175,6 +175,6 @@ def test_mutated_files_are_read_or_refused_never_more(tmp_path: Path, suffix: st
                     frame.rgb()
             read += 1
         except IcnetError as error:
-            assert error.code == ExitCode.INPUT
-            assert str(error).isprintable()
+            refused.add((error.code, str(error).isprintable()))
     assert read > 0
+    assert refused <= {(ExitCode.INPUT, True)}

@@ -57,8 +57,8 @@ def with_subtitles(path: Path, **options: Any) -> Path:
 
 
 SOUND = [
-    (".mp4", ".mp4", "aac"), (".mp4", ".mov", "aac"), (".mp4", ".mkv", "aac"), (".mov", ".mov", "pcm_s16le"),
-    (".mov", ".mkv", "pcm_s16le"), (".mkv", ".mkv", "flac"), (".mkv", ".mp4", "flac"), (".mkv", ".mp4", "libopus"),
+    (".mp4", ".mp4", "aac"), (".mp4", ".mov", "aac"), (".mp4", ".mkv", "aac"), (".mkv", ".mp4", "aac"),
+    (".mkv", ".mov", "aac"), (".mov", ".mov", "pcm_s16le"), (".mov", ".mkv", "pcm_s16le"), (".mkv", ".mkv", "flac"), (".mkv", ".mp4", "flac"), (".mkv", ".mp4", "libopus"),
     (".mkv", ".webm", "libopus"), (".webm", ".webm", "libopus"), (".webm", ".mkv", "libopus"), (".mp4", ".mkv", "ac3"),
 ]  # fmt: skip
 

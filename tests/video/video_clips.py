@@ -79,7 +79,10 @@ def make_clip(
     before: Any = None,
     after: Any = None,
 ) -> Path:
-    """Encode numbered pictures at the given ticks. `size` is (width, height) as coded; `tags` is (primaries, transfer, matrix, range)."""
+    """Encode numbered pictures at the given ticks.
+
+    `size` is (width, height) as coded; `tags` is (primaries, transfer, matrix, range).
+    """
     movie = {"movie_timescale": str(time_base.denominator)} if path.suffix in (".mp4", ".mov") else {}
     with av.open(
         str(path), "w", format=muxer, container_options={**movie, **(container_options or {})}
