@@ -1,20 +1,14 @@
-"""Where a network runs and in what arithmetic: devices, precisions, and the cores that are really ours."""
+"""Where a network runs and in what arithmetic."""
 
 from __future__ import annotations
 
-import math
-import os
 import re
-from pathlib import Path
 
 import torch
 
 from icnet_cli.errors import device_error, usage_error
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-
-_CGROUP_ROOT = Path("/sys/fs/cgroup")
-_CGROUP_OF_SELF = Path("/proc/self/cgroup")
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -60,69 +54,3 @@ def set_exactness(precision: str) -> None:
     exact = precision == "fp32"
     torch.backends.cuda.matmul.allow_tf32 = not exact
     torch.backends.cudnn.allow_tf32 = not exact
-
-
-def available_cores() -> int:
-    """Cores this process may really use: its affinity, and its control group's share (at least 1)."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    quota = cgroup_cores(_CGROUP_ROOT, _CGROUP_OF_SELF)
-    return max(1, cores if quota is None else min(cores, math.ceil(quota)))
-
-
-def cgroup_cores(root: Path, of_self: Path) -> float | None:
-    """The processor quota in cores, the smallest on the way up to the root; None where there is none.
-
-    Args:
-        root: where control groups are mounted; of_self: the process's own line(s), as /proc/self/cgroup.
-    """
-    try:
-        lines = of_self.read_text().splitlines()
-    except OSError:
-        return None
-    quotas: list[float] = []
-    for line in lines:
-        if line.count(":") < 2:
-            continue
-        _, controllers, place = line.split(":", 2)
-        folder = root / place.lstrip("/")
-        if not controllers:  # version 2
-            quotas += _quotas(root, folder, _quota_v2)
-        elif "cpu" in controllers.split(","):
-            quotas += _quotas(root / "cpu", root / "cpu" / place.lstrip("/"), _quota_v1)
-    return min(quotas, default=None)
-
-
-def _quotas(root: Path, folder: Path, read: object) -> list[float]:
-    # Inside a container the line may name a folder of the host's that is not mounted here: its parents are.
-    found = []
-    for level in (folder, *folder.parents):
-        quota = read(level)  # type: ignore[operator]
-        if quota is not None:
-            found.append(quota)
-        if level == root:
-            break
-    return found
-
-
-def _quota_v2(folder: Path) -> float | None:
-    try:
-        quota, period = (folder / "cpu.max").read_text().split()
-        return None if quota == "max" else int(quota) / int(period)
-    except (OSError, ValueError, ZeroDivisionError):
-        return None
-
-
-def _quota_v1(folder: Path) -> float | None:
-    try:
-        quota = int((folder / "cpu.cfs_quota_us").read_text())
-        return None if quota <= 0 else quota / int((folder / "cpu.cfs_period_us").read_text())
-    except (OSError, ValueError, ZeroDivisionError):
-        return None
-
-
-def set_threads(cores: int | None = None) -> int:
-    """One torch thread a core that is really available. For the command line's entry; returns the number."""
-    cores = cores or available_cores()
-    torch.set_num_threads(cores)
-    return cores
