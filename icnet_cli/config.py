@@ -24,19 +24,26 @@ BRANCHES = ("sub4", "sub24", "sub124")
 VIEWS = ("overlay", "color", "side-by-side", "labels")
 IDS = ("train", "dataset")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
+BACKENDS = ("auto", "torch")
 
 WHAT = "What to read and write"
 NETWORK = "The network"
 PICTURE = "The picture"
 ENCODING = "The video file"
 SCHEDULE = "How long and how fast"
+CUTS = "How much to cut"
 
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 
-def argument(metavar: str, help: str) -> Any:
-    """A required field given by its place on the command line."""
-    return field(metadata={"help": help, "metavar": metavar, "argument": True})
+def argument(metavar: str, help: str, **default: Any) -> Any:
+    """A field given by its place on the command line; required unless it has a `default`."""
+    return field(metadata={"help": help, "metavar": metavar, "argument": True}, **default)
+
+
+def optional_argument(metavar: str, help: str) -> Any:
+    """A field given by its place on the command line, or left out: then None."""
+    return field(default=None, metadata={"help": help, "metavar": metavar, "argument": True})
 
 
 def required(help: str, **metadata: Any) -> Any:
@@ -279,6 +286,104 @@ class TrainConfig(Config):
 
 
 @dataclass(frozen=True)
+class PruneConfig(Config):
+    """`icnet prune`: fewer channels, and the accuracy that fine-tuning wins back."""
+
+    weights: str | None = optional_argument(
+        "WEIGHTS", "A .safetensors file or a bundled name; left out, the newest run under runs/train."
+    )
+    data: Path | None = option(
+        None, "Dataset to fine-tune and to measure on.", metavar="DIR", panel=WHAT, env=False,
+        shows="the one that the weights' run was trained on",
+    )
+    output: Path | None = option(
+        None, "The pruned weights.", flags=("--output", "-o"), metavar="FILE", env=False, panel=WHAT,
+        shows="pruned.safetensors in the run folder",
+    )
+    overwrite: bool = _overwrite()
+    resume: Path | None = option(
+        None, "Go on with this run folder (runs/prune/NAME-N), in the step it was in.", metavar="DIR",
+        env=False, panel=WHAT,
+    )
+    skip_damaged: bool = _skip_damaged()
+    cache: str = option(
+        "none", "Keep the decoded pictures in memory.", choices=("none", "memory"), panel=WHAT
+    )
+    workers: int | None = option(
+        None, "Processes that read and augment; 0 does it in this one.", minimum=0, maximum=256, panel=WHAT,
+        shows="one a core on a GPU, at most 8; 0 on a CPU",
+    )
+
+    keep: float | None = option(
+        None, "Prune to this share of the full-width network's channels, whatever the weights have now.",
+        above=0, maximum=1, panel=CUTS,
+    )
+    target_ms: float | None = option(
+        None, "Prune until the network takes no longer than this on the device at --size.", above=0, panel=CUTS,
+    )
+    max_drop: float | None = option(
+        None, "Stop, and go back to the last step that holds, once mIoU has fallen by more than this many "
+        "points (hundredths).", minimum=0, maximum=100, panel=CUTS,
+    )
+    progressive: bool = option(
+        False, "Cut in steps, each fine-tuned before the next. This is what happens unless --one-shot.",
+        env=False, panel=CUTS,
+    )
+    one_shot: bool = option(False, "Cut once.", env=False, panel=CUTS)
+    steps: int | None = option(
+        None, "Equal steps of progressive pruning.", minimum=1, maximum=100, panel=CUTS, shows="2"
+    )
+    no_tune: bool = option(False, "Cut only; needs no data.", env=False, panel=CUTS)
+    round_to: int = option(
+        8, "Channel counts are multiples of this, and at least this.", minimum=1, maximum=512, panel=CUTS
+    )
+
+    recipe: str | None = option(
+        None, "Recipe: a name that comes with the tool, or a YAML file.", metavar="NAME|FILE", panel=SCHEDULE,
+        shows="that of the weights' run, else the dataset layout's",
+    )
+    tune_epochs: int | None = option(
+        None, "Passes over the data after each cut.", minimum=1, panel=SCHEDULE, shows="a tenth of the recipe's"
+    )
+    tune_steps: int | None = option(
+        None, "Optimizer steps after each cut.", minimum=1, panel=SCHEDULE, shows="a tenth of the recipe's"
+    )
+    time_budget_s: float | None = option(
+        None, "Fit all fine-tuning into this much time: 90m, 2h30m, or seconds.", flags=("--time-budget",),
+        kind="time", above=0, panel=SCHEDULE,
+    )
+    batch: int | None = option(
+        None, "Pictures in memory at once.", minimum=1, panel=SCHEDULE, shows="the recipe's"
+    )
+    lr: float | None = option(None, "Base learning rate.", above=0, panel=SCHEDULE, shows="the recipe's")
+    seed: int = option(0, "Seed of everything random.", minimum=0, maximum=2**32 - 1, panel=SCHEDULE)
+
+    size: tuple[int, int] | None = option(
+        None, "Size of the network's input at which it is timed and measured, height x width.",
+        minimum=32, maximum=16384, panel=NETWORK, shows="the weights' training size",
+    )
+    device: str = _device()
+    precision: str = _precision()
+
+    def _contradictions(self) -> list[str]:
+        if self.resume is not None:
+            given = [name for name in ("weights", "keep", "target_ms") if getattr(self, name) is not None]
+            return ["--resume goes on with the run's own arguments; leave the others out"] if given else []
+        found = []
+        if (self.keep is None) == (self.target_ms is None):
+            found.append("give --keep (0.5, say) or --target-ms, one of the two")
+        if self.one_shot and (self.progressive or self.steps is not None):
+            found.append("--one-shot cuts once; leave out --progressive and --steps")
+        if self.no_tune and (self.progressive or self.steps is not None):
+            found.append("--no-tune cuts once; --progressive and --steps are for fine-tuning in between")
+        if self.no_tune and self.max_drop is not None:
+            found.append("--max-drop is measured after fine-tuning; leave out --no-tune")
+        if self.tune_epochs is not None and self.tune_steps is not None:
+            found.append("--tune-epochs and --tune-steps both set the length; give one")
+        return found
+
+
+@dataclass(frozen=True)
 class EvalConfig(Config):
     """`icnet eval`: how well weights do on labelled pictures."""
 
@@ -309,6 +414,113 @@ class EvalConfig(Config):
     precision: str = _precision()
 
 
+PUBLISHED_TABLES = (
+    "icnet-downsampling", "icnet-compression", "icnet-ablation", "icnet-supplement", "deeplabv3", "fast-scnn",
+    "fast-scnn-training", "icnet-test", "icnet-supplement-methods", "icnet-camvid", "fast-scnn-methods",
+    "cityscapes-methods", "camvid-methods",
+)  # fmt: skip
+BENCH = "What to measure"
+
+
+@dataclass(frozen=True)
+class BenchConfig(Config):
+    """`icnet bench`: how fast the networks, or the whole way from video to video, are on this machine."""
+
+    other: Path | None = argument("B.json", "The second file of --compare.", default=None)
+    table: str | None = option(
+        None, "Rebuild a table of the papers: its networks timed here, its figures beside.", env=False,
+        choices=PUBLISHED_TABLES, metavar="NAME", panel=BENCH,
+    )
+    stages: bool = option(
+        False, "The network's time by stage, at the size and at half of it.", env=False, panel=BENCH
+    )
+    video: Path | None = option(
+        None, "Time all of `icnet segment` on this video, stage by stage.", metavar="FILE", env=False, panel=BENCH
+    )
+    compare: Path | None = option(
+        None, "Compare two files of `icnet bench --json`: --compare A.json B.json.", metavar="A.json",
+        env=False, panel=BENCH,
+    )
+    view: str = option("overlay", "With --video: what is shown.", choices=VIEWS, env=False, panel=BENCH)
+    preset: str | None = option(
+        None, "With --video: speed of the encoder: ultrafast ... veryslow.", metavar="NAME", env=False,
+        panel=BENCH, shows="veryfast",
+    )
+    frames: int | None = option(
+        None, "With --video: take at most this many frames.", minimum=1, env=False, panel=BENCH
+    )
+    data: Path | None = option(
+        None, "With --table and --weights: measure the mIoU of these weights on this dataset.", metavar="DIR",
+        env=False, panel=BENCH,
+    )
+    split: str = option("val", "Split of --data.", metavar="NAME", env=False, panel=BENCH)
+
+    size: tuple[int, int] | None = option(
+        None, "Size of the network's input, height x width.", flags=("--size", "--resolution"),
+        minimum=32, maximum=16384, panel=NETWORK, shows="1024x2048; with --video what segment takes",
+    )
+    model: str = option("all", "Network to time.", choices=("all", *MODELS), env=False, panel=NETWORK)
+    keep: float | None = option(
+        None, "Share of the full-width network's channels.", above=0, maximum=1, env=False, panel=NETWORK,
+        shows="0.5 for icnet, else 1",
+    )
+    branches: str | None = option(
+        None, "Stop ICNet's cascade here.", choices=BRANCHES, env=False, panel=NETWORK, shows="sub124"
+    )
+    head: str | None = option(
+        None, "How ICNet's head is written: as published, or the same function at less work.",
+        choices=("published", "fused"), env=False, panel=NETWORK, shows="fused",
+    )
+    plain: bool = option(
+        False, "Also time each network as it is written: published head, not folded, contiguous fp32.",
+        env=False, panel=NETWORK,
+    )
+    weights: str | None = option(
+        None, "Time the network of these weights: a bundled name or a .safetensors file.",
+        metavar="NAME|FILE", env=False, panel=NETWORK, shows="bundled ones where they fit, else random",
+    )
+    device: str = _device()
+    precision: str = _precision()
+    backend: str = option("auto", "What runs the network.", choices=BACKENDS, panel=NETWORK)
+
+    batch: int = option(1, "Pictures in one run of the network.", minimum=1, maximum=1024, panel=SCHEDULE)
+    seconds: float = option(
+        20.0, "Each row ends after this time, with at least 3 timed runs.", above=0, env=False, panel=SCHEDULE
+    )
+    quick: bool = option(
+        False, "3 runs to warm up and 10 timed ones, instead of 100 and 100.", env=False, panel=SCHEDULE
+    )
+
+    markdown: bool = option(False, "Print the table as Markdown.", env=False, panel=WHAT)
+    plot: Path | None = option(
+        None, "Draw mIoU against frames a second: the papers' points and ours.", metavar="FILE.png",
+        env=False, panel=WHAT,
+    )
+    overwrite: bool = _overwrite()
+
+    def _contradictions(self) -> list[str]:
+        kinds = {"--table": self.table, "--stages": self.stages, "--video": self.video, "--compare": self.compare}
+        given = [name for name, value in kinds.items() if value]
+        found = [f"{' and '.join(given)} are different things to measure; give one"] if len(given) > 1 else []
+        if (self.compare is None) != (self.other is None):
+            found.append("--compare needs two files: --compare A.json B.json")
+        if self.plot is not None and self.plot.suffix.lower() != ".png":
+            found.append(f"--plot writes a .png, not {self.plot.name}")
+        if self.plot is not None and given and given != ["--table"]:
+            found.append(f"--plot has nothing to draw with {given[0]}")
+        networks = {"--keep": self.keep, "--branches": self.branches, "--head": self.head}
+        named = [name for name, value in networks.items() if value is not None]
+        if self.weights is not None and not self.table:
+            named += [] if self.model == "all" else ["--model"]
+            if named:
+                found.append(f"--weights say what the network is; leave out {', '.join(named)}")
+        if self.table and (named or self.model != "all"):
+            found.append("--table says what its networks are; leave out --model, --keep, --branches and --head")
+        if self.data is not None and not (self.table and self.weights):
+            found.append("--data is for --table with --weights")
+        return found
+
+
 @dataclass(frozen=True)
 class DataCheckConfig(Config):
     """`icnet data check`: find what is wrong with a dataset before training does."""
@@ -332,7 +544,9 @@ class WeightsConfig(Config):
 COMMANDS: dict[str, type[Config]] = {
     "segment": SegmentConfig,
     "train": TrainConfig,
+    "prune": PruneConfig,
     "eval": EvalConfig,
+    "bench": BenchConfig,
     "data check": DataCheckConfig,
     "weights list": WeightsListConfig,
     "weights show": WeightsConfig,

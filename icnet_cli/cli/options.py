@@ -64,7 +64,9 @@ def _parameter(item: Field[Any]) -> inspect.Parameter:
     help = values.help_of(item).replace("[", r"\[")
     if item.metadata.get("argument"):
         info: Any = typer.Argument(metavar=values.metavar_of(item), help=help, show_default=False)
-        return inspect.Parameter(item.name, _KEYWORD, annotation=Annotated[str, info])
+        if item.default is MISSING:
+            return inspect.Parameter(item.name, _KEYWORD, annotation=Annotated[str, info])
+        return inspect.Parameter(item.name, _KEYWORD, default=None, annotation=Annotated[str | None, info])
     is_flag = values.type_of(item) == "bool"
     info = typer.Option(
         *_declarations(item),
