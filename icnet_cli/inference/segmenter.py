@@ -102,6 +102,16 @@ class Segmenter:
         return self.meta.classes
 
     @property
+    def ready(self) -> nn.Module:
+        """The network that runs: a folded copy of `.network` on the device, in its precision."""
+        return self._ready
+
+    @property
+    def stage_times(self) -> dict[str, tuple[float, ...]]:
+        """The milliseconds of each of the last pictures, a stage."""
+        return {stage: tuple(times) for stage, times in self._times.items()}
+
+    @property
     def stages_ms(self) -> dict[str, float]:
         """The median milliseconds a picture of each stage so far (0 before the first picture)."""
         return {stage: median(times) if times else 0.0 for stage, times in self._times.items()}

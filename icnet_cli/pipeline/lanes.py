@@ -44,6 +44,11 @@ class StageTimes:
         self.total += milliseconds
 
     @property
+    def recent(self) -> tuple[float, ...]:
+        """Of each of the last pictures."""
+        return tuple(self._recent)
+
+    @property
     def median(self) -> float:
         return median(tuple(self._recent) or (0.0,))
 

@@ -191,5 +191,23 @@ def _report(
             "render": times["render"].median,
             "encode": times["encode"].median,
         },
+        **_tails(
+            {
+                "decode": times["decode"].recent,
+                **segmenter.stage_times,
+                "render": times["render"].recent,
+                "encode": times["encode"].recent,
+            }
+        ),
         "class_share": tally.class_share,
+    }
+
+
+def _tails(stages: dict[str, tuple[float, ...]]) -> dict[str, dict[str, float]]:
+    """The slow end of each stage: the milliseconds that 95 and 99 of 100 pictures stay under."""
+    return {
+        f"stages_ms_p{share}": {
+            name: float(np.percentile(times or (0.0,), share)) for name, times in stages.items()
+        }
+        for share in (95, 99)
     }
