@@ -41,6 +41,8 @@ class FastSCNNConfig:
     Attributes:
         depthwise_relu: a ReLU between the depthwise and the pointwise convolution of DSConv. The paper has none
             (section 3.2.1); the common PyTorch port does, so imported weights need it.
+        stem_padding, fusion_dilation: of the first convolution and of feature fusion's depthwise one (table 3: 4). The
+            port has 0 and 1.
         dropout: before the last layer (section 4.1).
         skip: False zeroes the contribution of the 1/8 branch (section 4.2's ablation).
         aux: whether the two auxiliary classifiers (loss weight 0.4) are there.
@@ -50,6 +52,8 @@ class FastSCNNConfig:
     keep: float = 1.0
     channels: Mapping[str, int] = field(default_factory=dict)
     depthwise_relu: bool = False
+    stem_padding: int = 1
+    fusion_dilation: int = 4
     dropout: float = 0.1
     skip: bool = True
     pyramid: str = "adaptive"
@@ -59,6 +63,8 @@ class FastSCNNConfig:
     def __post_init__(self) -> None:
         if self.pyramid not in ("published", "adaptive"):
             raise ValueError(f"fast-scnn pyramid must be 'published' or 'adaptive', not {self.pyramid!r}")
+        if self.stem_padding not in (0, 1) or self.fusion_dilation not in (1, 4):
+            raise ValueError("fast-scnn stem_padding must be 0 or 1, and fusion_dilation 1 or 4")
         if not self.channels:
             object.__setattr__(self, "channels", fast_scnn_channels(self.keep))
 
@@ -76,14 +82,19 @@ class DSConv(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """Table 2: expand 1x1, depthwise 3x3, linear 1x1; a residual where input and output have the same size."""
+    """Table 2: expand 1x1, depthwise 3x3, linear 1x1; a residual where input and output are of one kind.
 
-    def __init__(self, in_channels: int, expanded: int, out_channels: int, stride: int) -> None:
+    The group says so, not the channel counts: those of two groups may meet when they are pruned.
+    """
+
+    def __init__(
+        self, in_channels: int, expanded: int, out_channels: int, stride: int, residual: bool
+    ) -> None:
         super().__init__()
         self.expand = ConvBN(in_channels, expanded, 1)
         self.depthwise = ConvBN(expanded, expanded, 3, stride, groups=expanded)
         self.linear = ConvBN(expanded, out_channels, 1, relu=False)
-        self.residual = stride == 1 and in_channels == out_channels
+        self.residual = residual
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.linear(self.depthwise(self.expand(x)))
@@ -128,6 +139,7 @@ class FastSCNN(Network):
         super().__init__(config)
         c, relu = config.channels, config.depthwise_relu
         self.ltd1 = ConvBN(3, c["ltd1"], 3, stride=2)
+        self.ltd1.conv.padding = (config.stem_padding, config.stem_padding)
         self.ltd2 = DSConv(c["ltd1"], c["ltd2"], stride=2, relu=relu)
         self.ltd3 = DSConv(c["ltd2"], c["ltd3"], stride=2, relu=relu)
         in_channels = c["ltd3"]
@@ -135,11 +147,13 @@ class FastSCNN(Network):
             blocks = []
             for block in range(1, BLOCKS + 1):
                 expanded, step = c[f"gfe{group}_{block}_expand"], stride if block == 1 else 1
-                blocks.append(InvertedResidual(in_channels, expanded, c[f"gfe{group}"], step))
+                blocks.append(InvertedResidual(in_channels, expanded, c[f"gfe{group}"], step, block > 1))
                 in_channels = c[f"gfe{group}"]
             self.add_module(f"gfe{group}", nn.Sequential(*blocks))
         self.ppm = ConcatPyramid(in_channels, c["ppm_branch"], c["ppm"], config.pyramid, config.align_corners)
-        self.ffm_depthwise = ConvBN(c["ppm"], c["ppm"], 3, dilation=4, groups=c["ppm"])
+        self.ffm_depthwise = ConvBN(
+            c["ppm"], c["ppm"], 3, dilation=config.fusion_dilation, groups=c["ppm"]
+        )
         self.ffm_low = ConvBN(c["ppm"], c["ffm"], 1, relu=False)
         self.ffm_high = ConvBN(c["ltd3"], c["ffm"], 1, relu=False)
         self.cls1 = DSConv(c["ffm"], c["cls1"], relu=relu)

@@ -199,15 +199,21 @@ class Trunk(nn.Module):
 
 def resize(x: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
     """Bilinear to `size` (H, W); nothing where it is that size already."""
-    if tuple(x.shape[-2:]) == tuple(size):
+    # Exported with free sizes, they are symbols: comparing them would tie the file to some sizes.
+    if not _is_free(*size, *x.shape[-2:]) and tuple(x.shape[-2:]) == tuple(size):
         return x
     return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
+
+
+def _is_free(*lengths: object) -> bool:
+    """Whether a length is a symbol, as it is while a network is exported for all sizes."""
+    return any(isinstance(length, torch.SymInt) for length in lengths)
 
 
 def halved(size: tuple[int, int], times: int = 1) -> tuple[int, int]:
     """(H, W) after `times` halvings that round up."""
     step = 2**times
-    return -(-size[0] // step), -(-size[1] // step)
+    return (size[0] + step - 1) // step, (size[1] + step - 1) // step
 
 
 def pyramid_bins(length: int, grid: int, kernels: str = "published") -> list[tuple[int, int]]:
@@ -227,10 +233,29 @@ def pyramid_bins(length: int, grid: int, kernels: str = "published") -> list[tup
 
 def pooling_matrix(length: int, grid: int, kernels: str, like: Tensor) -> Tensor:
     """(grid, length): row i averages bin i. Two of them pool a map by matrix products, which every exporter takes."""
+    if _is_free(length):
+        return _free_pooling_matrix(length, grid, kernels).to(like)
     matrix = torch.zeros(grid, length)
     for row, (start, end) in enumerate(pyramid_bins(length, grid, kernels)):
         matrix[row, start:end] = 1.0 / (end - start)
     return matrix.to(like)
+
+
+def _free_pooling_matrix(length: int, grid: int, kernels: str) -> Tensor:
+    """`pooling_matrix` in tensor arithmetic alone, so that an exported graph computes it for every length."""
+    position = torch.arange(length)
+    last = torch.full((), length)
+    index = torch.arange(grid)
+    start, end = (index * last) // grid, ((index + 1) * last + grid - 1) // grid
+    if kernels == "published":
+        step = {2: last // 2, 3: 2 * (last // 6), 6: last // 6}[grid]
+        short = last < 6
+        start, end = (
+            torch.where(short, start, index * step),
+            torch.where(short, end, index * step + last - (grid - 1) * step),
+        )
+    inside = (position >= start[:, None]) & (position < end[:, None])
+    return inside.float() / (end - start)[:, None]
 
 
 def pyramid_pool(x: Tensor, grid: int, kernels: str) -> Tensor:
