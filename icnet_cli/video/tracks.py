@@ -70,9 +70,11 @@ class OtherTracks:
     def _choose(self, source: Path, video_index: int, plan: OutputPlan, no_audio: bool) -> list[Any]:
         taken, left = [], []
         for stream in self._container.streams:
-            if stream.index == video_index or (stream.type == "audio" and no_audio):
+            if stream.index == video_index or (stream.type == "audio" and no_audio) or _is_time_code(stream):
                 continue
-            fits = (stream.type != "video" or is_cover(stream)) and holds(plan.container.muxer, stream)
+            # Only mp4 keeps a cover a cover; elsewhere it would come out as a second video.
+            kind_fits = stream.type != "video" or (is_cover(stream) and plan.container.muxer == "mp4")
+            fits = kind_fits and holds(plan.container.muxer, stream)
             if fits:
                 taken.append(stream)
             elif stream.type == "audio":
@@ -105,8 +107,11 @@ class OtherTracks:
     def metadata(self) -> dict[str, str]:
         return dict(self._container.metadata)
 
-    def metadata_of(self, index: int) -> dict[str, str]:
-        return dict(self._container.streams[index].metadata)
+    def describe_video(self, target: Any, index: int) -> None:
+        """Give the output's video stream the tags and the disposition of the source's."""
+        source = self._container.streams[index]
+        target.metadata.update(carried_metadata(dict(source.metadata), cut=bool(self._shift)))
+        target.disposition = source.disposition
 
     def add_to(self, output: Any, stream: Any) -> None:
         """Make the stream's twin in the output."""
@@ -214,6 +219,11 @@ class OtherTracks:
 
     def close(self) -> None:
         self._container.close()
+
+
+def _is_time_code(stream: Any) -> bool:
+    """QuickTime's time code track: the muxer makes it again from the video's own tag, and refuses the copied one."""
+    return stream.type == "data" and "timecode" in stream.metadata
 
 
 def _sound_ticks(packet: Any) -> int:

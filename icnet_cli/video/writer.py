@@ -271,9 +271,7 @@ class VideoWriter:
         if self._plan.codec.family == "hevc" and self._plan.container.muxer in ("mp4", "mov"):
             context.codec_tag = "hvc1"  # Apple's players want this name, not hev1
         if self._tracks is not None and info is not None:
-            stream.metadata.update(
-                carried_metadata(self._tracks.metadata_of(info.stream_index), cut=bool(self._shift))
-            )
+            self._tracks.describe_video(stream, info.stream_index)
         self._encoder = stream
 
     def _start_encoder(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import av
 import pytest
 from test_writer import copy, refusal
-from video_clips import make_clip, numbers, packets
+from video_clips import make_clip, numbers, packets, picture
 
 from icnet_cli.errors import ExitCode
 
@@ -58,8 +58,9 @@ def with_subtitles(path: Path, **options: Any) -> Path:
 
 SOUND = [
     (".mp4", ".mp4", "aac"), (".mp4", ".mov", "aac"), (".mp4", ".mkv", "aac"), (".mkv", ".mp4", "aac"),
-    (".mkv", ".mov", "aac"), (".mov", ".mov", "pcm_s16le"), (".mov", ".mkv", "pcm_s16le"), (".mkv", ".mkv", "flac"), (".mkv", ".mp4", "flac"), (".mkv", ".mp4", "libopus"),
-    (".mkv", ".webm", "libopus"), (".webm", ".webm", "libopus"), (".webm", ".mkv", "libopus"), (".mp4", ".mkv", "ac3"),
+    (".mkv", ".mov", "aac"), (".mov", ".mov", "pcm_s16le"), (".mov", ".mkv", "pcm_s16le"), (".mkv", ".mkv", "flac"),
+    (".mkv", ".mp4", "flac"), (".mkv", ".mp4", "libopus"), (".mkv", ".webm", "libopus"), (".webm", ".webm", "libopus"),
+    (".webm", ".mkv", "libopus"), (".mp4", ".mkv", "ac3"), (".mkv", ".mp4", "ac3"),
 ]  # fmt: skip
 
 
@@ -192,6 +193,41 @@ def test_what_would_be_false_of_the_output_is_not_carried(tmp_path: Path) -> Non
     with av.open(str(tmp_path / "out.mp4")) as out:
         assert not {"DURATION", "duration"} & set(out.streams.video[0].metadata)
         assert "rotate" not in out.streams.video[0].metadata
+
+
+@pytest.mark.parametrize("suffix", [".mov", ".mp4", ".mkv"])
+def test_a_time_code_survives_unless_the_beginning_is_cut(tmp_path: Path, suffix: str) -> None:
+    def before(out: Any) -> None:
+        out.streams.video[0].metadata["timecode"] = "01:02:03:04"
+
+    path = clip(tmp_path / "in.mov", before=before, audio="aac")
+    for name, options in (("whole", {}), ("cut", {"start_s": 0.4})):
+        assert copy(path, tmp_path / f"{name}{suffix}", **options).left_out == ()
+        with av.open(str(tmp_path / f"{name}{suffix}")) as out:
+            tags = {k.lower(): v for k, v in out.streams.video[0].metadata.items()}
+        assert tags.get("timecode") == ("01:02:03:04" if name == "whole" else None)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_a_cover_stays_a_cover_or_is_named_as_left_out(tmp_path: Path, suffix: str) -> None:
+    state: dict[str, Any] = {}
+
+    def before(out: Any) -> None:
+        state["cover"] = out.add_stream("mjpeg", 1, width=64, height=64)
+        state["cover"].codec_context.pix_fmt = "yuvj420p"
+        state["cover"].disposition = av.stream.Disposition.attached_pic
+
+    def after(out: Any) -> None:
+        frame = av.VideoFrame.from_ndarray(picture(200, 64, 64), "rgb24").reformat(format="yuvj420p")
+        out.mux([*state["cover"].encode(frame), *state["cover"].encode(None)])
+
+    path = clip(tmp_path / "in.mp4", before=before, after=after)
+    writer = copy(path, tmp_path / f"out{suffix}")
+    with av.open(str(tmp_path / f"out{suffix}")) as out:
+        covers = [s for s in out.streams if s.disposition & av.stream.Disposition.attached_pic]
+        assert len(out.streams.video) == 1 + len(covers)
+    assert (len(covers), len(writer.left_out)) == ((1, 0) if suffix == ".mp4" else (0, 1))
+    assert numbers(tmp_path / f"out{suffix}") == list(range(25))
 
 
 def test_data_tracks_are_copied_where_they_fit(tmp_path: Path) -> None:
