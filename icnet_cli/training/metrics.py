@@ -59,11 +59,8 @@ class MetricsLog:
         if not self.path.exists():
             return
         with self.path.open(newline="", encoding="utf-8") as file:
-            rows = [
-                row
-                for row in csv.DictReader(file)
-                if (row.get("step") or "").isdigit() and int(row["step"]) <= step
-            ]
+            rows = [row for row in csv.DictReader(file) if None not in row.values()]  # None: cut short
+            rows = [row for row in rows if row["step"].isdigit() and int(row["step"]) <= step]
         with self.path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import builtins
+import csv
+import sys
+from pathlib import Path
+
+import pytest
+
+from icnet_cli.errors import ExitCode, IcnetError
+from icnet_cli.training.metrics import MetricsLog
+from icnet_cli.training.trainer import EvalDone, StepDone
+
+
+def step(number: int) -> StepDone:
+    return StepDone(number, 0, number / 100, 1.5, 0.01, 20.0, float(number))
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_each_tenth_step_and_each_evaluation_is_a_row(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path)
+    for number in range(1, 21):
+        log.step(step(number))
+    log.evaluation(EvalDone(20, 1, 0.5, 0.9, True), 21.0)
+    found = rows(log.path)
+    assert [row["step"] for row in found] == ["10", "20", "20"]
+    assert found[-1]["miou"] == "0.500000"
+    assert found[-1]["loss"] == ""
+
+
+def test_a_resumed_run_forgets_the_steps_it_takes_again(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path)
+    for number in (10, 20, 30):
+        log.step(step(number))
+    with log.path.open("a") as file:
+        file.write("4")  # a row cut short by the crash
+    MetricsLog(tmp_path).rewind(20)
+    assert [row["step"] for row in rows(log.path)] == ["10", "20"]
+
+
+def test_tensorboard_without_its_extra_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = builtins.__import__
+
+    def absent(name: str, *args: object, **kwargs: object) -> object:
+        if name.startswith("torch.utils.tensorboard"):
+            raise ImportError(name)
+        return real(name, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
+    monkeypatch.setattr(builtins, "__import__", absent)
+    with pytest.raises(IcnetError, match=r"icnet\[tensorboard\]") as caught:
+        MetricsLog(tmp_path, tensorboard=True)
+    assert caught.value.code is ExitCode.USAGE
+
+
+def test_tensorboard_events(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="the tensorboard extra is not installed")
+    log = MetricsLog(tmp_path, tensorboard=True)
+    log.step(step(10))
+    log.close()
+    assert list((tmp_path / "tensorboard").glob("events*"))
