@@ -20,7 +20,7 @@ def keep_freed_memory() -> bool:
     """Ask malloc to serve all sizes from its heap and not to shrink it. False where there is no glibc.
 
     It costs resident memory, because the heap stays at its highest mark: 629 MB against 507 after ICNet (keep 0.5)
-    at 1024x2048, and 3 MB at 512x960.
+    at 1024x2048, and no more than without at 512x960.
     """
     if not sys.platform.startswith("linux"):
         return False
