@@ -1,7 +1,8 @@
-"""Where weights are found: those that come with the tool by name, a user's own by path."""
+"""Where weights are found: those that come with the tool and those that were imported by name, others by path."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from icnet_cli.errors import weights_error
@@ -21,17 +22,28 @@ def bundled_weights() -> dict[str, Path]:
     return {path.stem: path for path in sorted(bundled_folder().glob(f"*{SUFFIX}"))}
 
 
+def local_folder() -> Path:
+    """Where imported weights are kept (XDG Base Directory Specification)."""
+    base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(base).expanduser() / "icnet" / "weights"
+
+
+def local_weights() -> dict[str, Path]:
+    """Name -> file of the weights in the user's own folder, sorted by name."""
+    return {path.stem: path for path in sorted(local_folder().glob(f"*{SUFFIX}"))}
+
+
 def find_weights(name_or_path: str | Path) -> Path:
-    """The file of a bundled name, or the path itself.
+    """The file of a bundled name or of an imported one, or the path itself.
 
     Raises:
         IcnetError: exit 4 where neither exists.
     """
-    known = bundled_weights()
+    known = local_weights() | bundled_weights()  # a bundled name is never hidden
     if str(name_or_path) in known:
         return known[str(name_or_path)]
     path = Path(name_or_path)
     if path.is_file():
         return path
     names = ", ".join(known) or "none"
-    raise weights_error(f"no weights {str(name_or_path)!r}: neither a file nor a bundled name ({names})")
+    raise weights_error(f"no weights {str(name_or_path)!r}: neither a file nor a known name ({names})")

@@ -45,12 +45,14 @@ def default_input_size(size: tuple[int, int], train_size: tuple[int, int]) -> tu
 
     The picture's aspect at about the pixel count the weights were trained at, so that things have the size
     the network knows; multiples of 32, at least 32; never above the picture, as detail cannot be invented.
+    Weights trained at sizes of 32k+1, as the authors' own, get such sizes: one pixel more.
     """
+    more = 1 if all(side % MULTIPLE == 1 for side in train_size) else 0
     shrink = min(1.0, math.sqrt(train_size[0] * train_size[1] / (size[0] * size[1])))
 
     def side(pixels: int) -> int:
         nearest = round(pixels * shrink / MULTIPLE) * MULTIPLE
-        return max(SMALLEST, min(nearest, pixels // MULTIPLE * MULTIPLE))
+        return max(SMALLEST, min(nearest, pixels // MULTIPLE * MULTIPLE)) + more
 
     return side(size[0]), side(size[1])
 

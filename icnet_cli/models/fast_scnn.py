@@ -151,9 +151,7 @@ class FastSCNN(Network):
                 in_channels = c[f"gfe{group}"]
             self.add_module(f"gfe{group}", nn.Sequential(*blocks))
         self.ppm = ConcatPyramid(in_channels, c["ppm_branch"], c["ppm"], config.pyramid, config.align_corners)
-        self.ffm_depthwise = ConvBN(
-            c["ppm"], c["ppm"], 3, dilation=config.fusion_dilation, groups=c["ppm"]
-        )
+        self.ffm_depthwise = ConvBN(c["ppm"], c["ppm"], 3, dilation=config.fusion_dilation, groups=c["ppm"])
         self.ffm_low = ConvBN(c["ppm"], c["ffm"], 1, relu=False)
         self.ffm_high = ConvBN(c["ltd3"], c["ffm"], 1, relu=False)
         self.cls1 = DSConv(c["ffm"], c["cls1"], relu=relu)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from icnet_cli.checkpoints.bundled import find_weights
+from icnet_cli.checkpoints.foreign import is_foreign, read_foreign
 from icnet_cli.checkpoints.format import load_weights, write_atomically
 from icnet_cli.config import TrainConfig
 from icnet_cli.data.dataset import SegmentationDataset
@@ -123,10 +124,13 @@ def _network(config: TrainConfig, recipe: Recipe, layout: Layout, stored: dict[s
 def start_from(network: Network, weights: str | Path) -> int:
     """Copy every tensor of a weights file that has the same name and shape; returns how many were taken.
 
+    Other people's files are converted first (see `checkpoints.foreign`): a ResNet-50 gives the trunk its start.
+
     Raises:
         IcnetError: exit 4 where hardly any fits: two unlike networks share a bias or two by accident.
     """
-    source = load_weights(find_weights(weights)).network.state_dict()
+    path = find_weights(weights)
+    source = read_foreign(path).state if is_foreign(path) else load_weights(path).network.state_dict()
     target = network.state_dict()
     fitting = {k: v for k, v in source.items() if k in target and v.shape == target[k].shape}
     if len(fitting) < len(target) / 10:
