@@ -10,6 +10,7 @@ A pickle is read by `torch.load(weights_only=True)`, which runs no code, and by 
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -119,7 +120,9 @@ def _read_pickle(path: Path) -> Mapping[str, Any]:
             raise weights_error(
                 f"it unpacks to more than {MAX_BYTES >> 20} MiB, which none of these networks has"
             )
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickle protocols: it is read, or it is not
+            return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError,
             AssertionError, pickle.UnpicklingError, zipfile.BadZipFile) as error:  # fmt: skip
         raise weights_error(
