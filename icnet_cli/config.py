@@ -41,11 +41,6 @@ def argument(metavar: str, help: str, **default: Any) -> Any:
     return field(metadata={"help": help, "metavar": metavar, "argument": True}, **default)
 
 
-def optional_argument(metavar: str, help: str) -> Any:
-    """A field given by its place on the command line, or left out: then None."""
-    return field(default=None, metadata={"help": help, "metavar": metavar, "argument": True})
-
-
 def required(help: str, **metadata: Any) -> Any:
     """A field that must be given, by name."""
     return field(metadata={"help": help, **metadata})
@@ -289,8 +284,9 @@ class TrainConfig(Config):
 class PruneConfig(Config):
     """`icnet prune`: fewer channels, and the accuracy that fine-tuning wins back."""
 
-    weights: str | None = optional_argument(
-        "WEIGHTS", "A .safetensors file or a bundled name; left out, the newest run under runs/train."
+    weights: str | None = argument(
+        "WEIGHTS", "A .safetensors file or a bundled name; left out, the newest run under runs/train.",
+        default=None,
     )
     data: Path | None = option(
         None, "Dataset to fine-tune and to measure on.", metavar="DIR", panel=WHAT, env=False,
@@ -367,8 +363,10 @@ class PruneConfig(Config):
 
     def _contradictions(self) -> list[str]:
         if self.resume is not None:
-            given = [name for name in ("weights", "keep", "target_ms") if getattr(self, name) is not None]
-            return ["--resume goes on with the run's own arguments; leave the others out"] if given else []
+            # What a machine's environment may set for all commands (a device, say) is no contradiction.
+            shared = ("resume", "device", "precision", "workers", "cache", "batch", "size", "seed", "skip_damaged")
+            given = [flag_of(f) for f in fields(self) if f.name not in shared and getattr(self, f.name) != f.default]
+            return [f"--resume goes on with the run's own arguments; leave out {', '.join(given)}"] if given else []
         found = []
         if (self.keep is None) == (self.target_ms is None):
             found.append("give --keep (0.5, say) or --target-ms, one of the two")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from icnet_cli.cli import data, eval, failures, segment, train, weights
+from icnet_cli.cli import data, eval, failures, prune, segment, train, weights
 from icnet_cli.cli.options import as_command
 from icnet_cli.errors import ExitCode
 
@@ -18,6 +18,7 @@ Examples:
   icnet segment street.mp4 -o out.mp4      paint the classes over a video
   icnet segment "*.png" -o labels/         a label PNG for each picture
   icnet train camvid/ --keep 0.5           train ICNet at half its width
+  icnet prune --keep 0.5                   prune the newest run to half its width
   icnet eval camvid/ --split val           measure the bundled weights
   icnet data check camvid/                 find what is wrong with a dataset
   icnet weights list                       what comes with the tool
@@ -31,6 +32,7 @@ config file (-c FILE)."""
 VERBS: dict[str, Callable[..., None]] = {
     "segment": segment.segment,
     "train": train.train,
+    "prune": prune.prune,
     "eval": eval.evaluate,
     "data check": data.check,
     "weights list": weights.list_bundled,

@@ -44,29 +44,41 @@ class Run:
 
 
 def prepare(config: TrainConfig) -> Run:
-    """Open, build and check everything.
+    """Open, build and check everything, and make the run folder.
 
     Raises:
         IcnetError: with the code that fits: 2 for arguments, 3 for data, 4 for weights, 6 for the device.
     """
+    run = assemble(config)
+    if not run.resumed:
+        claim(run)
+    return run
+
+
+def assemble(config: TrainConfig, network: Network | None = None, recipe: Recipe | None = None) -> Run:
+    """Open, build and check everything but the run folder, which `claim` makes.
+
+    Args:
+        network, recipe: used as they are instead of what `config` would build: how a pruned network is fine-tuned.
+
+    Raises:
+        IcnetError: as `prepare`.
+    """
     layout = recognise(config.dataset)
     stored = _stored(config.resume) if config.resume else None
-    recipe = _recipe(config, layout, stored)
+    recipe = recipe or _recipe(config, layout, stored)
     device = choose_device(config.device)
     cache = config.cache != "none"
     train = SegmentationDataset(layout, recipe.splits, cache=cache, skip_damaged=config.skip_damaged)
     train.check_files()
     val = _validation(layout, recipe, config, cache)
-    network = _network(config, recipe, layout, stored)
+    network = network or _network(config, recipe, layout, stored)
     batch, accumulate, lr = _batch(config, recipe)
     _check_batch_norm(network, recipe, batch)
     folder = config.resume or config.output or _new_folder(config.model)
-    run = Run(
+    return Run(
         config, recipe, folder, layout, train, val, network, device, batch, accumulate, lr, stored is not None
     )
-    if stored is None:
-        _claim(run)
-    return run
 
 
 def _recipe(config: TrainConfig, layout: Layout, stored: dict[str, Any] | None) -> Recipe:
@@ -175,7 +187,7 @@ def _new_folder(model: str) -> Path:
     return RUNS / f"{model}-{number}"
 
 
-def _claim(run: Run) -> None:
+def claim(run: Run) -> None:
     """Make the run folder and write down what it is; refuse one that holds a run already."""
     if (run.folder / RUN_FILE).exists():
         raise usage_error(

@@ -1,0 +1,91 @@
+"""How long a network takes on a device, and the channel counts that take no longer than a target."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from statistics import median
+from typing import Any
+
+import torch
+
+from icnet_cli.errors import usage_error
+from icnet_cli.inference.device import PRECISIONS, choose_precision, set_exactness
+from icnet_cli.inference.fold import ready_network
+from icnet_cli.models import Network
+from icnet_cli.pruning.widths import Counts, rounded
+
+WARM_UP, RUNS = 3, 10
+SEARCH_STEPS = 8  # halvings of the range of widths: the last is a 256th of it
+_NARROWEST = 1e-3  # a width at which every group has its least count
+
+Measure = Callable[[Network], float]
+
+
+def measure_ms(
+    network: Network, size: tuple[int, int], device: torch.device, precision: str = "auto"
+) -> float:
+    """Median milliseconds of the network alone on one picture: folded, channels last, as `icnet segment` runs it."""
+    precision = choose_precision(precision, device)
+    if device.type == "cuda":
+        set_exactness(precision)
+    dtype = PRECISIONS[precision]
+    ready = ready_network(network, device, dtype)
+    picture = torch.zeros(1, 3, *size, device=device, dtype=dtype).to(memory_format=torch.channels_last)
+    times = []
+    with torch.inference_mode():
+        for _ in range(WARM_UP + RUNS):
+            start = time.perf_counter()
+            ready.scores(picture)  # type: ignore[operator]
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            times.append((time.perf_counter() - start) * 1000)
+    return median(times[WARM_UP:])
+
+
+def counts_for(config: Any, width: float, sensitivity: Mapping[str, float], round_to: int) -> Counts:
+    """Channel counts at `width` (0..1 of what is there): a sensitive group keeps more than it, a robust one less.
+
+    A group's share is width ** exponent, where an exponent below 1 (a group more sensitive than the
+    median) keeps more. Without sensitivities every group keeps `width`.
+    """
+    return {
+        name: rounded(there * width ** sensitivity.get(name, 1.0), round_to, there)
+        for name, there in config.channels.items()
+    }
+
+
+def search(
+    config: Any,
+    build: Callable[[Any], Network],
+    measure: Measure,
+    target_ms: float,
+    sensitivity: Mapping[str, float],
+    round_to: int,
+) -> Counts:
+    """The widest counts along `counts_for` whose network `measure` finds no slower than `target_ms`.
+
+    Raises:
+        IcnetError: exit 2 where the network is that fast already, or its narrowest form is not.
+    """
+
+    def speed(counts: Counts) -> float:
+        return measure(build(replace(config, channels=counts)))
+
+    now = speed(dict(config.channels))
+    if now <= target_ms:
+        raise usage_error(f"these weights take {now:.2f} ms already; give a --target-ms below it")
+    best = counts_for(config, _NARROWEST, sensitivity, round_to)
+    least = speed(best)
+    if least > target_ms:
+        raise usage_error(f"no width reaches {target_ms:g} ms: the narrowest network takes {least:.2f} ms")
+    low, high = 0.0, 1.0
+    for _ in range(SEARCH_STEPS):
+        middle = (low + high) / 2
+        counts = counts_for(config, middle, sensitivity, round_to)
+        if speed(counts) <= target_ms:
+            low, best = middle, counts
+        else:
+            high = middle
+    return best
