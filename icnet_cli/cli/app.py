@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from icnet_cli.cli import data, eval, failures, prune, segment, train, weights
+from icnet_cli.cli import bench, data, eval, failures, prune, segment, train, weights
 from icnet_cli.cli.options import as_command
 from icnet_cli.errors import ExitCode
 
@@ -20,6 +20,7 @@ Examples:
   icnet train camvid/ --keep 0.5           train ICNet at half its width
   icnet prune --keep 0.5                   prune the newest run to half its width
   icnet eval camvid/ --split val           measure the bundled weights
+  icnet bench                              how fast the networks are here
   icnet data check camvid/                 find what is wrong with a dataset
   icnet weights list                       what comes with the tool
 
@@ -34,6 +35,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "train": train.train,
     "prune": prune.prune,
     "eval": eval.evaluate,
+    "bench": bench.bench,
     "data check": data.check,
     "weights list": weights.list_bundled,
     "weights show": weights.show,

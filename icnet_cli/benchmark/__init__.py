@@ -1,0 +1,1 @@
+"""What `icnet bench` measures, and the published tables it puts beside it."""
