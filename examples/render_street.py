@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
@@ -27,10 +27,10 @@ import numpy as np
 from icnet_cli.pixels.cv import cv2
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # street/, however this file was loaded
-from street.bodies import SKY  # noqa: E402
-from street.canvas import Canvas  # noqa: E402
-from street.ground import paint_ground  # noqa: E402
-from street.scene import Scene, StreetSettings, build_scene  # noqa: E402
+from street.bodies import SKY
+from street.canvas import Canvas
+from street.ground import paint_ground
+from street.scene import Scene, StreetSettings, build_scene
 
 AUDIO_RATE = 44100
 SPARE = 64  # pixels of noise beyond the picture, so that each frame can have another piece

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+
 from street.canvas import Canvas, Colour, Texture
 
 # Train ids of the 11 CamVid classes.
@@ -148,8 +149,12 @@ def car_mesh(kind: str) -> Mesh:
                 (side * 0.86, 0.66, z[7]),
             )
         )
-        wheels = [(_disc((side * 0.84, 0.31, at * z[8] * 0.66), radius), shade)
-                  for at in (-1, 1) for radius, shade in ((0.37, (26, 26, 28)), (0.31, TYRE), (0.19, HUB), (0.08, TYRE))]  # fmt: skip
+        rings = ((0.37, (26, 26, 28)), (0.31, TYRE), (0.19, HUB), (0.08, TYRE))
+        wheels = [
+            (_disc((side * 0.84, 0.31, at * z[8] * 0.66), radius), shade)
+            for at in (-1, 1)
+            for radius, shade in rings
+        ]
         faces.append((flank[[0, 1, 2, 5, 6, 7, 8]], [(sill, (30, 30, 32)), (crease, (96, 98, 102)), *wheels]))
         upper = flank[[2, 3, 4, 5]]
         panes = ((0.53, 0.93),) if kind == "van" else ((0.1, 0.48), (0.53, 0.93))
@@ -331,8 +336,11 @@ def draw_house(canvas: Canvas, near: Spot, far: Spot, house: House, sun: float) 
 
 def _chimney(canvas: Canvas, x: float, y: float, z: float, colour: Colour) -> None:
     stack = np.array(((-0.5, -0.6, 0.1), (0.5, -0.6, 0.1), (0.5, 1.1, 0.1), (-0.5, 1.1, 0.1)))
-    canvas.polygon(stack + (x, y, z), np.array(colour) * 0.6, BUILDING)
+    canvas.polygon(stack + np.array((x, y, z)), np.array(colour) * 0.6, BUILDING)
     pots = [((pot, 1.1, 0.1), (pot, 1.5, 0.1)) for pot in (-0.25, 0.25)]
     canvas.capsules(
-        np.array(pots) + (x, y, z), np.full((2, 2), 0.11), np.full((2, 3), (118.0, 74.0, 54.0)), BUILDING
+        np.array(pots) + np.array((x, y, z)),
+        np.full((2, 2), 0.11),
+        np.full((2, 3), (118.0, 74.0, 54.0)),
+        BUILDING,
     )

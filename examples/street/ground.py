@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+
+from icnet_cli.pixels.cv import cv2
 from street.bodies import PAVEMENT, ROAD, TREE
 from street.canvas import HAZE_RANGE, SHIFT, Canvas
 from street.scene import Scene
 from street.textures import noise_tile
-
-from icnet_cli.pixels.cv import cv2
 
 PAINT, YELLOW = (196, 196, 190), (168, 148, 78)
 # What lies where, by zone: grass, paving, kerb, asphalt.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache, partial
 
 import numpy as np
+
 from street import bodies, textures
 from street.bodies import FENCE, TREE, House, Spot
 from street.canvas import Camera, Canvas, Texture

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from street.canvas import Texture
 
 from icnet_cli.pixels.cv import cv2
+from street.canvas import Texture
 
 TILE = 512
 PER_METRE = 30  # texture pixels of a facade
