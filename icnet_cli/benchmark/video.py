@@ -118,7 +118,7 @@ def advice(
 ) -> str:
     """One sentence: what holds the run up, and the option of `icnet segment` that would relieve it."""
     spent = sum(p50.get(name, 0.0) for name in LANES[lane])
-    within = "" if lane == stage else f" in the {lane} lane ({spent:.1f} ms a frame)"
+    within = "" if spent == p50[stage] else f" in the {lane} lane ({spent:.1f} ms a frame)"
     return f"The bottleneck is {stage}, {p50[stage]:.1f} ms a frame{within}: {relief(stage, device, view, preset)}."
 
 
