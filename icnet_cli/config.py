@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import Field, dataclass, field, fields
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ DEFAULT_WEIGHTS = "icnet-camvid"
 MODELS = ("icnet", "fast-scnn", "pspnet50", "deeplabv3")
 BRANCHES = ("sub4", "sub24", "sub124")
 VIEWS = ("overlay", "color", "side-by-side", "labels")
+STREAM_FORMATS = ("y4m", "raw")
+STDOUT = "-"  # -o -: the frames go to standard output
+MAX_PIXELS = 8192 * 4320
 IDS = ("train", "dataset")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 BACKENDS = ("auto", "torch")
@@ -85,7 +89,7 @@ def _field_problems(item: Field[Any], value: Any) -> Iterator[str]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Path):
+    if isinstance(value, Path | Fraction):
         return str(value)
     return list(value) if isinstance(value, tuple) else value
 
@@ -140,6 +144,80 @@ def _overwrite() -> Any:
     return option(False, help, flags=("--overwrite", "-y"), panel=WHAT, env=False)
 
 
+def _alpha() -> Any:
+    help = "Strength of the classes' colours over the picture."
+    return option(0.5, help, minimum=0, maximum=1, panel=PICTURE)
+
+
+def _legend() -> Any:
+    return option(False, "Draw the class names and colours into the picture.", panel=PICTURE)
+
+
+def _palette(shows: str) -> Any:
+    help = "Other colours: the name of a class table (cityscapes, camvid, coco-stuff) or a YAML file."
+    return option(None, help, metavar="NAME|FILE", panel=PICTURE, shows=shows)
+
+
+def _only() -> Any:
+    help = "Show only these classes, with commas: person,car."
+    return option(None, help, metavar="NAME,...", panel=PICTURE, shows="all")
+
+
+def _blur() -> Any:
+    help = "Hide these classes in the picture, with commas: person,car."
+    return option(None, help, metavar="NAME,...", panel=PICTURE, shows="none")
+
+
+def _codec() -> Any:
+    help = "Video codec: h264, hevc, av1, vp9, ffv1, or an encoder's own name."
+    return option(None, help, metavar="NAME", panel=ENCODING, shows="h264; vp9 in .webm")
+
+
+def _crf() -> Any:
+    help = "Quality of the video, lower is better."
+    return option(None, help, minimum=0, maximum=63, panel=ENCODING, shows="the codec's own balance")
+
+
+def _preset() -> Any:
+    help = "Speed of the encoder, in its own words: ultrafast ... veryslow."
+    return option(None, help, metavar="NAME", panel=ENCODING, shows="veryfast")
+
+
+def _pix_fmt() -> Any:
+    help = "Pixel format of the video, in FFmpeg's words: yuv444p, yuv420p10le, ..."
+    return option(None, help, metavar="NAME", panel=ENCODING, shows="yuv420p")
+
+
+def _no_audio() -> Any:
+    return option(False, "Leave the sound out.", panel=ENCODING)
+
+
+def _format() -> Any:
+    help = "With -o -: y4m, or the bare samples of each frame."
+    return option(None, help, choices=STREAM_FORMATS, env=False, panel=ENCODING, shows="y4m")
+
+
+def _fps() -> Any:
+    help = (
+        "Frames a second, 25 or 30000/1001: with -o - frames are repeated or left out to keep time; "
+        "of a video made from pictures."
+    )
+    shows = "the source's; 25 of pictures"
+    return option(
+        None, help, metavar="RATE", above=0, maximum=1000, env=False, panel=ENCODING, shows=shows
+    )
+
+
+def _stream() -> Any:
+    help = "Which video stream, by its index in the file."
+    return option(None, help, minimum=0, panel=WHAT, shows="the best one")
+
+
+def _max_pixels() -> Any:
+    help = "Refuse pictures of more pixels than this, before they are decoded."
+    return option(MAX_PIXELS, help, minimum=1, maximum=2**30, panel=WHAT, shows="8192x4320")
+
+
 def _skip_damaged() -> Any:
     return option(False, "Leave out damaged or missing pairs, and count them, instead of ending.", panel=WHAT)
 
@@ -148,12 +226,21 @@ def _skip_damaged() -> Any:
 class SegmentConfig(Config):
     """`icnet segment`: road video or pictures in, per-pixel classes out."""
 
-    source: str = argument("SOURCE", "A video file, an image, a folder of images, or a quoted glob of them.")
+    source: str = argument(
+        "SOURCE", "A video file, an image, a folder of images, a quoted glob of them, or - for a video on stdin."
+    )
     output: Path = required(
-        "Where to write: a video (.mp4 .mkv .mov .webm), one .png, or a folder.",
+        "Where to write: a video (.mp4 .mkv .mov .webm), one .png, a folder, or - for y4m on stdout.",
         flags=("--output", "-o"), metavar="OUT", env=False, panel=WHAT,
     )
     overwrite: bool = _overwrite()
+    stats: Path | None = option(
+        None, "Also write a row a frame, the share of each class in it, to this .csv or .jsonl.",
+        metavar="FILE", env=False, panel=WHAT,
+    )
+    confidence: bool = option(
+        False, "With --stats: also the mean probability of each pixel's first class.", env=False, panel=WHAT
+    )
     ids: str = _ids()
     start_s: float | None = option(
         None, "Begin here: seconds, or [h:]m:s.", flags=("--start",), kind="time", minimum=0, panel=WHAT
@@ -163,10 +250,9 @@ class SegmentConfig(Config):
     )
     frames: int | None = option(None, "Write at most this many frames.", minimum=1, panel=WHAT)
     every: int = option(1, "Take only each Nth frame; its duration is stretched.", minimum=1, panel=WHAT)
-    stream: int | None = option(
-        None, "Which video stream, by its index in the file.", minimum=0, panel=WHAT, shows="the best one"
-    )
-    no_audio: bool = option(False, "Leave the sound out.", panel=ENCODING)
+    stream: int | None = _stream()
+    max_pixels: int = _max_pixels()
+    no_audio: bool = _no_audio()
 
     weights: str = _weights()
     size: tuple[int, int] | None = option(
@@ -181,32 +267,75 @@ class SegmentConfig(Config):
         None, "What to show: classes over the picture, classes alone, both side by side, or class numbers.",
         choices=VIEWS, panel=PICTURE, shows="overlay; labels for a folder or a name like labels.*",
     )
-    alpha: float = option(
-        0.5, "Strength of the classes' colours over the picture.", minimum=0, maximum=1, panel=PICTURE
-    )
-    legend: bool = option(False, "Draw the class names and colours into the picture.", panel=PICTURE)
-    palette: str | None = option(
-        None, "Other colours: the name of a class table (cityscapes, camvid, coco-stuff) or a YAML file.",
-        metavar="NAME|FILE", panel=PICTURE, shows="the weights' own",
-    )
+    alpha: float = _alpha()
+    only: tuple[str, ...] | None = _only()
+    blur: tuple[str, ...] | None = _blur()
+    legend: bool = _legend()
+    palette: str | None = _palette("the weights' own")
 
-    codec: str | None = option(
-        None, "Video codec: h264, hevc, av1, vp9, ffv1, or an encoder's own name.",
-        metavar="NAME", panel=ENCODING, shows="h264; vp9 in .webm",
-    )
-    crf: int | None = option(
-        None, "Quality of the video, lower is better.", minimum=0, maximum=63, panel=ENCODING,
-        shows="the codec's own balance",
-    )
-    preset: str | None = option(
-        None, "Speed of the encoder, in its own words: ultrafast ... veryslow.",
-        metavar="NAME", panel=ENCODING, shows="veryfast",
-    )
+    codec: str | None = _codec()
+    crf: int | None = _crf()
+    preset: str | None = _preset()
+    pix_fmt: str | None = _pix_fmt()
+    format: str | None = _format()
+    fps: Fraction | None = _fps()
 
     def _contradictions(self) -> list[str]:
+        found = []
         if self.start_s is not None and self.end_s is not None and self.end_s <= self.start_s:
-            return [f"--end {self.end_s:g} s is not after --start {self.start_s:g} s"]
-        return []
+            found.append(f"--end {self.end_s:g} s is not after --start {self.start_s:g} s")
+        if self.start_s and self.source == STDOUT:
+            found.append("--start needs a file: what comes through a pipe cannot be sought")
+        return found + _output_contradictions(self)
+
+
+def _output_contradictions(config: SegmentConfig | PaintConfig) -> list[str]:
+    found = []
+    if config.format is not None and str(config.output) != STDOUT:
+        found.append("--format is for -o -; a file's name says what it is")
+    stats = getattr(config, "stats", None)
+    if stats is not None and stats.suffix.lower() not in (".csv", ".jsonl"):
+        found.append(f"--stats writes a .csv or a .jsonl, not {stats.name}")
+    if getattr(config, "confidence", False) and stats is None:
+        found.append("--confidence is a column of --stats FILE")
+    return found
+
+
+@dataclass(frozen=True)
+class PaintConfig(Config):
+    """`icnet paint`: labels that were written before, over their video again."""
+
+    labels: Path = argument("LABELS", "A label video: what `icnet segment -o labels.mkv --view labels` wrote.")
+    source: str = argument("SOURCE", "The video, or the folder of pictures, that the labels were made from.")
+    output: Path = required(
+        "Where to write: a video (.mp4 .mkv .mov .webm), one .png, a folder, or - for y4m on stdout.",
+        flags=("--output", "-o"), metavar="OUT", env=False, panel=WHAT,
+    )
+    overwrite: bool = _overwrite()
+    frames: int | None = option(None, "Write at most this many frames.", minimum=1, panel=WHAT)
+    stream: int | None = _stream()
+    max_pixels: int = _max_pixels()
+    no_audio: bool = _no_audio()
+
+    view: str = option(
+        "overlay", "What to show: classes over the picture, classes alone, or both side by side.",
+        choices=VIEWS[:3], panel=PICTURE,
+    )
+    alpha: float = _alpha()
+    only: tuple[str, ...] | None = _only()
+    blur: tuple[str, ...] | None = _blur()
+    legend: bool = _legend()
+    palette: str | None = _palette("the labels' own")
+
+    codec: str | None = _codec()
+    crf: int | None = _crf()
+    preset: str | None = _preset()
+    pix_fmt: str | None = _pix_fmt()
+    format: str | None = _format()
+    fps: Fraction | None = _fps()
+
+    def _contradictions(self) -> list[str]:
+        return _output_contradictions(self)
 
 
 @dataclass(frozen=True)
@@ -535,12 +664,105 @@ class WeightsListConfig(Config):
 class WeightsConfig(Config):
     """`icnet weights show` and `icnet weights path`: one weights file."""
 
-    weights: str = argument("NAME|FILE", "A bundled name (`icnet weights list`) or a .safetensors file.")
+    weights: str = argument("NAME|FILE", "A known name (`icnet weights list`) or a .safetensors file.")
+
+
+@dataclass(frozen=True)
+class WeightsVerifyConfig(Config):
+    """`icnet weights verify`: whether weights files are whole, and the ones that were published."""
+
+    weights: str | None = argument(
+        "NAME|FILE", "A known name or a .safetensors file; left out, all that `icnet weights list` names.",
+        default=None,
+    )
+
+
+@dataclass(frozen=True)
+class WeightsImportConfig(Config):
+    """`icnet weights import`: other people's weights as ours."""
+
+    source: Path = argument("FILE", "A caffemodel of ICNet's authors, or a state dict of Fast-SCNN or ResNet-50.")
+    output: Path | None = option(
+        None, "Weights file to write.", flags=("--output", "-o"), metavar="OUT.safetensors", env=False, panel=WHAT,
+        shows="your weights folder, under the file's own name",
+    )
+    name: str | None = option(
+        None, "Keep it in your weights folder under this name, for --weights NAME.",
+        flags=("--as",), metavar="NAME", env=False, panel=WHAT,
+    )
+    overwrite: bool = _overwrite()
+
+    def _contradictions(self) -> list[str]:
+        if self.output is not None and self.name is not None:
+            return ["-o and --as both say where to; give one"]
+        if self.output is not None and self.output.suffix != ".safetensors":
+            return [f"-o must end in .safetensors, not {str(self.output)!r}"]
+        if self.name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name):
+            return [f"--as must be a plain name such as icnet-cityscapes, not {self.name!r}"]
+        return []
+
+
+EXPORT_SUFFIXES = {"onnx": ".onnx", "pt2": ".pt2", "openvino": ".xml"}
+
+
+@dataclass(frozen=True)
+class ExportConfig(Config):
+    """`icnet export`: a network for other programs to run."""
+
+    weights: str = argument("WEIGHTS", "A known name (`icnet weights list`) or a .safetensors file.")
+    to: str = required("Format to write.", choices=tuple(EXPORT_SUFFIXES), panel=WHAT)
+    output: Path = required(
+        "File to write: .onnx, .pt2 or .xml (OpenVINO writes a .bin beside it).",
+        flags=("--output", "-o"), metavar="FILE", env=False, panel=WHAT,
+    )
+    overwrite: bool = _overwrite()
+    size: tuple[int, int] | None = option(
+        None, "The one size of picture it takes, height x width.", minimum=32, maximum=16384, panel=NETWORK,
+        shows="the weights' training size",
+    )
+    dynamic: bool = option(False, "Take pictures of any size from 33x33 up.", panel=NETWORK)
+    with_argmax: bool = option(False, "Give labels (uint8) instead of logits.", panel=NETWORK)
+    raw: bool = option(
+        False, "Take normalised float NCHW instead of uint8 NHWC RGB pictures.", panel=NETWORK
+    )
+    fp16: bool = option(False, "Half precision.", panel=NETWORK)
+    int8: bool = option(
+        False, "8-bit convolutions (onnx, openvino), calibrated on --calibrate. Faster, and less accurate.",
+        panel=NETWORK,
+    )
+    calibrate: Path | None = option(
+        None, "Pictures, or a dataset (then the mIoU lost is told too), to calibrate int8 on.",
+        metavar="DIR", env=False, panel=NETWORK,
+    )
+    pictures: Path | None = option(
+        None, "A picture or a folder of them to compare the file with the network on.", metavar="PATH", env=False,
+        panel=WHAT, shows="a drawn street",
+    )
+    min_agreement: float | None = option(
+        None, "Least share of pixels with the same label; under it the file is not kept, exit 7.",
+        minimum=0, maximum=1, metavar="SHARE", panel=WHAT, shows="0.999; 0.995 with --fp16; none with --int8",
+    )
+
+    def _contradictions(self) -> list[str]:
+        found = []
+        if self.dynamic and self.size is not None:
+            found.append("--size and --dynamic contradict each other; give one")
+        if self.fp16 and self.int8:
+            found.append("--fp16 and --int8 contradict each other; give one")
+        if self.int8 != (self.calibrate is not None):
+            found.append("--int8 and --calibrate DIR go together")
+        if self.int8 and self.to == "pt2":
+            found.append("--int8 is for --to onnx and --to openvino")
+        suffix = EXPORT_SUFFIXES.get(self.to)
+        if suffix and self.output is not None and self.output.suffix.lower() != suffix:
+            found.append(f"-o must end in {suffix} for --to {self.to}, not {str(self.output)!r}")
+        return found
 
 
 # The command's words on the command line, and what it can be told: also the sections of a config file.
 COMMANDS: dict[str, type[Config]] = {
     "segment": SegmentConfig,
+    "paint": PaintConfig,
     "train": TrainConfig,
     "prune": PruneConfig,
     "eval": EvalConfig,
@@ -549,4 +771,7 @@ COMMANDS: dict[str, type[Config]] = {
     "weights list": WeightsListConfig,
     "weights show": WeightsConfig,
     "weights path": WeightsConfig,
+    "weights verify": WeightsVerifyConfig,
+    "weights import": WeightsImportConfig,
+    "export": ExportConfig,
 }

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from icnet_cli.cli import bench, data, eval, failures, prune, segment, train, weights
+from icnet_cli.cli import bench, data, eval, export, failures, prune, segment, train, weights
 from icnet_cli.cli.options import as_command
 from icnet_cli.errors import ExitCode
 
@@ -23,6 +23,7 @@ Examples:
   icnet bench                              how fast the networks are here
   icnet data check camvid/                 find what is wrong with a dataset
   icnet weights list                       what comes with the tool
+  icnet export icnet-camvid --to onnx --with-argmax -o icnet.onnx
 
 \b
 Road video to per-pixel classes in real time. `icnet VERB --help` lists its
@@ -36,12 +37,15 @@ VERBS: dict[str, Callable[..., None]] = {
     "prune": prune.prune,
     "eval": eval.evaluate,
     "bench": bench.bench,
+    "export": export.export,
     "data check": data.check,
     "weights list": weights.list_bundled,
     "weights show": weights.show,
     "weights path": weights.path,
+    "weights verify": weights.verify,
+    "weights import": weights.import_foreign,
 }
-GROUPS = {"data": "Look after datasets.", "weights": "Look at weights files."}
+GROUPS = {"data": "Look after datasets.", "weights": "Look after weights files."}
 
 
 def _new(help: str) -> typer.Typer:

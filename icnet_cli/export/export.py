@@ -1,0 +1,154 @@
+"""`icnet export`: trace, write, run what was written, compare it with the network, and only then keep it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+from icnet_cli.checkpoints.bundled import find_weights
+from icnet_cli.checkpoints.format import LoadedWeights, load_weights
+from icnet_cli.config import ExportConfig
+from icnet_cli.errors import check_error
+from icnet_cli.inference.backends import Ports, open_exported, require
+from icnet_cli.inference.backends.base import FRAMES, LABELS, LOGITS, RAW, metadata_of
+
+from .agreement import Agreement, compare, frames_at
+from .graph import SMALLEST, trace
+from .outputs import beside, publish, refuse_taken
+from .quantise import Calibration, miou_lost, open_calibration, quantise_onnx
+from .writers import WRITERS, save_openvino, write_onnx
+
+LEAST_AGREEMENT = {"fp32": 0.999, "fp16": 0.995, "int8": 0.0}
+
+
+def export(config: ExportConfig) -> dict[str, Any]:
+    """Write the file and report on it.
+
+    Raises:
+        IcnetError: exit 2 for an output that exists or an extra that is missing, 3 for pictures, 4 for weights, 5 for
+            the disk, 7 where what was written does not say what the network says (then it is not kept).
+    """
+    started = time.perf_counter()
+    require(config.to)
+    if config.int8:
+        require("onnx")
+    source = find_weights(config.weights)
+    for path in _files(config.output):
+        refuse_taken(path, config.overwrite, (source,))
+    calibration = open_calibration(config.calibrate) if config.calibrate else None
+    loaded = load_weights(source)
+    ports = _ports(config, loaded)
+    with beside(config.output) as folder:
+        part = folder / config.output.name
+        metadata = metadata_of(loaded.meta, ports)
+        _write(config, part, loaded, ports, metadata, calibration)
+        model = open_exported(part)
+        found = compare(model, loaded.network, frames_at(config.pictures, _compared_at(ports, loaded)))
+        least = LEAST_AGREEMENT[ports.precision] if config.min_agreement is None else config.min_agreement
+        _check(config, found, least)
+        lost = miou_lost(calibration, model, loaded.network, _base_size(ports, loaded)) if calibration else {}
+        del model  # closes its files
+        publish(_files(part)[::-1], config.output.parent)
+    return _report(config, loaded, ports, found) | lost | {"seconds": time.perf_counter() - started}
+
+
+def _files(output: Path) -> list[Path]:
+    return [output, output.with_suffix(".bin")] if output.suffix.lower() == ".xml" else [output]
+
+
+def _ports(config: ExportConfig, loaded: LoadedWeights) -> Ports:
+    size = None if config.dynamic else config.size or loaded.meta.train_size
+    return Ports(
+        input=RAW if config.raw else FRAMES,
+        output=LABELS if config.with_argmax else LOGITS,
+        size=size,
+        precision="int8" if config.int8 else "fp16" if config.fp16 else "fp32",
+    )
+
+
+def _base_size(ports: Ports, loaded: LoadedWeights) -> tuple[int, int]:
+    return ports.size or loaded.meta.train_size
+
+
+def _compared_at(ports: Ports, loaded: LoadedWeights) -> list[tuple[int, int]]:
+    """A file of one size at that; one of all sizes also at an odd size and at one of the opposite aspect."""
+    height, width = _base_size(ports, loaded)
+    if ports.size is not None:
+        return [(height, width)]
+
+    def odd(pixels: int, share: float) -> int:
+        return max(SMALLEST, int(pixels * share)) | 1
+
+    return [(height, width), (odd(height, 0.6), odd(width, 0.45)), (odd(width, 0.5), odd(height, 0.3))]
+
+
+def _write(
+    config: ExportConfig,
+    part: Path,
+    loaded: LoadedWeights,
+    ports: Ports,
+    metadata: Mapping[str, str],
+    calibration: Calibration | None,
+) -> None:
+    program = trace(loaded.network, loaded.meta.normalisation, ports)
+    if calibration is None:
+        WRITERS[config.to](part, program, ports, metadata)
+        return
+    whole, small = part.with_name("whole.onnx"), part.with_name("small.onnx")
+    write_onnx(whole, program, replace(ports, precision="fp32"), metadata)
+    frames = calibration.frames(_base_size(ports, loaded))
+    quantise_onnx(whole, small, open_exported(whole), frames)
+    if config.to == "onnx":
+        small.replace(part)
+    else:
+        import openvino
+
+        save_openvino(part, openvino.convert_model(str(small)), ports, metadata)
+
+
+def _check(config: ExportConfig, found: Agreement, least: float) -> None:
+    if found.share < least:
+        raise check_error(
+            f"{config.output} would agree with the network on {found.share:.4%} of pixels, under {least:.4%}; "
+            "it was not kept (--min-agreement sets the bound)"
+        )
+
+
+def _report(config: ExportConfig, loaded: LoadedWeights, ports: Ports, found: Agreement) -> dict[str, Any]:
+    return {
+        "output": str(config.output),
+        "format": config.to,
+        "model": loaded.meta.model,
+        "size": None if ports.size is None else list(ports.size),
+        "precision": ports.precision,
+        "input": "float32 NCHW, normalised" if ports.input == RAW else "uint8 NHWC RGB",
+        "output_kind": "labels uint8" if ports.output == LABELS else "logits float32",
+        "agreement": found.share,
+        "agreement_worst": found.worst,
+        "agreement_pictures": found.pictures,
+        "bytes": sum(path.stat().st_size for path in _files(config.output)),
+        "trtexec": trtexec_line(config.output, ports, loaded) if config.to == "onnx" else None,
+    }
+
+
+def trtexec_line(output: Path, ports: Ports, loaded: LoadedWeights) -> str:
+    """How to make a TensorRT engine of an ONNX file."""
+    words = [
+        f"trtexec --onnx={quote(str(output))}",
+        f"--saveEngine={quote(str(output.with_suffix('.engine')))}",
+    ]
+    words.append({"fp16": "--fp16", "int8": "--int8 --fp16"}.get(ports.precision, "--noTF32"))
+    if ports.size is None:
+        height, width = loaded.meta.train_size
+
+        def shape(rows: int, columns: int) -> str:
+            raw = ports.input == RAW
+            return f"{ports.input}:1x3x{rows}x{columns}" if raw else f"{ports.input}:1x{rows}x{columns}x3"
+
+        words.append(f"--minShapes={shape(64, 64)} --optShapes={shape(height, width)}")
+        words.append(f"--maxShapes={shape(2 * height, 2 * width)}")
+    return " ".join(words)

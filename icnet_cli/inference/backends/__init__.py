@@ -1,0 +1,55 @@
+"""Exported files, opened again: ONNX with ONNX Runtime, OpenVINO, torch.export's pt2. All run on the CPU.
+
+    model = open_exported(Path("icnet.onnx"))
+    labels = model.run(frames)  # uint8 (1, H, W, 3) RGB -> uint8 (1, H, W), if it was exported with its arg-max
+
+A file says of itself what it takes and gives; `meta` is what its weights file said.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from icnet_cli.errors import usage_error, weights_error
+
+from .base import ExportedModel, Ports
+
+SUFFIXES = {".onnx": "onnx", ".pt2": "pt2", ".xml": "openvino"}
+MODULES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino",), "pt2": ()}
+
+__all__ = ["MODULES", "SUFFIXES", "ExportedModel", "Ports", "open_exported", "require"]
+
+
+def require(kind: str) -> None:
+    """Raise a usage error where what `kind` needs is not installed."""
+    missing = [name for name in MODULES[kind] if importlib.util.find_spec(name) is None]
+    if missing:
+        raise usage_error(
+            f"{kind} needs {', '.join(missing)}, not installed here: pip install 'icnet[{kind}]'"
+        )
+
+
+def open_exported(path: Path, threads: int | None = None) -> ExportedModel:
+    """An exported file, by its suffix.
+
+    Raises:
+        IcnetError: exit 4 for a missing, foreign or damaged file; exit 2 where the extra that runs it is missing.
+    """
+    kind = SUFFIXES.get(path.suffix.lower())
+    if kind is None:
+        raise weights_error(f"{path} is no exported file ({', '.join(SUFFIXES)})")
+    if not path.is_file():
+        raise weights_error(f"no exported file {path}")
+    require(kind)
+    if kind == "onnx":
+        from .onnx import OnnxModel
+
+        return OnnxModel(path, threads)
+    if kind == "openvino":
+        from .openvino import OpenVinoModel
+
+        return OpenVinoModel(path, threads)
+    from .pt2 import Pt2Model
+
+    return Pt2Model(path, threads)
