@@ -64,7 +64,7 @@ def main() -> None:
     meta = replace(meta, card=meta.card | {"metrics": {field: report.card_figure()}})
     save_weights(args.output, loaded.network, meta, half=True)
     args.output.with_suffix(".md").write_text(card_markdown(args.output.stem, meta), encoding="utf-8")
-    print(f"{args.output}: {field} {report.miou:.4f}")
+    print(f"{args.output}: {field} {report.confusion.miou:.4f}")
 
 
 if __name__ == "__main__":
