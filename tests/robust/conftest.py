@@ -1,0 +1,42 @@
+"""A network and videos that all of these tests use, and the figures that they reach, printed at the end of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.robust.common import make_seeds, make_weights
+from tests.robust.launcher import Launcher
+
+_figures: list[str] = []
+
+
+@pytest.fixture(scope="session")
+def launcher() -> Iterator[Launcher]:
+    with Launcher() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_weights(tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture(scope="session")
+def seeds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return make_seeds(tmp_path_factory.mktemp("seeds"))
+
+
+@pytest.fixture
+def figure() -> Callable[[str], None]:
+    """Takes the figure that a promise reached."""
+    return _figures.append
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _figures:
+        terminalreporter.section("promises and their figures")
+        for line in _figures:
+            terminalreporter.write_line(line)

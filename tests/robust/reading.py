@@ -1,0 +1,44 @@
+"""The worker of `mutants`: reads each file named on stdin to its end, and says on stdout how that went."""
+
+from __future__ import annotations
+
+import json
+import logging
+import resource
+import sys
+import time
+
+from icnet_cli.errors import IcnetError
+from icnet_cli.video import open_video
+
+
+def read(path: str) -> tuple[int, str]:
+    """(exit code, words): 1 for an error that is none of ours."""
+    try:
+        with open_video(path) as reader:
+            for frame in reader:
+                frame.rgb()
+                frame.yuv420()
+        return (3 if reader.shortfall or reader.frames_lost or reader.frames_damaged else 0), ""
+    except IcnetError as error:
+        return int(error.code), str(error)
+    except Exception as error:
+        return 1, repr(error)
+
+
+def serve() -> None:
+    logging.getLogger("libav").disabled = True
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    for line in sys.stdin:
+        start = time.monotonic()
+        code, words = read(line.rstrip("\n"))
+        seconds = time.monotonic() - start
+        rss_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        document = {"code": code, "seconds": seconds, "rss_mb": rss_mb, "words": words}
+        sys.stdout.write(json.dumps(document) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    serve()
