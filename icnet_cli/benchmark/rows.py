@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from icnet_cli.inference.device import choose_device
+from icnet_cli.inference.device import choose_device, set_exactness
 from icnet_cli.inference.segmenter import Segmenter
 from icnet_cli.models.count import gflops, parameters_m
 
@@ -124,6 +124,8 @@ def time_plain_row(
     config = dict(subject.config) | ({"head": "published"} if subject.model == "icnet" else {})
     plain = Subject(subject.model, config, notes=("plain eager",))
     place = choose_device(device)
+    if place.type == "cuda":
+        set_exactness("fp32")
     memory = PeakMemory(place)
     network: Any = plain.network().to(place)
     pictures = torch.rand(batch, 3, *size, device=place)
