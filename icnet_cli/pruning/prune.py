@@ -211,7 +211,7 @@ class Job:
 
     def _step(self, index: int, step: Step) -> Generator[Event, None, Row]:
         parent = self._file(index - 1)
-        network = prune_network(parent.network, step.counts)
+        network = prune_network(parent.network, step.counts, step.keep)
         folder = self.folder / f"step-{index}"
         row = self._known(index)
         tuned_before = row is not None and bool(list_states(folder))
@@ -239,7 +239,7 @@ class Job:
             row.miou_pruned = self._miou(run.network)
             self._save()
             claim(run)
-            yield Working(f"step {index}", 1, 1, news=_cut_news(index, row))
+            yield Working(f"step {index}: fine-tuning", 1, 1, news=_cut_news(index, row))
         assert self.state.plan is not None
         number = len(self.state.plan)
         events = Trainer(run).events()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from icnet_cli.training.loader import AugmentedDataset, epoch_batches, load_batches
+from icnet_cli.training.loader import AugmentedDataset, epoch_batches, load_batches, worker_count
 from icnet_cli.training.run import Run
 
 MOST_BATCHES = 200
@@ -43,7 +43,7 @@ def _forward(run: Run) -> Iterator[tuple[int, int]]:
     epochs = [epoch_batches(len(run.train), batch, seed, epoch) for epoch in range(MOST_EPOCHS)]
     total, done = min(MOST_BATCHES, sum(map(len, epochs))), 0
     for epoch, batches in enumerate(epochs):
-        workers = run.config.workers or 0
+        workers = worker_count(run.config.workers, run.device)
         for pictures, _ in load_batches(dataset, batches[: total - done], seed, epoch, workers, pin=False):
             with torch.no_grad():
                 run.network(run.recipe.normalisation.apply(pictures.to(run.device)))

@@ -42,11 +42,12 @@ def select(network: Network, counts: Mapping[str, int]) -> dict[str, Tensor]:
     }
 
 
-def prune_network(network: Network, counts: Mapping[str, int]) -> Network:
+def prune_network(network: Network, counts: Mapping[str, int], keep: float | None = None) -> Network:
     """`network` with the `counts` channels a group whose filters are largest; the parent stays as it is.
 
     Args:
         counts: channels of each group, as the keys of `network.config.channels`; at most what is there.
+        keep: the kernel keeping rate that they stand for; default what they amount to.
 
     Raises:
         ValueError: a count for each group is not given, or is not between 1 and what is there.
@@ -57,14 +58,16 @@ def prune_network(network: Network, counts: Mapping[str, int]) -> Network:
         raise ValueError(
             f"counts must give each group 1 up to the channels there are: {wrong or 'other names'}"
         )
-    return cut(network, select(network, counts), counts)
+    return cut(network, select(network, counts), counts, keep)
 
 
-def cut(network: Network, kept: Mapping[str, Tensor], counts: Mapping[str, int]) -> Network:
+def cut(
+    network: Network, kept: Mapping[str, Tensor], counts: Mapping[str, int], keep: float | None = None
+) -> Network:
     """`network` with only the channels `kept` of each group, on the CPU and in its parent's mode."""
     channels = {name: int(counts[name]) for name in network.config.channels}
     config = replace(network.config, channels=channels)
-    config = replace(config, keep=kept_share(config))
+    config = replace(config, keep=keep or kept_share(config))
     pruned = type(network)(config)
     for name, layer in layers_of(network).items():
         _cut_layer(network.get_submodule(name), pruned.get_submodule(name), layer, kept, network)

@@ -36,6 +36,14 @@ def epoch_batches(count: int, batch: int, seed: int, epoch: int) -> list[list[in
     return [order[start : start + batch] for start in range(0, len(order) - batch + 1, batch)]
 
 
+def worker_count(asked: int | None, device: torch.device) -> int:
+    """Processes that read and augment: what is asked for, else one a core on a GPU (at most 8)."""
+    if asked is not None:
+        return asked
+    # On a CPU the network itself takes every core; reading in other processes would only take them away.
+    return min(8, torch.get_num_threads()) if device.type == "cuda" else 0
+
+
 class AugmentedDataset(Dataset[tuple[Tensor, Tensor]]):
     """Reads and augments one sample a `Key`: uint8 (3, H, W) RGB and uint8 (H, W)."""
 

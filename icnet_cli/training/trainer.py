@@ -21,7 +21,7 @@ from icnet_cli.errors import ExitCode, IcnetError, check_error
 from icnet_cli.evaluation.evaluate import evaluate_network
 from icnet_cli.models import Network
 from icnet_cli.reports.plots import plot_training
-from icnet_cli.training.loader import AugmentedDataset, epoch_batches, load_batches
+from icnet_cli.training.loader import AugmentedDataset, epoch_batches, load_batches, worker_count
 from icnet_cli.training.losses import CascadeLoss, class_weights
 from icnet_cli.training.metrics import MetricsLog
 from icnet_cli.training.optim import Ema, build_optimizer, rate_at
@@ -146,7 +146,12 @@ class Trainer:
         batches = epoch_batches(len(self.run.train), batch, config.seed, self.epoch)
         dataset = AugmentedDataset(self.run.train, self.recipe.augment, stage, self.recipe.normalisation.fill)
         loader = load_batches(
-            dataset, batches[self.batch_in_epoch :], config.seed, self.epoch, self._workers(), self._on_gpu
+            dataset,
+            batches[self.batch_in_epoch :],
+            config.seed,
+            self.epoch,
+            worker_count(config.workers, self.run.device),
+            self._on_gpu,
         )
         before = time.monotonic()
         for pictures, labels in loader:
@@ -299,12 +304,6 @@ class Trainer:
     @property
     def _on_gpu(self) -> bool:
         return self.run.device.type == "cuda"
-
-    def _workers(self) -> int:
-        if self.run.config.workers is not None:
-            return self.run.config.workers
-        # On a CPU the network itself takes every core; reading in other processes would only take them away.
-        return min(8, torch.get_num_threads()) if self._on_gpu else 0
 
 
 def _autocast(precision: str, device: torch.device) -> torch.dtype | None:

@@ -14,7 +14,10 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     "icnet, deeplabv3 trunk": ("icnet", {"trunk": "deeplabv3"}),
     "icnet without aux": ("icnet", {"aux": False}),
     "fast-scnn": ("fast-scnn", {}),
-    "fast-scnn as ported": ("fast-scnn", {"depthwise_relu": True, "aux": False}),
+    "fast-scnn as ported": (
+        "fast-scnn",
+        {"depthwise_relu": True, "stem_padding": 0, "fusion_dilation": 1, "aux": False},
+    ),
     "pspnet50": ("pspnet50", {}),
     "deeplabv3": ("deeplabv3", {}),
 }
