@@ -19,7 +19,6 @@ from icnet_cli.pruning.widths import Counts, rounded
 WARM_UP, RUNS = 3, 10
 LEAST_S = 0.5  # small networks run more often: the median of a few milliseconds is mostly noise
 SEARCH_STEPS = 8  # halvings of the range of widths: the last is a 256th of it
-_NARROWEST = 1e-3  # a width at which every group has its least count
 
 Measure = Callable[[Network], float]
 
@@ -57,6 +56,18 @@ def counts_for(config: Any, width: float, sensitivity: Mapping[str, float], roun
     }
 
 
+def check_reachable(
+    config: Any, build: Callable[[Any], Network], measure: Measure, target_ms: float, round_to: int
+) -> None:
+    """Raise a usage error where the network is as fast already, or its narrowest form still is not."""
+    now = measure(build(config))
+    if now <= target_ms:
+        raise usage_error(f"these weights take {now:.2f} ms already; give a --target-ms below it")
+    least = measure(build(replace(config, channels=counts_for(config, 0.0, {}, round_to))))
+    if least > target_ms:
+        raise usage_error(f"no width reaches {target_ms:g} ms: the narrowest network takes {least:.2f} ms")
+
+
 def search(
     config: Any,
     build: Callable[[Any], Network],
@@ -67,25 +78,14 @@ def search(
 ) -> Counts:
     """The widest counts along `counts_for` whose network `measure` finds no slower than `target_ms`.
 
-    Raises:
-        IcnetError: exit 2 where the network is that fast already, or its narrowest form is not.
+    Where none is, the narrowest: see `check_reachable`. `build` makes a network from a config like `config`.
     """
-
-    def speed(counts: Counts) -> float:
-        return measure(build(replace(config, channels=counts)))
-
-    now = speed(dict(config.channels))
-    if now <= target_ms:
-        raise usage_error(f"these weights take {now:.2f} ms already; give a --target-ms below it")
-    best = counts_for(config, _NARROWEST, sensitivity, round_to)
-    least = speed(best)
-    if least > target_ms:
-        raise usage_error(f"no width reaches {target_ms:g} ms: the narrowest network takes {least:.2f} ms")
     low, high = 0.0, 1.0
+    best = counts_for(config, low, sensitivity, round_to)
     for _ in range(SEARCH_STEPS):
         middle = (low + high) / 2
         counts = counts_for(config, middle, sensitivity, round_to)
-        if speed(counts) <= target_ms:
+        if measure(build(replace(config, channels=counts))) <= target_ms:
             low, best = middle, counts
         else:
             high = middle

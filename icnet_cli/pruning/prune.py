@@ -19,7 +19,7 @@ from icnet_cli.evaluation.evaluate import Pairs, evaluate_network
 from icnet_cli.inference.device import choose_device, choose_precision
 from icnet_cli.models import Network
 from icnet_cli.models.count import gflops, parameters_m
-from icnet_cli.pruning.latency import measure_ms, search
+from icnet_cli.pruning.latency import check_reachable, measure_ms, search
 from icnet_cli.pruning.recalibrate import recalibrate
 from icnet_cli.pruning.sensitivity import drops, exponents
 from icnet_cli.pruning.source import Source, find_source, open_tuning
@@ -151,8 +151,11 @@ class Job:
 
     def events(self) -> Generator[Event, None, PruneReport]:
         start = self._file(0)
+        news = (
+            f"pruning {self.state.name} in {self.folder}; if interrupted: icnet prune --resume {self.folder}"
+        )
+        yield Working("the parent", 0, 1, news=news)
         if self.state.start is None:
-            yield Working("the parent", 0, 1)
             self.state.start = self._row(start.network, kept_share(start.network.config))
             self.state.start.miou_before = self._miou(start.network)
             self._save()
@@ -183,14 +186,15 @@ class Job:
         return steps_between(network.config, goal, 1 if once else config.steps or _STEPS, config.round_to)
 
     def _goal_for_ms(self, network: Network) -> Generator[Event, None, Step]:
-        assert self.config.target_ms is not None
+        config, kind, target, round_to = (
+            network.config, type(network), self.config.target_ms, self.config.round_to,
+        )  # fmt: skip
+        assert target is not None
+        check_reachable(config, kind, self._ms, target, round_to)
         yield from self._measure_sensitivity(network)
         yield Working("searching for the widths", 0, 1)
-        counts = search(
-            network.config, type(network), self._ms, self.config.target_ms,
-            exponents(self.state.sensitivity), self.config.round_to,
-        )  # fmt: skip
-        share = sum(counts.values()) / sum(full_counts(network.config).values())
+        counts = search(config, kind, self._ms, target, exponents(self.state.sensitivity), round_to)
+        share = sum(counts.values()) / sum(full_counts(config).values())
         return Step(round(share, 4), counts)
 
     def _measure_sensitivity(self, network: Network) -> Events:

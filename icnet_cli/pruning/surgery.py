@@ -1,7 +1,7 @@
 """Channel surgery: a network with some of its channels, equal to its parent weight for weight.
 
 The papers' criterion: the L1 sum of each filter's weights, ranked within its layer; the smallest go (2017 paper,
-section 6). Layers that are tied are ranked by their joint L1.
+section 5.2). Layers that are tied are ranked by their joint L1.
 """
 
 from __future__ import annotations

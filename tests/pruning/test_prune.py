@@ -16,15 +16,17 @@ import torch
 import icnet_cli
 from icnet_cli.checkpoints.format import load_weights
 from icnet_cli.checkpoints.state import list_states
-from icnet_cli.config import PruneConfig
+from icnet_cli.config import EvalConfig, PruneConfig
 from icnet_cli.errors import ExitCode, IcnetError
-from icnet_cli.models import Network
+from icnet_cli.evaluation.evaluate import evaluate
+from icnet_cli.models import Network, build
 from icnet_cli.models.count import parameters_m
 from icnet_cli.pruning import prune as pruning
 from icnet_cli.pruning.prune import Tuning, Working, prune
 from icnet_cli.pruning.state import PruneReport
 from icnet_cli.pruning.surgery import prune_network
 from icnet_cli.pruning.widths import counts_at
+from icnet_cli.training.run import start_from
 from icnet_cli.training.trainer import StepDone, TrainReport
 from tests.pruning.conftest import write_weights
 
@@ -116,8 +118,8 @@ def test_progressive_pruning_leaves_weights_a_table_and_a_record(config: PruneCo
     assert parameters_m(loaded.network) == pytest.approx(second.params_m, abs=1e-4)
 
 
-def test_a_pruned_file_is_used_as_its_parent_is(weights: Path, config: PruneConfig) -> None:
-    """It segments, and it is pruned again; its history tells of both cuts."""
+def test_a_pruned_file_is_used_as_its_parent_is(weights: Path, config: PruneConfig, camvid: Path) -> None:
+    """It is pruned again, segments, is measured and trained on; its history tells of both cuts."""
     once = replace(config, data=None, no_tune=True, recipe=None, tune_steps=None)
     list(prune(replace(once, keep=0.375, output=Path("a.safetensors"))))
     list(prune(replace(once, weights="a.safetensors", keep=0.25, output=Path("b.safetensors"))))
@@ -125,6 +127,12 @@ def test_a_pruned_file_is_used_as_its_parent_is(weights: Path, config: PruneConf
         == [(0.5, 0.375), (0.375, 0.25)]  # fmt: skip
     picture = torch.zeros(64, 96, 3, dtype=torch.uint8).numpy()
     assert icnet_cli.load("b.safetensors", device="cpu").labels(picture).shape == (64, 96)
+    measured = list(
+        evaluate(EvalConfig(dataset=camvid, weights="b.safetensors", device="cpu", size=(64, 96)))
+    )
+    assert measured[-1].done == 2
+    fresh = build("fast-scnn", {"keep": 0.25, "num_classes": 11})
+    assert start_from(fresh, "b.safetensors") == len(fresh.state_dict())
 
 
 def test_no_tune_cuts_only_and_equals_its_parents_channels(weights: Path) -> None:
