@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from icnet_cli.cli import bench, data, eval, export, failures, prune, segment, train, weights
+from icnet_cli.cli import bench, data, eval, export, failures, paint, prune, segment, train, weights
 from icnet_cli.cli.options import as_command
 from icnet_cli.errors import ExitCode
 
@@ -17,6 +17,7 @@ HELP = """\b
 Examples:
   icnet segment street.mp4 -o out.mp4      paint the classes over a video
   icnet segment "*.png" -o labels/         a label PNG for each picture
+  icnet paint labels.mkv street.mp4 -o p.mp4   paint labels again, in another look
   icnet train camvid/ --keep 0.5           train ICNet at half its width
   icnet prune --keep 0.5                   prune the newest run to half its width
   icnet eval camvid/ --split val           measure the bundled weights
@@ -33,6 +34,7 @@ config file (-c FILE)."""
 # Words on the command line (keys of config.COMMANDS) and the function that does them.
 VERBS: dict[str, Callable[..., None]] = {
     "segment": segment.segment,
+    "paint": paint.paint,
     "train": train.train,
     "prune": prune.prune,
     "eval": eval.evaluate,

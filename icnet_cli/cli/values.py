@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import MISSING, Field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from icnet_cli.config import flag_of
 
 _SIZE = re.compile(r"(\d{1,6})[xX×](\d{1,6})")
 _CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:\.\d*)?)")
+_RATE = re.compile(r"(\d{1,7})/(\d{1,7})|(\d{1,4}(?:\.\d{1,6})?)")
 _UNITS = re.compile(r"(?:(\d+(?:\.\d*)?)h)?(?:(\d+(?:\.\d*)?)m)?(?:(\d+(?:\.\d*)?)s?)?", re.IGNORECASE)
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
@@ -33,6 +35,14 @@ def parse_seconds(text: str) -> float:
         raise ValueError(f"must be a time, such as 12.5, 1:02 or 90m, not {text!r}")
     hours, minutes, seconds = (float(part or 0) for part in match.groups())
     return hours * 3600 + minutes * 60 + seconds
+
+
+def parse_rate(text: str) -> Fraction:
+    """Frames a second, exactly, from `25`, `29.97` or `30000/1001`; ValueError says what was expected."""
+    match = _RATE.fullmatch(text.strip())
+    if match is None or (match[2] and not int(match[2])):
+        raise ValueError(f"must be frames a second, such as 25 or 30000/1001, not {text!r}")
+    return Fraction(match[3]) if match[3] else Fraction(int(match[1]), int(match[2]))
 
 
 def parse_flag(text: str) -> bool:
@@ -81,6 +91,7 @@ PARSERS: dict[str, Any] = {
     "float": _parse_float,
     "str": _parse_text,
     "Path": _parse_path,
+    "Fraction": parse_rate,
     "tuple[int, int]": parse_size,
     "tuple[float, ...]": lambda text: tuple(_parse_float(part) for part in _parts(text)),
     "tuple[str, ...]": lambda text: tuple(_parts(text)),

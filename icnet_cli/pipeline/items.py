@@ -24,6 +24,7 @@ class Picture:
         rgb: (H, W, 3) uint8.
         planes: the same as decoded Y, U, V, where it is to be painted in video; else None.
         pts, duration: in ticks of time_base, on the source's clock; None from pictures.
+        labels: where they are known already, because they are painted again.
     """
 
     name: PurePath
@@ -33,6 +34,7 @@ class Picture:
     pts: int | None = None
     duration: int | None = None
     time_base: Fraction | None = None
+    labels: Labels | None = None
 
     @property
     def size(self) -> tuple[int, int]:

@@ -15,8 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 
-import numpy as np
-
 from .channel import AbortedError, Channel
 from .items import Labels, Picture
 from .sinks import Rendered, Sink
@@ -75,7 +73,7 @@ class Lanes:
 
     Args:
         source: iterated in a thread of its own.
-        label: (H, W, 3) to (H, W) labels; called in the thread that iterates `run`.
+        label: a picture to its (H, W) labels; called in the thread that iterates `run`.
         render: a picture and its labels to what the sink takes; called, like the sink, in a third.
         total: pictures expected, for the events.
     """
@@ -83,7 +81,7 @@ class Lanes:
     def __init__(
         self,
         source: Iterator[Picture],
-        label: Callable[[np.ndarray], Labels],
+        label: Callable[[Picture], Labels],
         render: Callable[[Picture, Labels], Rendered],
         sink: Sink,
         total: int | None = None,
@@ -114,7 +112,7 @@ class Lanes:
         try:
             for picture in self._decoded:
                 with self.times["network"].measure():
-                    labels = self._label(picture.rgb)
+                    labels = self._label(picture)
                 self._labelled.put((picture, labels))
                 yield from self._waiting_events()
             self._labelled.close()

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
-from icnet_cli.config import SegmentConfig
-from icnet_cli.errors import output_error, usage_error
+from icnet_cli.config import STDOUT, SegmentConfig
+from icnet_cli.errors import IcnetError, output_error, usage_error
 from icnet_cli.video import CONTAINERS, check_output
 from icnet_cli.video.atomic import refuse_unwritable
+from icnet_cli.video.formats import check_pix_fmt
+from icnet_cli.video.rate import steady_rate
+from icnet_cli.video.stream import check_stream
 
-from .sources import PictureSource, VideoSource
+from .sources import VIDEO_SUFFIXES, PictureSource, VideoSource
 
 Source = VideoSource | PictureSource
 
 CLASSES_FILE, INDEX_FILE = "classes.json", "index.csv"
 PART_SUFFIX = ".part"
 
+PICTURES_RATE = Fraction(25)  # frames a second of a video made from pictures
+
 _PICTURES = (".png", ".jpg", ".jpeg")
-# Names of files that are not written here, and are no likely names of folders.
-_FOREIGN = (
-    ".gif", ".webp", ".bmp", ".tif", ".tiff", ".mpg", ".mpeg", ".wmv", ".flv", ".y4m", ".npy", ".json", ".txt",
-)  # fmt: skip
+_LABEL_VIDEO = ".mkv"  # the container that holds attachments
+# What ends a file's name rather than a folder's: run.2 and street.labels are folders, out.xyz is a slip.
+_SUFFIX = re.compile(r"\.[a-z][a-z0-9]{1,4}")
 
 
 @dataclass(frozen=True)
@@ -30,16 +37,20 @@ class Plan:
     """Where to and how.
 
     Attributes:
-        kind: `video`, `picture` (one file) or `folder`.
+        kind: `video`, `picture` (one file), `folder` or `stream` (standard output).
         target: the output, links resolved.
         view: overlay, color, side-by-side or labels.
         codec: of a video, where its view or the user asks for one.
+        rate: frames a second, of a stream and of a video made from pictures.
+        is_steady: of a stream: whether the source's own frames are known to keep that rate.
     """
 
     kind: str
     target: Path
     view: str
     codec: str | None = None
+    rate: Fraction = PICTURES_RATE
+    is_steady: bool = False
 
 
 def plan_output(config: SegmentConfig, source: Source) -> Plan:
@@ -51,30 +62,88 @@ def plan_output(config: SegmentConfig, source: Source) -> Plan:
     """
     kind = _kind(config.output)
     view = config.view or _default_view(kind, config.output)
-    _check_options(config, kind, view)
+    _check_options(config, kind, view, source)
+    rate = config.fps or PICTURES_RATE
+    if kind == "stream":
+        return _plan_stream(config, source, view)
     if kind == "folder":
         return Plan(kind, _free_folder(config.output, source.paths, config.overwrite), view)
     target = refuse_unwritable(config.output, overwrite=config.overwrite, inputs=source.paths)
     if kind == "video":
         codec = _video_codec(config, view)
-        check_output(config.output, codec, crf=config.crf, preset=config.preset)
-        return Plan(kind, target, view, codec)
+        plan = check_output(config.output, codec, crf=config.crf, preset=config.preset)
+        check_pix_fmt(plan, config.pix_fmt)
+        return Plan(kind, target, view, codec, rate)
     _check_single_picture(config, source, view)
     return Plan(kind, target, view)
 
 
-def _check_options(config: SegmentConfig, kind: str, view: str) -> None:
+def _check_options(config: SegmentConfig, kind: str, view: str, source: VideoSource | PictureSource) -> None:
     encoding = {"--codec": config.codec, "--crf": config.crf, "--preset": config.preset}
+    if kind != "stream":
+        encoding["--pix-fmt"] = config.pix_fmt
     given = [name for name, value in encoding.items() if value is not None]
     if given and kind != "video":
-        raise usage_error(f"{', '.join(given)}: for a video, and {config.output} is none")
-    if config.legend and view == "labels":
-        raise usage_error("--legend: labels are numbers, not a picture; use it with another --view")
+        where = "stdout" if kind == "stream" else config.output
+        raise usage_error(f"{', '.join(given)}: for a video file, and {where} is none")
+    if config.fps is not None and (kind not in ("video", "stream") or _keeps_times(kind, source)):
+        raise usage_error("--fps is for -o - and for pictures: a video file keeps the times of its source")
+    if view == "labels":
+        looks = {
+            "--legend": config.legend, "--only": config.only, "--blur": config.blur, "--pix-fmt": config.pix_fmt,
+        }  # fmt: skip
+        given = [name for name, value in looks.items() if value]
+        if given:
+            words = "labels are numbers, not a picture; use another --view"
+            raise usage_error(f"{', '.join(given)}: {words}")
     if config.ids == "dataset" and view != "labels":
         raise usage_error("--ids dataset is for --view labels")
 
 
+def _keeps_times(kind: str, source: VideoSource | PictureSource) -> bool:
+    return kind == "video" and isinstance(source, VideoSource)
+
+
+def _plan_stream(config: SegmentConfig, source: VideoSource | PictureSource, view: str) -> Plan:
+    """A stream has no times, so its rate is settled here: the user's, or the source's where that is constant."""
+    if sys.stdout.isatty():
+        raise usage_error(
+            "-o - writes video to stdout, which is a terminal; pipe it into a program or a file"
+        )
+    check_stream(config.format or "y4m", config.pix_fmt)
+    rate, is_steady = config.fps, True
+    if rate is None and isinstance(source, VideoSource):
+        rate, is_steady = _own_rate(source), not source.is_pipe
+    return Plan("stream", Path(STDOUT), view, None, rate or PICTURES_RATE, is_steady)
+
+
+def _own_rate(source: VideoSource) -> Fraction:
+    reader, every = source.reader, source.selection.every
+    if source.is_pipe:  # whose frames show only as they come whether they keep it
+        rate = reader.info.frame_rate
+        return PICTURES_RATE if rate is None else rate / every
+    start = None if not reader.start_s else Fraction(reader.info.start_s).limit_denominator(10**9)
+    slack = Fraction(1, 10**6)
+    steady = steady_rate(
+        reader.path, reader.info.stream_index, start=None if start is None else start - slack,
+        end=reader.range_end, every=every, max_pixels=reader.max_pixels,
+    )  # fmt: skip
+    if steady is None:
+        raise variable_rate(str(reader.path))
+    return steady
+
+
+def variable_rate(name: str) -> IcnetError:
+    """What is said of frames that a stream without times cannot hold."""
+    return usage_error(
+        f"the frames of {name} do not come at a constant rate, and a stream on stdout has no times: "
+        "give --fps RATE, which repeats and leaves out frames to keep time, or write to a file"
+    )
+
+
 def _kind(output: Path) -> str:
+    if str(output) == STDOUT:
+        return "stream"
     suffix = output.suffix.lower()
     if output.is_dir():
         return "folder"
@@ -82,9 +151,12 @@ def _kind(output: Path) -> str:
         return "video"
     if suffix in _PICTURES:
         return "picture"
-    if suffix in _FOREIGN:
+    if suffix in (".avi", ".ts"):
+        check_output(output)  # says why not
+    if _SUFFIX.fullmatch(suffix) or suffix in VIDEO_SUFFIXES:
         raise usage_error(
-            f"{output} cannot be written: name a video (.mp4, .mkv, .mov, .webm), a .png, or a folder"
+            f"{output} cannot be written: name a video ({', '.join(CONTAINERS)}), a picture "
+            f"({', '.join(_PICTURES)}), a folder, or - for stdout"
         )
     return "folder"
 
@@ -96,13 +168,12 @@ def _default_view(kind: str, output: Path) -> str:
 
 
 def _video_codec(config: SegmentConfig, view: str) -> str | None:
-    """The labels in a video survive only in a lossless codec."""
+    """Labels survive only in a lossless codec, and their meaning only where it can be attached."""
     if view != "labels":
         return config.codec
-    codecs = CONTAINERS[config.output.suffix.lower()].codecs
-    if "ffv1" not in codecs or config.codec not in (None, "ffv1"):
+    if config.output.suffix.lower() != _LABEL_VIDEO or config.codec not in (None, "ffv1"):
         raise usage_error(
-            f"labels in a video need the lossless codec ffv1, so not {config.output.name}: "
+            f"labels in a video need the lossless codec ffv1 and attachments, so not {config.output.name}: "
             "name the output .mkv (without --codec), or a folder for PNGs, or use --view color"
         )
     return "ffv1"

@@ -8,26 +8,23 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from contextlib import ExitStack
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from icnet_cli.classes import ClassTable
-from icnet_cli.config import SegmentConfig
+from icnet_cli.config import STDOUT, SegmentConfig
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.pixels.cv import cv2
-from icnet_cli.pixels.legend import Legend
-from icnet_cli.pixels.overlay import Painter
-from icnet_cli.pixels.yuv import YuvColour
 
+from .artist import Artist
+from .description import describe_classes
 from .items import Labels, Picture
 from .lanes import FrameDone, Lanes
-from .outputs import Plan, plan_output
+from .outputs import Plan, Source, plan_output
 from .palette import read_palette, recolour
-from .sinks import Rendered, Sink, describe_classes, open_sink
-from .sources import PictureSource, Selection, VideoSource, open_source
+from .sinks import Sink, open_sink
+from .sources import Selection, open_source
+from .stats import StatsFile
 
 if TYPE_CHECKING:
     from icnet_cli.inference.segmenter import Segmenter
@@ -62,45 +59,51 @@ def segment(
     config.check()
     palette = read_palette(config.palette)
     with ExitStack() as stack:
-        source = open_source(config.source, _selection(config), config.stream)
+        source = open_source(config.source, _selection(config), config.stream, config.max_pixels)
         lanes: Lanes | None = None
         stack.callback(lambda: source.close() if lanes is None or lanes.stopped else None)
         plan = plan_output(config, source)
-        sink = _sink(config, plan, source)
+        sink = open_sink(plan, config, source)
         stack.callback(lambda: sink.abort() if lanes is None else None)
+        stats = _stats(config, plan, source, stack)
 
         started = time.perf_counter()
         segmenter = segmenter or _load(config)
         segmenter.reset_times()
         classes = recolour(segmenter.classes, palette)
-        artist = _Artist(config, plan, source, classes)
+        artist = Artist(config, plan.view, source, classes)
         sink.begin(describe_classes(classes, config.ids, plan.view))
-        tally = _Tally(segmenter, artist)
+        tally = _Tally(segmenter, stats, config.confidence)
 
         running = time.perf_counter()
         lanes = Lanes(iter(source), tally.label, artist.render, sink, source.total)
         yield from lanes.run()
+        if stats is not None:
+            stats.close()
         seconds = time.perf_counter() - running
-        report = _report(config, plan, source, sink, lanes, tally)
+        report = _report(config, plan, source, sink, lanes, tally, artist)
         report |= {"seconds": seconds, "startup_s": running - started}
         report["end_to_end_fps"] = lanes.done / seconds
     if report["problem"]:
-        raise DamagedInputError(f"{report['problem']}; {config.output} holds what could be decoded", report)
+        raise DamagedInputError(f"{report['problem']}; {written(config)} what could be decoded", report)
     return report
+
+
+def written(config: SegmentConfig) -> str:
+    """Where the pictures are now, in words."""
+    return "stdout was given" if str(config.output) == STDOUT else f"{config.output} holds"
 
 
 def _selection(config: SegmentConfig) -> Selection:
     return Selection(config.start_s, config.end_s, config.frames, config.every)
 
 
-def _sink(config: SegmentConfig, plan: Plan, source: VideoSource | PictureSource) -> Sink:
-    if not isinstance(source, VideoSource):
-        return open_sink(plan, config, None, None)
-    height, width = source.size
-    size = (height, 2 * width) if plan.view == "side-by-side" else (height, width)
-    # Painted on the planes as they were decoded; labels, and pictures in files, want no planes.
-    source.wants_planes = plan.kind == "video" and plan.view != "labels"
-    return open_sink(plan, config, source.reader, size)
+def _stats(config: SegmentConfig, plan: Plan, source: Source, stack: ExitStack) -> StatsFile | None:
+    if config.stats is None:
+        return None
+    stats = StatsFile(config.stats, overwrite=config.overwrite, inputs=source.paths, output=plan.target)
+    stack.callback(stats.abort)
+    return stats
 
 
 def _load(config: SegmentConfig) -> Segmenter:
@@ -109,64 +112,51 @@ def _load(config: SegmentConfig) -> Segmenter:
     return load(config.weights, config.device, config.precision, config.size)
 
 
-class _Artist:
-    """Makes of a picture and its labels what the sink takes."""
-
-    def __init__(
-        self, config: SegmentConfig, plan: Plan, source: VideoSource | PictureSource, classes: ClassTable
-    ) -> None:
-        self._view, self._alpha, self._legend = plan.view, config.alpha, config.legend
-        self._names, self._palette = classes.names, classes.palette_array()
-        self._values = classes.ids_of_train_ids() if config.ids == "dataset" else None
-        self._colour = YuvColour()
-        if isinstance(source, VideoSource):
-            colour = source.reader.info.colour
-            self._colour = YuvColour.named(colour.matrix_name, colour.full_range)
-        self.output_size: tuple[int, int] | None = None
-
-    def render(self, picture: Picture, labels: Labels) -> Rendered:
-        if self._view == "labels":
-            self.output_size = picture.size
-            return labels if self._values is None else cv2.LUT(labels, self._values)
-        painter = self._painter(picture.size)
-        self.output_size = painter.output_size(picture.size)
-        if picture.planes is not None:
-            return painter.paint_planes(picture.planes, labels, self._colour)
-        return painter.paint_rgb(picture.rgb, labels)
-
-    @lru_cache(maxsize=4)  # noqa: B019  (an artist lives as long as its job; pictures may differ in size)
-    def _painter(self, size: tuple[int, int]) -> Painter:
-        legend = Legend(self._names, self._palette, size) if self._legend else None
-        return Painter(self._palette, self._view, self._alpha, legend)
-
-
 class _Tally:
-    """Labels pictures, and counts the pixels of each class."""
+    """Labels pictures, counts the pixels of each class, and writes the statistics' rows."""
 
-    def __init__(self, segmenter: Segmenter, artist: _Artist) -> None:
-        self.segmenter, self.artist = segmenter, artist
+    def __init__(self, segmenter: Segmenter, stats: StatsFile | None, confidence: bool) -> None:
+        self.segmenter, self._stats, self._confidence = segmenter, stats, confidence
         self.input_size: tuple[int, int] | None = None
         self._pixels = np.zeros(256)
 
-    def label(self, rgb: NDArray[np.uint8]) -> Labels:
-        labels = self.segmenter.labels(rgb)
+    def label(self, picture: Picture) -> Labels:
+        confidence: float | None = None
+        if self._confidence:
+            labels, confidence = _labels_and_confidence(self.segmenter, picture)
+        else:
+            labels = self.segmenter.labels(picture.rgb)
         self.input_size = self.input_size or self.segmenter.input_size(*labels.shape)
-        self._pixels += cv2.calcHist([labels], [0], None, [256], [0, 256]).reshape(-1)
+        pixels = cv2.calcHist([labels], [0], None, [256], [0, 256]).reshape(-1)
+        self._pixels += pixels
+        if self._stats is not None:
+            self._stats.write(picture, self._share_of(pixels), confidence)
         return labels
 
     @property
     def class_share(self) -> dict[str, float]:
+        return self._share_of(self._pixels)
+
+    def _share_of(self, pixels: np.ndarray) -> dict[str, float]:
         names = self.segmenter.classes.names
-        return dict(zip(names, (self._pixels[: len(names)] / self._pixels.sum()).tolist(), strict=True))
+        return dict(zip(names, (pixels[: len(names)] / pixels.sum()).tolist(), strict=True))
+
+
+def _labels_and_confidence(segmenter: Segmenter, picture: Picture) -> tuple[Labels, float]:
+    """Labels, and the mean over the network's small score map of the largest softmax: near that of every pixel."""
+    scores = segmenter.forward(segmenter.prepare([picture.rgb]))
+    confidence = float(scores.float().softmax(dim=1).amax(dim=1).mean())
+    return segmenter.postprocess(scores, picture.size)[0], confidence
 
 
 def _report(
     config: SegmentConfig,
     plan: Plan,
-    source: VideoSource | PictureSource,
+    source: Source,
     sink: Sink,
     lanes: Lanes,
     tally: _Tally,
+    artist: Artist,
 ) -> dict[str, Any]:
     segmenter, times = tally.segmenter, lanes.times
     return {
@@ -184,7 +174,7 @@ def _report(
         "backend": segmenter.backend,
         "model": segmenter.meta.model,
         "size": list(tally.input_size or ()),
-        "output_size": list(tally.artist.output_size or ()),
+        "output_size": list(artist.output_size or ()),
         "stages_ms": {
             "decode": times["decode"].median,
             **segmenter.stages_ms,

@@ -1,4 +1,4 @@
-"""Where the results go: a video, a folder of PNGs, or one picture; each complete under its name, or absent."""
+"""Where the results go: a video, a folder of PNGs, or one picture, each complete under its name, or absent."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ import json
 import os
 import secrets
 import shutil
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from icnet_cli.classes import ClassTable
 from icnet_cli.config import SegmentConfig
 from icnet_cli.errors import input_error, output_error
 from icnet_cli.pixels.files import encode_labels_png, encode_picture, write_atomically
 from icnet_cli.pixels.yuv import Planes
-from icnet_cli.video import VideoReader, VideoWriter
+from icnet_cli.video import VideoWriter
+from icnet_cli.video.formats import has_halved_colour
+from icnet_cli.video.labels import LabelVideoWriter
 
 from .items import Picture
-from .outputs import CLASSES_FILE, INDEX_FILE, Plan, part_of
+from .outputs import CLASSES_FILE, INDEX_FILE, Plan, Source, part_of
+from .sources import VideoSource
+from .streams import StreamSink
 
 Rendered = NDArray[np.uint8] | Planes  # labels (H, W), RGB (H, W, 3), or planes
-
-PICTURES_RATE = Fraction(25)  # frames a second of a video made from pictures
 
 
 class Sink(Protocol):
@@ -48,13 +48,14 @@ class Sink(Protocol):
 
 
 class VideoSink:
-    """A video with the source's times and other tracks; from pictures, one each 1/25 s."""
+    """A video with the source's times and other tracks; from pictures, one each 1/25 s or as `plan.rate` says."""
 
     def __init__(
-        self, plan: Plan, config: SegmentConfig, reader: VideoReader | None, size: tuple[int, int] | None
+        self, plan: Plan, config: SegmentConfig, source: Source, size: tuple[int, int] | None
     ) -> None:
-        self._plan, self._config, self._reader = plan, config, reader
+        self._plan, self._config, self._source = plan, config, source
         self._writer: VideoWriter | None = None
+        self._description: dict[str, Any] = {}
         self._size = size
         self._count = 0
         if size is not None:  # known before the first frame: refuse what cannot be written before any work
@@ -62,17 +63,31 @@ class VideoSink:
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        return self._writer.left_out if self._writer else ()
+        own = self._writer.left_out if self._writer else ()
+        return own + _not_in_pipe(self._source, self._config.no_audio)
 
     def begin(self, description: dict[str, Any]) -> None:
-        pass
+        self._description = description
+        if isinstance(self._writer, LabelVideoWriter):
+            self._writer.description = description
 
     def _open(self, size: tuple[int, int]) -> VideoWriter:
-        config = self._config
+        config, source = self._config, self._source
+        video = source if isinstance(source, VideoSource) else None
+        options: dict[str, Any] = {
+            "width": size[1], "height": size[0], "overwrite": config.overwrite, "no_audio": config.no_audio,
+            "frame_rate": None if video else self._plan.rate,
+            "time_base": None if video else 1 / self._plan.rate,
+            "copy_other_streams": video is not None and not video.is_pipe,
+        }  # fmt: skip
+        reader = None if video is None else video.reader
+        if self._plan.view == "labels":
+            writer = LabelVideoWriter(self._plan.target, reader, **options)
+            writer.description = self._description
+            return writer
         return VideoWriter(
-            self._plan.target, self._reader, width=size[1], height=size[0], codec=self._plan.codec,
-            crf=config.crf, preset=config.preset, overwrite=config.overwrite, no_audio=config.no_audio,
-            frame_rate=None if self._reader else PICTURES_RATE,
+            self._plan.target, reader, codec=self._plan.codec, crf=config.crf, preset=config.preset,
+            pix_fmt=config.pix_fmt, **options,
         )  # fmt: skip
 
     def write(self, picture: Picture, rendered: Rendered) -> None:
@@ -85,9 +100,13 @@ class VideoSink:
                 f"the pictures of a video have one size: {picture.name} is {shape[0]}x{shape[1]}, "
                 f"not {self._size[0]}x{self._size[1]}; write to a folder instead"  # type: ignore[index]
             )
-        base = picture.time_base or 1 / PICTURES_RATE
+        base = picture.time_base or 1 / self._plan.rate
         pts = self._count if picture.pts is None else picture.pts
-        self._writer.write(rendered, pts=pts, time_base=base, duration=picture.duration or 1)
+        time: dict[str, Any] = {"pts": pts, "time_base": base, "duration": picture.duration or 1}
+        if isinstance(self._writer, LabelVideoWriter):
+            self._writer.write(rendered, **time, number=picture.index)
+        else:
+            self._writer.write(rendered, **time)
         self._count += 1
 
     def close(self) -> None:
@@ -203,33 +222,37 @@ def _cannot_write(path: Path, error: OSError) -> Exception:
     return output_error(f"cannot write {path}: {(error.strerror or str(error)).lower()}")
 
 
-def open_sink(
-    plan: Plan, config: SegmentConfig, reader: VideoReader | None, size: tuple[int, int] | None
-) -> Sink:
-    """The sink of a plan.
+def _not_in_pipe(source: Source, no_audio: bool) -> tuple[str, ...]:
+    """What a pipe carried beside its pictures: it passes once, and the pictures take it all."""
+    if not isinstance(source, VideoSource) or not source.is_pipe:
+        return ()
+    others = [
+        name for name in source.reader.info.other_streams if not (no_audio and name.startswith("audio"))
+    ]
+    return tuple(f"{name} (a pipe is read once, for its pictures; name a file to keep it)" for name in others)
 
-    Args:
-        reader: the source's, where it is a video.
-        size: (height, width) of what will be written to a video, where known.
+
+def open_sink(plan: Plan, config: SegmentConfig, source: Source) -> Sink:
+    """The sink of a plan; the source is told what the sink will want of it.
 
     Raises:
         IcnetError: what the container cannot hold, a folder that may not be written.
     """
+    if isinstance(source, VideoSource):
+        # Painted on the planes as they were decoded; labels, and pictures in files, want no planes, and formats
+        # with more colour than 4:2:0 are worth painting in full.
+        on_planes = plan.kind in ("video", "stream") and plan.view != "labels"
+        source.wants_planes = on_planes and has_halved_colour(config.pix_fmt)
+    if plan.kind == "stream":
+        return StreamSink(plan, config, source)
     if plan.kind == "video":
-        return VideoSink(plan, config, reader, size)
+        return VideoSink(plan, config, source, _size(plan, source))
     return PictureSink(plan) if plan.kind == "picture" else FolderSink(plan)
 
 
-def describe_classes(classes: ClassTable, ids: str, view: str) -> dict[str, Any]:
-    """`classes.json`: what each value of the PNGs means, and its colour."""
-    values = classes.ids if ids == "dataset" else range(classes.num_classes)
-    rows = zip(values, classes.ids, classes.names, classes.palette, strict=True)
-    return {
-        "name": classes.name,
-        "view": view,
-        "ids": ids,
-        "classes": [
-            {"value": value, "train_id": train_id, "id": id_, "name": name, "color": list(color)}
-            for train_id, (value, id_, name, color) in enumerate(rows)
-        ],
-    }
+def _size(plan: Plan, source: Source) -> tuple[int, int] | None:
+    """(height, width) of what will be written to a video, where known before its first frame."""
+    if not isinstance(source, VideoSource):
+        return None
+    height, width = source.size
+    return (height, 2 * width) if plan.view == "side-by-side" else (height, width)

@@ -1,4 +1,4 @@
-"""Where pictures come from: a video file, an image, a folder of images, a glob of images."""
+"""Where pictures come from: a video file, a pipe, an image, a folder of images, a glob of images."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
+import numpy as np
+
+from icnet_cli.config import MAX_PIXELS
 from icnet_cli.errors import ExitCode, IcnetError, input_error, usage_error
 from icnet_cli.pixels.files import PICTURE_SUFFIXES, read_picture
 from icnet_cli.pixels.yuv import Planes
 from icnet_cli.video import Frame, VideoReader, open_video
+from icnet_cli.video.pipe import STDIN, PipeReader
 
 from .items import Picture
 
@@ -21,6 +25,7 @@ from .items import Picture
 VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mpg", ".mpeg", ".flv", ".wmv", ".y4m",
 )  # fmt: skip
+PIPE = "-"  # the source that is standard input
 _WORDS_SHOWN = 3
 
 
@@ -35,15 +40,17 @@ class Selection:
 
 
 class VideoSource:
-    """Frames of a video file. With `every`, a frame lasts until the next one that is taken."""
+    """Frames of a video. With `every`, a frame lasts until the next one that is taken.
 
-    def __init__(self, path: Path, selection: Selection, stream: int | None = None) -> None:
-        self.reader: VideoReader = open_video(
-            path, stream=stream, start_s=selection.start_s, end_s=selection.end_s
-        )
-        self.paths = (path,)
-        self.wants_planes = False  # set by whoever paints on them
-        self._selection = selection
+    `wants_planes` and `wants_rgb` are set by whoever uses them; a picture without RGB is black there.
+    """
+
+    def __init__(self, reader: VideoReader, selection: Selection) -> None:
+        self.reader = reader
+        self.is_pipe = isinstance(reader, PipeReader)  # which is read once, by one
+        self.paths = () if self.is_pipe else (reader.path,)
+        self.wants_planes, self.wants_rgb = False, True
+        self.selection = selection
         self._error: IcnetError | None = None
         self._ticks = 0
 
@@ -58,8 +65,8 @@ class VideoSource:
     @property
     def total(self) -> int | None:
         expected = self.reader.info.frames_estimated
-        taken = None if expected is None else math.ceil(expected / self._selection.every)
-        limit = self._selection.frames
+        taken = None if expected is None else math.ceil(expected / self.selection.every)
+        limit = self.selection.frames
         return limit if taken is None else min(taken, limit or taken)
 
     @property
@@ -87,14 +94,14 @@ class VideoSource:
         waiting: Picture | None = None
         given = 0
         for position, frame in enumerate(self._decoded()):
-            if position % self._selection.every:
+            if position % self.selection.every:
                 assert waiting is not None
                 waiting = replace(waiting, duration=(waiting.duration or 0) + frame.duration)
                 continue
             if waiting is not None:
                 given += 1
                 yield self._counted(waiting)
-            if given == self._selection.frames:
+            if given == self.selection.frames:
                 return
             waiting = self._picture(frame)
         if waiting is not None:
@@ -123,12 +130,16 @@ class VideoSource:
         return Picture(
             name=PurePath(f"frame_{frame.index:06d}"),
             index=frame.index,
-            rgb=frame.rgb(),
+            rgb=frame.rgb() if self.wants_rgb else self._black,
             planes=Planes(*frame.yuv420()) if self.wants_planes else None,
             pts=frame.pts,
             duration=frame.duration,
             time_base=frame.time_base,
         )
+
+    @property
+    def _black(self) -> np.ndarray:
+        return np.broadcast_to(np.uint8(0), (*self.size, 3))  # of one byte
 
     def close(self) -> None:
         self.reader.close()
@@ -139,13 +150,16 @@ class PictureSource:
 
     duration_s: float | None = None  # pictures have no times
 
-    def __init__(self, paths: list[Path], names: list[PurePath], selection: Selection) -> None:
+    def __init__(
+        self, paths: list[Path], names: list[PurePath], selection: Selection, max_pixels: int = MAX_PIXELS
+    ) -> None:
         if selection.start_s is not None or selection.end_s is not None:
             raise usage_error("pictures have no times: --start and --end are for videos")
         chosen = slice(None, (selection.frames or len(paths)) * selection.every, selection.every)
         self._numbered = list(enumerate(zip(paths, names, strict=True)))[chosen]
         self.paths = tuple(path for _, (path, _) in self._numbered)
         self._damaged: list[IcnetError] = []
+        self._max_pixels = max_pixels
 
     @property
     def total(self) -> int | None:
@@ -170,7 +184,7 @@ class PictureSource:
         given = 0
         for index, (path, name) in self._numbered:
             try:
-                picture = Picture(name, index, read_picture(path))
+                picture = Picture(name, index, read_picture(path, self._max_pixels))
             except IcnetError as error:
                 self._damaged.append(error)
                 continue
@@ -183,25 +197,41 @@ class PictureSource:
         """Nothing is open between pictures."""
 
 
-def open_source(text: str, selection: Selection, stream: int | None = None) -> VideoSource | PictureSource:
+def open_source(
+    text: str, selection: Selection, stream: int | None = None, max_pixels: int = MAX_PIXELS
+) -> VideoSource | PictureSource:
     """The source that `text` names.
 
     Raises:
         IcnetError: INPUT where there is nothing of the kind; USAGE for a mixture, or options that do not fit it.
     """
     path = Path(text)
+    if text == PIPE:
+        return _pipe(selection, stream, max_pixels)
     if path.is_dir():
-        return _folder(path, selection)
+        return _folder(path, selection, max_pixels)
     if not os.path.lexists(path) and glob.has_magic(text):
-        return _glob(text, selection, stream)
+        return _glob(text, selection, stream, max_pixels)
     if path.suffix.lower() in PICTURE_SUFFIXES:
         if not path.exists():
             raise input_error(f"cannot read {text}: there is no such file")
-        return PictureSource([path], [PurePath(path.stem)], selection)
-    return VideoSource(path, selection, stream)
+        return PictureSource([path], [PurePath(path.stem)], selection, max_pixels)
+    return _video(path, selection, stream, max_pixels)
 
 
-def _folder(folder: Path, selection: Selection) -> PictureSource:
+def _video(path: Path, selection: Selection, stream: int | None, max_pixels: int) -> VideoSource:
+    start_s, end_s = selection.start_s, selection.end_s
+    reader = open_video(path, stream=stream, start_s=start_s, end_s=end_s, max_pixels=max_pixels)
+    return VideoSource(reader, selection)
+
+
+def _pipe(selection: Selection, stream: int | None, max_pixels: int) -> VideoSource:
+    if os.isatty(STDIN):
+        raise usage_error("- reads a video from stdin, and nothing is piped into it; name a file")
+    return VideoSource(PipeReader(stream=stream, end_s=selection.end_s, max_pixels=max_pixels), selection)
+
+
+def _folder(folder: Path, selection: Selection, max_pixels: int) -> PictureSource:
     files: list[Path] = []
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -209,13 +239,15 @@ def _folder(folder: Path, selection: Selection) -> PictureSource:
     pictures = _only_pictures(files, str(folder))
     if not pictures:
         raise input_error(f"the folder {folder} holds no pictures ({', '.join(PICTURE_SUFFIXES)})")
-    return _pictures(pictures, folder, selection)
+    return _pictures(pictures, folder, selection, max_pixels)
 
 
-def _glob(pattern: str, selection: Selection, stream: int | None) -> VideoSource | PictureSource:
+def _glob(
+    pattern: str, selection: Selection, stream: int | None, max_pixels: int
+) -> VideoSource | PictureSource:
     found = [Path(name) for name in glob.glob(pattern, recursive=True) if os.path.isfile(name)]
     if len(found) == 1 and found[0].suffix.lower() not in PICTURE_SUFFIXES:
-        return VideoSource(found[0], selection, stream)
+        return _video(found[0], selection, stream, max_pixels)
     pictures = _only_pictures(found, pattern)
     if not pictures:
         raise input_error(f"{pattern} matches no pictures; quote it, and look where it points")
@@ -225,7 +257,7 @@ def _glob(pattern: str, selection: Selection, stream: int | None) -> VideoSource
         if glob.has_magic(part):
             break
         fixed.append(part)
-    return _pictures(pictures, Path(*fixed), selection)
+    return _pictures(pictures, Path(*fixed), selection, max_pixels)
 
 
 def _only_pictures(files: list[Path], where: str) -> list[Path]:
@@ -239,7 +271,7 @@ def _only_pictures(files: list[Path], where: str) -> list[Path]:
     return pictures
 
 
-def _pictures(files: list[Path], base: Path, selection: Selection) -> PictureSource:
+def _pictures(files: list[Path], base: Path, selection: Selection, max_pixels: int) -> PictureSource:
     files = sorted(files, key=lambda file: natural_key(file.relative_to(base)))
     names = [file.relative_to(base).with_suffix("") for file in files]
     seen: dict[PurePath, Path] = {}
@@ -247,7 +279,7 @@ def _pictures(files: list[Path], base: Path, selection: Selection) -> PictureSou
         if name in seen:
             raise usage_error(f"{seen[name]} and {file} would be written under one name; rename one")
         seen[name] = file
-    return PictureSource(files, list(names), selection)
+    return PictureSource(files, list(names), selection, max_pixels)
 
 
 def natural_key(path: PurePath) -> list[list[tuple[int, int, str]]]:

@@ -7,11 +7,13 @@ look-up and one weighted sum a plane.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .blur import Blur
 from .cv import cv2
 from .legend import Legend
 from .yuv import Planes, YuvColour, subsampling
@@ -39,17 +41,32 @@ class Painter:
             `side-by-side` (the picture, and right of it the colours alone: twice as wide).
         alpha: 0 leaves the picture, 1 hides it.
         legend: drawn into the top left corner of the classes.
+        only: label values that are shown; of the others an overlay leaves the picture and the colours alone are
+            black. None: all.
+        blur: hides classes in the picture before anything is painted over it.
     """
 
     def __init__(
-        self, palette: Array, view: str = "overlay", alpha: float = 0.5, legend: Legend | None = None
+        self,
+        palette: Array,
+        view: str = "overlay",
+        alpha: float = 0.5,
+        legend: Legend | None = None,
+        *,
+        only: Sequence[int] | None = None,
+        blur: Blur | None = None,
     ) -> None:
         if view not in VIEWS:
             raise ValueError(f"unknown view {view!r}; known: {', '.join(VIEWS)}")
         if not 0 <= alpha <= 1:
             raise ValueError(f"alpha must be between 0 and 1, not {alpha}")
-        self.view, self.alpha, self.legend = view, alpha, legend
+        self.view, self.alpha, self.legend, self._blur = view, alpha, legend, blur
         self._table = lookup_table(palette)
+        self._shown: Array | None = None
+        if only is not None:
+            self._shown = np.zeros(256, np.uint8)
+            self._shown[list(only)] = 255
+            self._table[self._shown == 0] = 0
 
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """(height, width) of what is painted for a picture of `size`."""
@@ -58,8 +75,10 @@ class Painter:
     def paint_rgb(self, picture: Array, labels: Array) -> Array:
         """(H, W, 3) RGB and (H, W) labels, both uint8, to the view as RGB."""
         _check_sizes(picture.shape[:2], labels)
+        if self._blur is not None:
+            picture = self._blur.rgb(picture, labels)
         colours = cv2.LUT(cv2.merge([labels] * 3), self._table[None])
-        shown = self._blend(picture, colours) if self.view == "overlay" else colours
+        shown = self._blend(picture, colours, labels) if self.view == "overlay" else colours
         if self.legend:
             shown = np.ascontiguousarray(shown)
             self.legend.draw_rgb(shown)
@@ -69,12 +88,14 @@ class Painter:
         """Y, U, V planes and (H, W) labels to the view as planes of the same subsampling."""
         _check_sizes(planes.y.shape, labels)
         rows, columns = subsampling(planes)
-        at_chroma = labels[::rows, ::columns]
+        if self._blur is not None:
+            planes = self._blur.planes(planes, labels)
+        at_chroma = np.ascontiguousarray(labels[::rows, ::columns])
         tables = self._yuv_tables(colour)
         shown = []
         for plane, plane_labels, table in zip(planes, (labels, at_chroma, at_chroma), tables, strict=True):
-            colours = cv2.LUT(np.ascontiguousarray(plane_labels), table)
-            shown.append(self._blend(plane, colours) if self.view == "overlay" else colours)
+            colours = cv2.LUT(plane_labels, table)
+            shown.append(self._blend(plane, colours, plane_labels) if self.view == "overlay" else colours)
         if self.legend:
             self.legend.draw_planes(Planes(*shown), colour)
         if self.view == "side-by-side":
@@ -86,8 +107,11 @@ class Painter:
         yuv = colour.from_rgb(self._table)
         return tuple(np.ascontiguousarray(yuv[:, plane]) for plane in range(3))
 
-    def _blend(self, picture: Array, colours: Array) -> Array:
-        return cv2.addWeighted(picture, 1 - self.alpha, colours, self.alpha, 0)
+    def _blend(self, picture: Array, colours: Array, labels: Array) -> Array:
+        blended = cv2.addWeighted(picture, 1 - self.alpha, colours, self.alpha, 0)
+        if self._shown is None:
+            return blended
+        return np.asarray(cv2.copyTo(blended, cv2.LUT(labels, self._shown), picture.copy()))
 
 
 def _check_sizes(size: tuple[int, ...], labels: Array) -> None:

@@ -74,6 +74,13 @@ class Converter:
             planes = (self.turn.apply(planes[0]), self.turn.apply(planes[1]), self.turn.apply(planes[2]))
         return planes
 
+    def grey(self, frame: Any) -> np.ndarray:
+        """uint8 (H, W): the first plane as it is, upright."""
+        if not self._has_own_size(frame):
+            frame = self._reformat(frame, "gray", self.colour.range_code)
+        plane = _first_view(frame)
+        return self.turn.apply(plane) if self.turn else plane
+
     def _odd_and_turned(self, frame: Any) -> Planes:
         # The chroma sample of an odd last column covers one pixel; turned, it would cover the first
         # two. Turning at full chroma and halving afterwards keeps colours in their place.
@@ -125,6 +132,12 @@ def _views(frame: Any) -> Planes:
     return views[0], views[1], views[2]
 
 
+def _first_view(frame: Any) -> np.ndarray:
+    view = _writable_views(frame)[0]
+    view.flags.writeable = False
+    return view
+
+
 @dataclass(frozen=True)
 class Frame:
     """A decoded picture of a video and the time at which it is shown.
@@ -162,3 +175,7 @@ class Frame:
         return self._converter.yuv420(self._picture)
 
     planes = yuv420
+
+    def grey(self) -> np.ndarray:
+        """uint8 (H, W): the values of an 8-bit grey video as they are stored, upright; read-only where possible."""
+        return self._converter.grey(self._picture)

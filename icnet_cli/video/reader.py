@@ -19,7 +19,7 @@ import av
 from av.codec.context import Flags
 
 from icnet_cli.errors import IcnetError, input_error, usage_error
-from icnet_cli.video.declared import Shortfall, declared_by
+from icnet_cli.video.declared import Declared, Shortfall, declared_by
 from icnet_cli.video.frame import Converter, Frame, Turn
 from icnet_cli.video.info import VideoInfo, describe
 from icnet_cli.video.source import (
@@ -79,10 +79,19 @@ class VideoReader:
             self.close()
             raise
 
-    # -- opening
+    # -- opening; what differs where the source is no file stands in methods of its own
+
+    def _connect(self) -> Any:
+        return open_source(self.path, max_pixels=self.max_pixels)
+
+    def _declaration(self) -> Declared:
+        return declared_by(self._container, self._stream, self.path)
+
+    def _size_in_bytes(self) -> int:
+        return self.path.stat().st_size
 
     def _open(self, number: int | None) -> None:
-        self._container = open_source(self.path, max_pixels=self.max_pixels)
+        self._container = self._connect()
         self._stream = choose_video(self._container, self.path, number)
         require_known_codec(self._stream, self.path)
         self._time_base: Fraction = self._stream.time_base
@@ -94,7 +103,7 @@ class VideoReader:
 
     def _prepare(self, number: int | None) -> None:
         self._open(number)
-        self._declared = declared_by(self._container, self._stream, self.path)
+        self._declared = self._declaration()
         # Sound may begin a little before zero (an encoder's priming); players do not show that.
         self._offset = max(Fraction(self._container.start_time or 0, av.time_base), Fraction(0))
         self._last_pts: int | None = None
@@ -107,7 +116,7 @@ class VideoReader:
         self._check_pixels(first.width, first.height)
         rate = self._stream.average_rate or self._stream.guessed_rate or None
         self.info = describe(
-            self._container, self._stream, first, self._declared, size=self.path.stat().st_size, rate=rate,
+            self._container, self._stream, first, self._declared, size=self._size_in_bytes(), rate=rate,
             frames_estimated=self._estimate(rate),
         )  # fmt: skip
         self._converter = Converter(

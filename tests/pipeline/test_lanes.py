@@ -51,8 +51,8 @@ def pictures(count: int, fail_at: int | None = None) -> Iterator[Picture]:
         yield Picture(PurePath(str(index)), index, np.full((2, 2, 3), index % 256, np.uint8))
 
 
-def first_channel(rgb: np.ndarray) -> np.ndarray:
-    return rgb[..., 0]
+def first_channel(picture: Picture) -> np.ndarray:
+    return picture.rgb[..., 0]
 
 
 def nothing(_: Picture, labels: np.ndarray) -> np.ndarray:
@@ -103,10 +103,10 @@ def test_the_lanes_overlap() -> None:
     second_labelled = threading.Event()
     seen = []
 
-    def label(rgb: np.ndarray) -> np.ndarray:
-        if rgb[0, 0, 0] == 1:
+    def label(picture: Picture) -> np.ndarray:
+        if picture.index == 1:
             second_labelled.set()
-        return rgb[..., 0]
+        return picture.rgb[..., 0]
 
     def render(picture: Picture, labels: np.ndarray) -> np.ndarray:
         if picture.index == 0:
@@ -125,10 +125,10 @@ def test_an_error_in_any_lane_ends_all_and_leaves_nothing(lane: str) -> None:
         if value == 5:
             raise IcnetError("failed", 6)  # type: ignore[arg-type]
 
-    def label(rgb: np.ndarray) -> np.ndarray:
+    def label(picture: Picture) -> np.ndarray:
         if lane == "network":
-            fail_at_five(int(rgb[0, 0, 0]))
-        return rgb[..., 0]
+            fail_at_five(picture.index)
+        return picture.rgb[..., 0]
 
     def render(picture: Picture, labels: np.ndarray) -> np.ndarray:
         if lane == "render":

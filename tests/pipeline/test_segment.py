@@ -78,10 +78,9 @@ def test_side_by_side_is_twice_as_wide(tmp_path: Path, video: Path, segmenter: S
     assert report["output_size"] == [SIZE[0], 2 * SIZE[1]]
 
 
-@pytest.mark.parametrize("name", ["labels.mkv", "labels.mp4"])
-def test_a_label_video_is_lossless(tmp_path: Path, video: Path, segmenter: Segmenter, name: str) -> None:
-    run(segmenter, video, tmp_path / name)
-    with open_video(video) as before, open_video(tmp_path / name) as after:
+def test_a_label_video_is_lossless(tmp_path: Path, video: Path, segmenter: Segmenter) -> None:
+    run(segmenter, video, tmp_path / "labels.mkv")
+    with open_video(video) as before, open_video(tmp_path / "labels.mkv") as after:
         for source, labels in zip(before, after, strict=True):
             np.testing.assert_array_equal(labels.rgb()[..., 0], segmenter.labels(source.rgb()))
 

@@ -1,0 +1,88 @@
+"""From a picture and its labels to what is written: the same for `segment` and `paint`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from icnet_cli.classes import ClassTable
+from icnet_cli.config import SegmentConfig
+from icnet_cli.errors import usage_error
+from icnet_cli.pixels.blur import Blur
+from icnet_cli.pixels.cv import cv2
+from icnet_cli.pixels.legend import Legend
+from icnet_cli.pixels.overlay import Painter
+from icnet_cli.pixels.yuv import YuvColour
+
+from .items import Labels, Picture
+from .sinks import Rendered
+from .sources import PictureSource, VideoSource
+
+
+def choose_classes(classes: ClassTable, names: Sequence[str] | None, option: str) -> tuple[int, ...] | None:
+    """The train ids of classes by name; None where none are named.
+
+    Raises:
+        IcnetError: USAGE for a name that is none of the classes, listing them.
+    """
+    if names is None:
+        return None
+    unknown = [name for name in names if name not in classes.names]
+    if unknown:
+        raise usage_error(
+            f"{option}: no class is called {', '.join(unknown)}; the classes are {', '.join(classes.names)}"
+        )
+    return tuple(sorted({classes.names.index(name) for name in names}))
+
+
+class Artist:
+    """Makes of a picture and its labels what the sink takes.
+
+    Args:
+        config: view, alpha, legend, ids, only and blur are taken from it.
+        view: as it was settled.
+        source: whose planes are painted on, in their own matrix and range.
+        classes: names and, by now, the colours that were asked for.
+
+    Raises:
+        IcnetError: USAGE for a class in --only or --blur that is not there.
+    """
+
+    def __init__(
+        self, config: SegmentConfig, view: str, source: VideoSource | PictureSource, classes: ClassTable
+    ) -> None:
+        self._view, self._alpha, self._legend = view, config.alpha, config.legend
+        self._names, self._palette = classes.names, classes.palette_array()
+        self._values = classes.ids_of_train_ids() if config.ids == "dataset" else None
+        self._only = choose_classes(classes, config.only, "--only")
+        hidden = choose_classes(classes, config.blur, "--blur")
+        self._blur = None if hidden is None else Blur(hidden)
+        self._colour = YuvColour()
+        if isinstance(source, VideoSource):
+            colour = source.reader.info.colour
+            self._colour = YuvColour.named(colour.matrix_name, colour.full_range)
+        self.output_size: tuple[int, int] | None = None
+
+    def render(self, picture: Picture, labels: Labels) -> Rendered:
+        """What is written for one picture: labels, or the picture painted on its planes where it has them."""
+        if self._view == "labels":
+            self.output_size = picture.size
+            return labels if self._values is None else cv2.LUT(labels, self._values)
+        painter = self._painter(picture.size)
+        self.output_size = painter.output_size(picture.size)
+        if picture.planes is not None:
+            return painter.paint_planes(picture.planes, labels, self._colour)
+        return painter.paint_rgb(picture.rgb, labels)
+
+    @lru_cache(maxsize=4)  # noqa: B019  (an artist lives as long as its job; pictures may differ in size)
+    def _painter(self, size: tuple[int, int]) -> Painter:
+        return Painter(
+            self._palette, self._view, self._alpha, self._legend_for(size), only=self._only, blur=self._blur
+        )
+
+    def _legend_for(self, size: tuple[int, int]) -> Legend | None:
+        """A legend of the classes that are shown."""
+        if not self._legend:
+            return None
+        shown = list(range(len(self._names)) if self._only is None else self._only)
+        return Legend([self._names[index] for index in shown], self._palette[shown], size)

@@ -1,0 +1,213 @@
+"""`icnet paint`: labels that were written before, over their video again; no network, and no torch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack
+from dataclasses import fields, replace
+from fractions import Fraction
+from typing import Any
+
+from icnet_cli.config import PaintConfig, SegmentConfig
+from icnet_cli.errors import input_error, usage_error
+from icnet_cli.pixels.cv import cv2
+from icnet_cli.video.labels import LabelVideo
+
+from .artist import Artist
+from .description import describe_classes, described_classes
+from .items import Labels, Picture
+from .lanes import FrameDone, Lanes
+from .outputs import Plan, Source, plan_output
+from .palette import read_palette, recolour
+from .segment import DamagedInputError, written
+from .sinks import Sink, open_sink
+from .sources import PIPE, PictureSource, Selection, VideoSource, open_source
+
+
+def paint(config: PaintConfig) -> Generator[FrameDone, None, dict[str, Any]]:
+    """Paint a label video over what it was made from: the picture that `segment` gave, or another look of it.
+
+    The source is read as it was then (its range, its stream); of its frames those are taken that have labels.
+
+    Returns:
+        The report of `icnet paint --json`.
+
+    Raises:
+        IcnetError: for anything refused, missing or failing; nothing is then left under the output's name.
+        DamagedInputError: for a damaged input, after the output is complete.
+    """
+    config.check()
+    palette = read_palette(config.palette)
+    with ExitStack() as stack:
+        lanes: Lanes | None = None
+        labels = LabelVideo(config.labels, config.max_pixels)
+        stack.callback(lambda: labels.close() if lanes is None or lanes.stopped else None)
+        classes, lookup = described_classes(labels.description, str(config.labels))
+        source = _open_source(config, labels)
+        stack.callback(lambda: source.close() if lanes is None or lanes.stopped else None)
+        as_segment = _as_segment(config)
+        plan = plan_output(as_segment, source)
+        if plan.target == config.labels.resolve():
+            raise usage_error(f"{config.output} holds the labels; name another output")
+        sink = open_sink(plan, as_segment, source)
+        stack.callback(lambda: sink.abort() if lanes is None else None)
+        if isinstance(source, VideoSource):
+            source.wants_rgb = not source.wants_planes
+        classes = recolour(classes, palette)
+        artist = Artist(as_segment, plan.view, source, classes)
+        sink.begin(describe_classes(classes, "train", plan.view))
+        pairs = _Pairs(labels, source, config.frames)
+
+        running = time.perf_counter()
+        lanes = Lanes(
+            iter(pairs), lambda picture: cv2.LUT(picture.labels, lookup), artist.render, sink, pairs.total
+        )
+        yield from lanes.run()
+        report = _report(config, plan, pairs, sink, lanes, time.perf_counter() - running)
+        report["output_size"] = list(artist.output_size or ())
+    if report["problem"]:
+        raise DamagedInputError(f"{report['problem']}; {written(as_segment)} what could be decoded", report)
+    return report
+
+
+def _as_segment(config: PaintConfig) -> SegmentConfig:
+    """What `segment` would have been told for the same picture."""
+    return SegmentConfig(
+        **{item.name: getattr(config, item.name) for item in fields(config) if item.name != "labels"}
+    )
+
+
+def _open_source(config: PaintConfig, labels: LabelVideo) -> Source:
+    if config.source == PIPE:
+        raise usage_error("paint reads its video from a file, not from a pipe")
+    times = labels.times
+    selection = Selection(times.start_s, times.end_s)
+    stream = times.stream if config.stream is None else config.stream
+    if times.pictures:
+        selection, stream = Selection(), config.stream
+    source = open_source(config.source, selection, stream, config.max_pixels)
+    if isinstance(source, PictureSource) != times.pictures:
+        made_from = "pictures" if times.pictures else "a video"
+        source.close()
+        raise usage_error(f"{config.labels} was made from {made_from}, which {config.source} is not")
+    return source
+
+
+class _Pairs:
+    """The source's pictures that have labels, with them."""
+
+    def __init__(self, labels: LabelVideo, source: Source, frames: int | None) -> None:
+        self._labels, self._source, self._frames = labels, source, frames
+        self.total = min(frames or len(labels.times.pts), len(labels.times.pts))
+        self._missing = 0  # labels whose frame the source has not
+        self._ticks = Fraction(0)
+        self._ended_early = False
+
+    @property
+    def duration_s(self) -> float | None:
+        return None if self._labels.times.pictures else float(self._ticks)
+
+    @property
+    def frames_damaged(self) -> int:
+        return self._source.frames_damaged + self._labels.reader.frames_damaged
+
+    @property
+    def frames_lost(self) -> int:
+        return self._source.frames_lost + self._labels.reader.frames_lost
+
+    @property
+    def problem(self) -> str | None:
+        found = [self._source.problem] if self._source.problem else []
+        wounds = self._labels.reader.frames_damaged + self._labels.reader.frames_lost
+        if self._ended_early or wounds:
+            found.append(f"{self._labels.path} is damaged or truncated")
+        if self._missing:
+            found.append(f"{self._missing} of the labels belong to frames that {self._source_name} has not")
+        return "; ".join(found) or None
+
+    @property
+    def _source_name(self) -> str:
+        return str(self._source.paths[0]) if self._source.paths else "the source"
+
+    def __iter__(self) -> Iterator[Picture]:
+        given, numbered = 0, self._numbered()
+        current = next(numbered, None)
+        for picture in self._source:
+            while current is not None and self._order(current[0], picture) < 0:
+                self._missing += 1
+                current = next(numbered, None)
+            if current is None or given == self._frames:
+                break
+            if self._order(current[0], picture) > 0:
+                continue  # one that was left out then, by --every say
+            yield self._pair(picture, *current)
+            given += 1
+            current = next(numbered, None)
+        if given != self._frames:
+            self._missing += (current is not None) + sum(1 for _ in numbered)
+        if not given:
+            raise input_error(
+                f"none of the labels in {self._labels.path} belongs to a frame of {self._source_name}; "
+                "is it what they were made from?"
+            )
+
+    def _numbered(self) -> Iterator[tuple[int, Labels]]:
+        """Each label picture with its place in the list of times."""
+        count = len(self._labels.times.pts)
+        place = -1
+        for place, labels in enumerate(self._labels):
+            if place >= count:
+                break
+            yield place, labels
+        self._ended_early = place + 1 < count
+
+    def _order(self, place: int, picture: Picture) -> int:
+        """Whether the labels at `place` belong before (-1), to (0) or after (1) a picture.
+
+        Times are compared exactly. Only where the clocks differ, in a copy of the video in another container, does
+        half a tick of the coarser one count as the same: that is what its rounding may have moved.
+        """
+        times = self._labels.times
+        if picture.pts is None or picture.time_base is None:
+            gap, slack = Fraction(times.numbers[place] - picture.index), Fraction(0)
+        else:
+            gap = times.pts[place] * times.time_base - picture.pts * picture.time_base
+            coarser = max(times.time_base, picture.time_base)
+            slack = Fraction(0) if times.time_base == picture.time_base else coarser / 2
+        return 0 if abs(gap) <= slack else (1 if gap > 0 else -1)
+
+    def _pair(self, picture: Picture, place: int, labels: Labels) -> Picture:
+        if labels.shape != picture.size:
+            found, expected = ("x".join(map(str, size)) for size in (labels.shape, picture.size))
+            raise input_error(
+                f"the labels are {found} and {self._source_name} is {expected}; it is not what they were made from"
+            )
+        if picture.time_base is None:
+            return replace(picture, labels=labels)
+        duration = self._labels.times.durations[place] * self._labels.times.time_base
+        self._ticks += duration
+        return replace(picture, labels=labels, duration=round(duration / picture.time_base))
+
+
+def _report(
+    config: PaintConfig, plan: Plan, pairs: _Pairs, sink: Sink, lanes: Lanes, seconds: float
+) -> dict[str, Any]:
+    return {
+        "labels": str(config.labels),
+        "input": config.source,
+        "output": str(config.output),
+        "view": plan.view,
+        "frames": lanes.done,
+        "frames_damaged": pairs.frames_damaged,
+        "frames_lost": pairs.frames_lost,
+        "problem": pairs.problem,
+        "left_out": list(sink.left_out),
+        "duration_s": pairs.duration_s,
+        "seconds": seconds,
+        "end_to_end_fps": lanes.done / seconds,
+        "stages_ms": {stage: lanes.times[stage].median for stage in ("decode", "render", "encode")},
+    }
+
+
+__all__ = ["DamagedInputError", "FrameDone", "paint"]

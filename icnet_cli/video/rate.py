@@ -1,0 +1,76 @@
+"""Frames at a constant rate, for formats that have no times."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from pathlib import Path
+
+from icnet_cli.video.source import DEFAULT_MAX_PIXELS, choose_video, open_source, reading
+
+
+def keeps_rate(times: list[Fraction], rate: Fraction, tick: Fraction) -> bool:
+    """Whether times in seconds lie on a grid of `rate` frames a second.
+
+    Containers round each time to their ticks, so two times may be off by half a tick each: one tick in all.
+    """
+    return all(abs(at - times[0] - number / rate) <= tick for number, at in enumerate(times))
+
+
+def steady_rate(
+    path: Path,
+    stream: int,
+    *,
+    start: Fraction | None = None,
+    end: Fraction | None = None,
+    every: int = 1,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+) -> Fraction | None:
+    """The constant rate of a video's frames, by the times of its packets, nothing being decoded; None if it varies.
+
+    Args:
+        start, end: only the frames in this range, in seconds on the video's own clock.
+        every: only each Nth of them.
+    """
+    with reading(path), open_source(path, max_pixels=max_pixels) as container:
+        video = choose_video(container, path, stream)
+        declared = [rate / every for rate in (video.average_rate, video.guessed_rate) if rate]
+        tick = video.time_base
+        ticks = [packet.pts for packet in container.demux(video) if packet.size and not packet.is_discard]
+    times = sorted(pts * tick for pts in ticks if pts is not None)
+    times = [at for at in times if (start is None or at >= start) and (end is None or at < end)][::every]
+    if len(times) < 2:
+        return declared[0] if declared else None
+    measured = [(len(times) - 1) / (times[-1] - times[0])] if times[-1] > times[0] else []
+    return next((rate for rate in (*declared, *measured) if keeps_rate(times, rate, tick)), None)
+
+
+class Metronome:
+    """How often each picture is shown at a constant rate, so that the video keeps its time.
+
+    Args:
+        rate: frames a second.
+    """
+
+    def __init__(self, rate: Fraction) -> None:
+        self.rate = rate
+        self._first: Fraction | None = None
+        self._beats = 0
+
+    def beats(self, at: Fraction, duration: Fraction) -> int:
+        """How many frames show a picture from `at` for `duration` (seconds): those nearer to it than to the next."""
+        if self._first is None:
+            self._first = at
+        until = math.ceil((at + duration - self._first) * self.rate - Fraction(1, 2))
+        count = max(0, until - self._beats)
+        self._beats += count
+        return count
+
+    def is_late(self, at: Fraction, tick: Fraction) -> bool:
+        """Whether a picture at `at` is off the beat that is next by more than a tick."""
+        return self._first is not None and abs(at - self._first - self._beats / self.rate) > tick
+
+    def beat(self, at: Fraction) -> None:
+        """Count one picture, whatever its duration."""
+        self._first = at if self._first is None else self._first
+        self._beats += 1

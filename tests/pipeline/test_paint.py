@@ -1,0 +1,190 @@
+"""`icnet paint`: the picture that `segment` gave, again, from a label video and without the network."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from icnet_cli.config import PaintConfig
+from icnet_cli.errors import ExitCode, IcnetError
+from icnet_cli.inference.segmenter import Segmenter
+from icnet_cli.pipeline.paint import DamagedInputError, paint
+from icnet_cli.pixels.files import read_picture, write_picture
+from icnet_cli.video import open_video
+from icnet_cli.video.labels import LabelVideo
+from tests.inference.tiny import CLASSES, stripes
+
+from .conftest import SIZE, TIMES, frames, run, write_video
+
+
+def painted(labels: Path, source: Path, output: Path, **options: Any) -> dict[str, Any]:
+    """The report of a run."""
+    events = paint(PaintConfig(labels, str(source), output, **options))
+    while True:
+        try:
+            next(events)
+        except StopIteration as end:
+            report: dict[str, Any] = end.value
+            return report
+
+
+def decoded(path: Path) -> list[tuple[float, float, bytes]]:
+    with open_video(path) as reader:
+        return [(f.seconds, f.duration_s, f.rgb().tobytes()) for f in reader]
+
+
+@pytest.fixture
+def labels(tmp_path: Path, video: Path, segmenter: Segmenter) -> Path:
+    run(segmenter, video, tmp_path / "labels.mkv")
+    return tmp_path / "labels.mkv"
+
+
+# Lossless, or at a fixed quality: under a cap of its rate x264's threads decide among equals by who is first.
+LOOKS: list[dict[str, Any]] = [
+    {"codec": "h264", "crf": 30},
+    {"codec": "ffv1", "alpha": 0.8, "legend": True, "only": ("red",)},
+    {"codec": "ffv1", "view": "side-by-side", "blur": ("green", "blue")},
+    {"codec": "ffv1", "view": "color", "palette": "palette.yaml"},
+    {"codec": "ffv1", "pix_fmt": "yuv444p", "blur": ("red",), "alpha": 0.0},
+]
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_its_picture_is_segments(
+    tmp_path: Path, video: Path, labels: Path, segmenter: Segmenter, look: dict[str, Any]
+) -> None:
+    if "palette" in look:
+        (tmp_path / "p.yaml").write_text("classes: [{name: red, color: [250, 240, 0]}, green, blue]\n")
+        look = look | {"palette": str(tmp_path / "p.yaml")}
+    run(segmenter, video, tmp_path / "segment.mkv", **look)
+    report = painted(labels, video, tmp_path / "paint.mkv", **look)
+    assert decoded(tmp_path / "paint.mkv") == decoded(tmp_path / "segment.mkv")
+    assert report["frames"] == len(TIMES)
+    # The failing twin: another look is another picture.
+    painted(labels, video, tmp_path / "other.mkv", **(look | {"alpha": 0.3, "view": "overlay"}))
+    assert decoded(tmp_path / "other.mkv") != decoded(tmp_path / "segment.mkv")
+
+
+@pytest.mark.parametrize(
+    "selection",
+    [{"every": 2, "frames": 3}, {"start_s": 0.5, "end_s": 1.1}, {"frames": 2}, {"ids": "dataset"}],
+)
+def test_a_part_of_the_video(
+    tmp_path: Path, video: Path, segmenter: Segmenter, selection: dict[str, Any]
+) -> None:
+    run(segmenter, video, tmp_path / "labels.mkv", **selection)
+    run(segmenter, video, tmp_path / "segment.mp4", crf=30, **(selection | {"ids": "train"}))
+    painted(tmp_path / "labels.mkv", video, tmp_path / "paint.mp4", crf=30)
+    assert decoded(tmp_path / "paint.mp4") == decoded(tmp_path / "segment.mp4")
+
+
+def test_each_frames_exact_time_is_inside(tmp_path: Path, segmenter: Segmenter) -> None:
+    """A third of a second is no whole number of Matroska's milliseconds."""
+    from tests.video.video_clips import make_clip
+
+    video = make_clip(tmp_path / "in.mp4", ticks=(7, 11, 12, 40))
+    run(segmenter, video, tmp_path / "labels.mkv")
+    with open_video(video) as reader, LabelVideo(tmp_path / "labels.mkv") as found:
+        given = list(reader)
+        assert found.times.time_base == reader.info.time_base
+        assert found.times.pts == tuple(frame.pts for frame in given)
+        assert found.times.durations == tuple(frame.duration for frame in given)
+        np.testing.assert_array_equal(list(found), [segmenter.labels(f.rgb()) for f in given])
+    assert [c["name"] for c in found.description["classes"]] == list(CLASSES.names)
+    assert [tuple(c["color"]) for c in found.description["classes"]] == list(CLASSES.palette)
+
+
+def test_sound_comes_from_the_video(tmp_path: Path, segmenter: Segmenter) -> None:
+    from tests.video.video_clips import make_clip, packets
+
+    video = make_clip(tmp_path / "in.mp4", audio="aac")
+    run(segmenter, video, tmp_path / "labels.mkv")
+    painted(tmp_path / "labels.mkv", video, tmp_path / "out.mp4")
+    assert packets(tmp_path / "out.mp4", "audio") == packets(video, "audio") != []
+
+
+def test_pictures_and_their_labels(tmp_path: Path, segmenter: Segmenter) -> None:
+    for index in range(5):
+        write_picture(tmp_path / "in" / f"{index}.png", stripes(*SIZE, shift=9 * index))
+    run(segmenter, tmp_path / "in", tmp_path / "labels.mkv", every=2)
+    run(segmenter, tmp_path / "in", tmp_path / "segment.mp4", crf=30, every=2)
+    painted(tmp_path / "labels.mkv", tmp_path / "in", tmp_path / "paint.mp4", crf=30)
+    assert decoded(tmp_path / "paint.mp4") == decoded(tmp_path / "segment.mp4")
+    painted(tmp_path / "labels.mkv", tmp_path / "in", tmp_path / "one.png", frames=1, view="color")
+    found = {tuple(colour) for colour in read_picture(tmp_path / "one.png").reshape(-1, 3).tolist()}
+    assert found == set(CLASSES.palette)
+
+
+def refused(code: ExitCode, words: str, labels: Path, source: Path, output: Path, **options: Any) -> None:
+    before = sorted(path.name for path in output.parent.iterdir())
+    with pytest.raises(IcnetError, match=words) as caught:
+        painted(labels, source, output, **options)
+    assert caught.value.code == code
+    assert sorted(path.name for path in output.parent.iterdir()) == before
+
+
+def test_what_does_not_belong_together(
+    tmp_path: Path, video: Path, labels: Path, folder: Path, segmenter: Segmenter
+) -> None:
+    out = tmp_path / "out.mp4"
+    refused(ExitCode.INPUT, "not a label video", video, video, out)
+    refused(ExitCode.INPUT, "no such file", tmp_path / "gone.mkv", video, out)
+    refused(ExitCode.USAGE, "made from a video", labels, folder, out)
+    refused(ExitCode.USAGE, "no class is called car.*red, green, blue", labels, video, out, only=("car",))
+    refused(ExitCode.USAGE, "no class is called car.*red, green, blue", labels, video, out, blur=("car",))
+    refused(ExitCode.USAGE, "holds the labels", labels, video, labels, overwrite=True)
+    refused(ExitCode.USAGE, "is the input", labels, video, video, overwrite=True)
+    larger = write_video(tmp_path / "larger.mp4", frames(3, (64, 96)))
+    refused(ExitCode.INPUT, "48x72 and .* is 64x96", labels, larger, out)
+    later = write_video(tmp_path / "later.mp4", frames(3), (97, 98, 99))
+    refused(ExitCode.INPUT, "none of the labels", labels, later, out)
+
+
+def test_labels_without_their_frames_are_told(tmp_path: Path, labels: Path) -> None:
+    shorter = write_video(tmp_path / "shorter.mp4", frames(4))
+    with pytest.raises(DamagedInputError, match="6 of the labels") as caught:
+        painted(labels, shorter, tmp_path / "out.mp4")
+    assert caught.value.report["frames"] == 4
+    assert len(decoded(tmp_path / "out.mp4")) == 4
+
+
+def test_cut_labels_paint_as_far_as_they_go(tmp_path: Path, segmenter: Segmenter) -> None:
+    video = write_video(tmp_path / "in.mp4", frames(10, (96, 128)))
+    run(segmenter, video, tmp_path / "labels.mkv")
+    data = (tmp_path / "labels.mkv").read_bytes()
+    (tmp_path / "labels.mkv").write_bytes(data[: len(data) * 3 // 4])
+    with pytest.raises(DamagedInputError, match=r"labels\.mkv is damaged or truncated") as caught:
+        painted(tmp_path / "labels.mkv", video, tmp_path / "out.mp4")
+    assert 1 <= caught.value.report["frames"] == len(decoded(tmp_path / "out.mp4")) < 10
+
+
+HOSTILE = {
+    "classes.json": [b"[]", b"{", b'{"name": "x", "classes": [{"value": 900}]}', b"[" * 100_000],
+    "times.json": [b"{}", b'{"version": 1, "time_base": [0, 0]}', b"\xff"],
+}
+
+
+@pytest.mark.parametrize(("name", "data"), [(n, d) for n, many in HOSTILE.items() for d in many])
+def test_strangers_attachments_are_refused(
+    tmp_path: Path, video: Path, labels: Path, name: str, data: bytes
+) -> None:
+    from icnet_cli.video.labels import _attach  # what a stranger would do
+
+    _attach(labels, {name: data})
+    refused(ExitCode.INPUT, "label video|what its classes are", labels, video, tmp_path / "out.mp4")
+
+
+def test_torch_is_not_loaded(tmp_path: Path, video: Path, labels: Path) -> None:
+    program = (
+        "import sys; from icnet_cli.cli.app import run; code = run(sys.argv[1:]); "
+        "sys.exit(code or 99 * ('torch' in sys.modules))"
+    )
+    words = ["paint", str(labels), str(video), "-o", str(tmp_path / "out.mp4"), "--blur", "red"]
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert len(decoded(tmp_path / "out.mp4")) == len(TIMES)
