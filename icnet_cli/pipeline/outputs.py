@@ -217,5 +217,8 @@ def part_of(target: Path) -> Path:
 
 def is_ours(folder: Path) -> bool:
     """Whether a folder is one of ours, or empty, and may be replaced when the user says so."""
-    marks = (folder / CLASSES_FILE, folder / INDEX_FILE)
-    return folder.is_dir() and (all(mark.is_file() for mark in marks) or not any(folder.iterdir()))
+    marks = {CLASSES_FILE, INDEX_FILE}
+    if not folder.is_dir():
+        return False
+    names = {path.name for path in folder.iterdir()}
+    return marks <= names or names <= marks  # with one of them alone: a run that was killed as it began

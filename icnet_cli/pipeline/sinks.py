@@ -152,11 +152,13 @@ class FolderSink:
     def __init__(self, plan: Plan) -> None:
         self._target, self._part = plan.target, part_of(plan.target)
         self._index: Any = None
+        self._begun = False
 
     def begin(self, description: dict[str, Any]) -> None:
         try:
             shutil.rmtree(self._part, ignore_errors=True)  # of a run that was killed
             self._part.mkdir()
+            self._begun = True
             # These two come first, because by them a folder is known to be ours.
             (self._part / CLASSES_FILE).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
             self._index = (self._part / INDEX_FILE).open("w", newline="", encoding="utf-8")
@@ -193,6 +195,7 @@ class FolderSink:
         if self._index is not None:
             with contextlib.suppress(OSError):  # a full disk refuses the last lines again
                 self._index.close()
+        if self._begun:
             shutil.rmtree(self._part, ignore_errors=True)
 
 
