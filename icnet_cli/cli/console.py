@@ -84,11 +84,11 @@ def emit_table(table: RenderableType) -> None:
 
 
 def say(text: str) -> None:
-    """Write a line for the person to stderr."""
+    """Write a line for the person to stderr; one that cannot be written (a log on a full disk) ends nothing."""
     try:
         sys.stderr.write(one_line(text) + "\n")
         sys.stderr.flush()
-    except BrokenPipeError:
+    except OSError:
         discard(sys.stderr)
 
 
