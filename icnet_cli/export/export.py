@@ -17,7 +17,7 @@ from icnet_cli.inference.backends import Ports, open_exported, require
 from icnet_cli.inference.backends.base import FRAMES, LABELS, LOGITS, RAW, metadata_of
 
 from .agreement import Agreement, compare, frames_at
-from .graph import SMALLEST, trace
+from .graph import smallest_side, trace
 from .outputs import beside, publish, refuse_taken
 from .quantise import Calibration, miou_lost, open_calibration, quantise_onnx
 from .writers import WRITERS, save_openvino, write_onnx
@@ -46,7 +46,7 @@ def export(config: ExportConfig) -> dict[str, Any]:
         part = folder / config.output.name
         metadata = metadata_of(loaded.meta, ports)
         _write(config, part, loaded, ports, metadata, calibration)
-        model = open_exported(part)
+        model = open_exported(part, own=True)
         found = compare(model, loaded.network, frames_at(config.pictures, _compared_at(ports, loaded)))
         least = LEAST_AGREEMENT[ports.precision] if config.min_agreement is None else config.min_agreement
         _check(config, found, least)
@@ -81,7 +81,7 @@ def _compared_at(ports: Ports, loaded: LoadedWeights) -> list[tuple[int, int]]:
         return [(height, width)]
 
     def odd(pixels: int, share: float) -> int:
-        return max(SMALLEST, int(pixels * share)) | 1
+        return max(smallest_side(loaded.network), int(pixels * share)) | 1
 
     return [(height, width), (odd(height, 0.6), odd(width, 0.45)), (odd(width, 0.5), odd(height, 0.3))]
 
@@ -131,7 +131,10 @@ def _report(config: ExportConfig, loaded: LoadedWeights, ports: Ports, found: Ag
         "agreement_worst": found.worst,
         "agreement_pictures": found.pictures,
         "bytes": sum(path.stat().st_size for path in _files(config.output)),
-        "trtexec": trtexec_line(config.output, ports, loaded) if config.to == "onnx" else None,
+        # The int8 file quantises to unsigned bytes, which suit CPUs; TensorRT takes signed ones only.
+        "trtexec": trtexec_line(config.output, ports, loaded)
+        if config.to == "onnx" and not config.int8
+        else None,
     }
 
 
@@ -141,7 +144,7 @@ def trtexec_line(output: Path, ports: Ports, loaded: LoadedWeights) -> str:
         f"trtexec --onnx={quote(str(output))}",
         f"--saveEngine={quote(str(output.with_suffix('.engine')))}",
     ]
-    words.append({"fp16": "--fp16", "int8": "--int8 --fp16"}.get(ports.precision, "--noTF32"))
+    words.append("--fp16" if ports.precision == "fp16" else "--noTF32")
     if ports.size is None:
         height, width = loaded.meta.train_size
 

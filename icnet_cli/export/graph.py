@@ -15,10 +15,10 @@ from icnet_cli.checkpoints.format import Normalisation
 from icnet_cli.inference.backends.base import LABELS, RAW, Ports
 from icnet_cli.inference.fold import fold_batchnorm
 from icnet_cli.models import Network
+from icnet_cli.models.icnet import ICNet
 from icnet_cli.models.layers import resize
 
-# Below 33 pixels the deepest map has a single row, which torch.export takes for a constant.
-SMALLEST, LARGEST = 33, 16384
+LARGEST = 16384
 _TRACED_AT = (193, 289)  # with free sizes any would do; an odd one and unlike sides tie nothing together
 
 
@@ -63,8 +63,14 @@ class RawGraph(_Graph):
         return self.finish(input)
 
 
+def smallest_side(network: Network) -> int:
+    """Of a picture for a file of free sizes: the deepest map needs two rows, as torch takes one for a constant."""
+    deepest = 64 if isinstance(network, ICNet) and network.config.output_stride == 16 else 32
+    return deepest + 1
+
+
 def trace(network: Network, normalisation: Normalisation, ports: Ports) -> ExportedProgram:
-    """The graph of one picture at `ports.size`, or at any size from 33x33 up."""
+    """The graph of one picture at `ports.size`, or at any size from `smallest_side` up."""
     kind = RawGraph if ports.input == RAW else FramesGraph
     graph = kind(network, normalisation, ports).eval().requires_grad_(False)
     height, width = ports.size or _TRACED_AT
@@ -72,7 +78,8 @@ def trace(network: Network, normalisation: Normalisation, ports: Ports) -> Expor
     shape, rows = ((1, 3, height, width), 2) if raw else ((1, height, width, 3), 1)
     free = None
     if ports.size is None:
-        sides = (Dim("height", min=SMALLEST, max=LARGEST), Dim("width", min=SMALLEST, max=LARGEST))
+        least = smallest_side(network)
+        sides = (Dim("height", min=least, max=LARGEST), Dim("width", min=least, max=LARGEST))
         free = ({rows: sides[0], rows + 1: sides[1]},)
     example = torch.zeros(shape, dtype=torch.float32 if raw else torch.uint8)
     with quietly(), torch.no_grad():

@@ -1,4 +1,4 @@
-"""Exported files, opened again: ONNX with ONNX Runtime, OpenVINO, torch.export's pt2. All run on the CPU.
+"""Exported files, opened again: ONNX with ONNX Runtime, OpenVINO. They run on the CPU.
 
     model = open_exported(Path("icnet.onnx"))
     labels = model.run(frames)  # uint8 (1, H, W, 3) RGB -> uint8 (1, H, W), if it was exported with its arg-max
@@ -30,8 +30,12 @@ def require(kind: str) -> None:
         )
 
 
-def open_exported(path: Path, threads: int | None = None) -> ExportedModel:
+def open_exported(path: Path, threads: int | None = None, own: bool = False) -> ExportedModel:
     """An exported file, by its suffix.
+
+    Args:
+        own: this very process has written the file. torch.export's reader falls back to unpickling, which runs code, so
+            a .pt2 is opened in no other case.
 
     Raises:
         IcnetError: exit 4 for a missing, foreign or damaged file; exit 2 where the extra that runs it is missing.
@@ -41,6 +45,10 @@ def open_exported(path: Path, threads: int | None = None) -> ExportedModel:
         raise weights_error(f"{path} is no exported file ({', '.join(SUFFIXES)})")
     if not path.is_file():
         raise weights_error(f"no exported file {path}")
+    if kind == "pt2" and not own:
+        raise weights_error(
+            f"{path}: a .pt2 can run code when it is opened; give the .safetensors or an .onnx"
+        )
     require(kind)
     if kind == "onnx":
         from .onnx import OnnxModel
