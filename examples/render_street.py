@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -30,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # street/, however thi
 from street.bodies import SKY
 from street.canvas import Canvas
 from street.ground import paint_ground
-from street.scene import Scene, StreetSettings, build_scene
+from street.scene import Scene, StreetSettings, Thing, build_scene
 
 AUDIO_RATE = 44100
 SPARE = 64  # pixels of noise beyond the picture, so that each frame can have another piece
@@ -56,7 +57,7 @@ def render_frame(settings: StreetSettings, index: int) -> tuple[np.ndarray, np.n
         spot = scene.spot(thing.lateral, z, thing.facing)
         if camera.sees(np.array((spot.x, 1.0, spot.z)), thing.reach):
             thing.draw(canvas, spot, time)
-    return _develop(canvas.image, settings, index), canvas.labels
+    return _develop(canvas.image, canvas.labels, settings, index), canvas.labels
 
 
 def _sky(scene: Scene, rotation: np.ndarray) -> np.ndarray:
@@ -68,19 +69,21 @@ def _sky(scene: Scene, rotation: np.ndarray) -> np.ndarray:
     return scene.sky[top : top + height, left : left + width].astype(np.uint8)
 
 
-def _shadow(scene: Scene, thing: object, z: float) -> np.ndarray:
+def _shadow(scene: Scene, thing: Thing, z: float) -> np.ndarray:
     """(4, 3) the corners of the ground under a thing."""
     half_width, half_length = thing.footprint
     corners = np.array(((-1, 0, -1), (1, 0, -1), (1, 0, 1), (-1, 0, 1))) * (half_width, 0, half_length)
     return scene.spot(thing.lateral, z, thing.facing).world(corners)
 
 
-def _develop(image: np.ndarray, settings: StreetSettings, index: int) -> np.ndarray:
+def _develop(image: np.ndarray, labels: np.ndarray, settings: StreetSettings, index: int) -> np.ndarray:
     """What lens and sensor make of it: a little blur, darker corners, exposure, noise."""
     height, width = image.shape[:2]
     picture = cv2.GaussianBlur(image, (0, 0), 0.0011 * height + 0.1).astype(np.float32)
     vignette, grain = _lens(height, width)
-    picture *= vignette * np.float32(settings.light)
+    # At dusk the street darkens before the sky does.
+    sky, street = np.float32(settings.light**0.4), np.float32(settings.light)
+    picture *= vignette * np.where(labels == SKY, sky, street)[..., None]
     top, left = np.random.default_rng((settings.seed, index)).integers(0, SPARE, 2)
     picture += grain[top : top + height, left : left + width]
     return cv2.convertScaleAbs(cv2.max(picture, 0.0))
@@ -177,6 +180,12 @@ def true_labels(settings: StreetSettings) -> np.ndarray:
     return np.stack([render_frame(settings, index)[1] for index in range(settings.frames)])
 
 
+def write_truth(settings: StreetSettings, path: Path) -> None:
+    """All labels in one file that np.load opens: ["labels"]. LZMA takes two thirds of savez_compressed's room."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as file, file.open("labels.npy", "w") as member:
+        np.lib.format.write_array(member, true_labels(settings))
+
+
 def _size(text: str) -> tuple[int, int]:
     height, width = text.split("x")
     return int(height), int(width)
@@ -206,7 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if args.labels:
         write_labels(settings, args.labels)
     if args.truth:
-        np.savez_compressed(args.truth, labels=true_labels(settings))
+        write_truth(settings, args.truth)
     if args.dataset:
         write_dataset(args.dataset, args.train, args.val, args.seed or 0, args.size or (360, 480))
 

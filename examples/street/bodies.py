@@ -59,6 +59,7 @@ def _part(quad: np.ndarray, left: float, right: float, low: float, high: float) 
     ) * up
 
 
+@cache
 def _disc(
     middle: tuple[float, float, float], radius: float, axes: str = "zy", hole: float = 0.0
 ) -> np.ndarray:
@@ -82,8 +83,11 @@ def _mesh(faces: list[tuple[np.ndarray, list[tuple[np.ndarray, Colour]]]], insid
     """From (outline, [(detail, colour)...]) a face, around a point inside them all."""
     normals, middles = [], []
     for outline, _ in faces:
-        normal = np.cross(outline[1] - outline[0], outline[2] - outline[0])
         middles.append(outline.mean(0))
+        spokes = (
+            outline - middles[-1]
+        )  # Newell's sum: a car's flank is not quite flat, nor its first corner square
+        normal = np.cross(spokes, np.roll(spokes, -1, 0)).sum(0)
         normals.append(normal / np.linalg.norm(normal) * np.sign(normal @ (middles[-1] - inside)))
     pieces = [[outline, *(points for points, _ in details)] for outline, details in faces]
     return Mesh(
@@ -155,7 +159,7 @@ def car_mesh(kind: str) -> Mesh:
             for at in (-1, 1)
             for radius, shade in rings
         ]
-        faces.append((flank[[0, 1, 2, 5, 6, 7, 8]], [(sill, (30, 30, 32)), (crease, (96, 98, 102)), *wheels]))
+        faces.append((flank[[0, 1, 2, 5, 6, 7, 8]], [(sill, (30, 30, 32)), (crease, (46, 47, 50)), *wheels]))
         upper = flank[[2, 3, 4, 5]]
         panes = ((0.53, 0.93),) if kind == "van" else ((0.1, 0.48), (0.53, 0.93))
         glass = [

@@ -140,11 +140,13 @@ class Canvas:
         seen = ((high >= 0) & (low < (self.camera.width, self.camera.height))).all(1)
         if not seen.any():
             return
-        fixed = np.split(np.round(outlines * (1 << SHIFT)).astype(np.int32), starts[1:])
+        fixed = np.round(outlines * (1 << SHIFT)).astype(np.int32)
+        bounds = [*starts.tolist(), len(fixed)]
         paints = np.clip(self._hazed(colours, distance), 0, 255).tolist()
         for at in np.flatnonzero(seen).tolist():
-            cv2.fillPoly(self.image, [fixed[at]], paints[at], cv2.LINE_AA, SHIFT)
-            cv2.fillPoly(self.labels, [fixed[at]], label, cv2.LINE_8, SHIFT)
+            outline = [fixed[bounds[at] : bounds[at + 1]]]
+            cv2.fillPoly(self.image, outline, paints[at], cv2.LINE_AA, SHIFT)
+            cv2.fillPoly(self.labels, outline, label, cv2.LINE_8, SHIFT)
 
     def _hazed(self, colours: np.ndarray, distance: float) -> np.ndarray:
         return self.haze + (colours - self.haze) * np.exp(-distance / HAZE_RANGE)

@@ -12,7 +12,7 @@ from street import bodies, textures
 from street.bodies import FENCE, TREE, House, Spot
 from street.canvas import Camera, Canvas, Texture
 
-VIEW = 190.0  # metres of street ahead of the camera
+VIEW = 160.0  # metres of street ahead of the camera
 PAINTS = (
     (30, 31, 34), (26, 34, 58), (118, 122, 126), (74, 78, 84), (92, 24, 26), (176, 178, 178), (38, 60, 54),
     (64, 82, 108), (20, 20, 22), (44, 44, 48),
@@ -36,7 +36,7 @@ class StreetSettings:
     width: int = 640
     frames: int = 100
     frame_rate: int = 25
-    seed: int = 2017
+    seed: int = 2024
     light: float = 1.0
     sun: float = 0.35
     density: float = 1.0
@@ -74,6 +74,7 @@ class Scene:
     lane: float  # where the camera drives
     junction: tuple[float, float]  # where the side street begins and ends
     sky: np.ndarray
+    crowns: list[Texture]
     things: list[Thing] = field(default_factory=list)
     heights: dict[int, np.ndarray] = field(default_factory=dict)  # of the houses, a metre of street each
 
@@ -118,10 +119,11 @@ def build_scene(settings: StreetSettings) -> Scene:
     scene = Scene(
         settings,
         road=rng.uniform(4.2, 4.8),
-        pavement=(rng.uniform(1.9, 3.2), rng.uniform(1.9, 3.4)),
+        pavement=(rng.uniform(2.6, 4.2), rng.uniform(2.6, 4.4)),
         lane=rng.uniform(-1.7, -1.2),
         junction=(junction, junction + 8.5),
         sky=textures.clouds(rng, sky_size, 1 - 0.5 * abs(settings.sun)),
+        crowns=_crowns(rng),
     )
     length = settings.speed * settings.frames / settings.frame_rate + VIEW
     for side in (-1, 1):
@@ -135,7 +137,6 @@ def build_scene(settings: StreetSettings) -> Scene:
 
 def _roadside(scene: Scene, rng: np.random.Generator, side: int, length: float) -> None:
     """Houses shoulder to shoulder, and greens between them."""
-    crowns = _crowns(rng)
     fronts = [(size, textures.facade(rng, *size)) for size in _house_sizes(rng, 7)]
     gables = [(colour, textures.plain(rng, colour)) for colour in textures.WALLS]
     slates = [textures.plain(rng, colour) for colour in ((74, 72, 76), (96, 66, 54))]
@@ -146,7 +147,7 @@ def _roadside(scene: Scene, rng: np.random.Generator, side: int, length: float) 
             z = max(z, scene.junction[1] + 0.5)
         if rng.random() < scene.settings.greenery:
             span = rng.uniform(9, 20)
-            _green(scene, rng, side, (z, z + span), crowns)
+            _green(scene, rng, side, (z, z + span))
         else:
             (span, tall), front = fronts[rng.integers(len(fronts))]
             gable, slate = gables[rng.integers(len(gables))], slates[rng.random() < 0.4]
@@ -177,12 +178,12 @@ def _house(
 
 
 def _crowns(rng: np.random.Generator) -> list[Texture]:
-    return [textures.leaves(rng, (192, 192)), textures.branches(rng), textures.leaves(rng, (192, 160))]
+    """Two trees in leaf, two bare ones."""
+    leafy = [textures.leaves(rng, (192, width)) for width in (192, 160)]
+    return [*leafy, textures.branches(rng), textures.branches(rng)]
 
 
-def _green(
-    scene: Scene, rng: np.random.Generator, side: int, span: tuple[float, float], crowns: list[Texture]
-) -> None:
+def _green(scene: Scene, rng: np.random.Generator, side: int, span: tuple[float, float]) -> None:
     """A fence along the pavement, a hedge behind it, trees behind both."""
     border, shade = scene.border(side), 0.95 - 0.25 * scene.settings.sun * side
     fence = textures.fence(rng, boards=bool(rng.random() < 0.5))
@@ -202,13 +203,11 @@ def _green(
 
         scene.things.append(Thing(lateral, span[1] + 0.01 * abs(lateral), draw))
     for z in np.arange(span[0] + 2.0, span[1], rng.uniform(3.0, 5.0)):
-        _tree(scene, rng, border + side * rng.uniform(2.0, 6.0), z, crowns, rng.uniform(6.0, 9.5))
+        _tree(scene, rng, border + side * rng.uniform(2.0, 6.0), z, rng.uniform(6.0, 9.5))
 
 
-def _tree(
-    scene: Scene, rng: np.random.Generator, lateral: float, z: float, crowns: list[Texture], size: float
-) -> None:
-    crown = crowns[rng.integers(len(crowns))]
+def _tree(scene: Scene, rng: np.random.Generator, lateral: float, z: float, size: float) -> None:
+    crown = scene.crowns[rng.integers(len(scene.crowns))]
     shape, foot, shade = (size, size * rng.uniform(0.75, 1.05)), rng.uniform(1.6, 2.6), rng.uniform(0.7, 1.1)
 
     def draw(canvas: Canvas, spot: Spot, _: float) -> None:
@@ -220,7 +219,6 @@ def _tree(
 def _furniture(scene: Scene, rng: np.random.Generator, side: int, length: float) -> None:
     """Lamps, signs, bollards, street trees, railings at the kerb, and a traffic light at the junction."""
     kerb = side * (scene.road + 0.45)
-    crowns = _crowns(rng)
     for z in np.arange(rng.uniform(7, 20), length, 27.0):
         height = rng.uniform(6.5, 8.5)
         scene.things.append(
@@ -236,7 +234,7 @@ def _furniture(scene: Scene, rng: np.random.Generator, side: int, length: float)
             scene.things.append(Thing(kerb, z, lambda c, s, _: bodies.draw_bollard(c, s), reach=1.5))
     for z in np.arange(rng.uniform(12, 30), length, 22.0):
         if rng.random() < 0.3 + scene.settings.greenery:
-            _tree(scene, rng, kerb + side * 0.5, z, crowns, rng.uniform(4.5, 6.5))
+            _tree(scene, rng, kerb + side * 0.5, z, rng.uniform(4.5, 6.5))
     green = bool(rng.random() < 0.6)
     light = Thing(kerb, scene.junction[0] - 1.0, lambda c, s, _: bodies.draw_traffic_light(c, s, green))
     scene.things.append(light)
@@ -250,7 +248,7 @@ def _furniture(scene: Scene, rng: np.random.Generator, side: int, length: float)
 
 def _people(scene: Scene, rng: np.random.Generator, side: int, length: float) -> None:
     """Walkers on a pavement, both ways."""
-    for _ in range(int(0.1 * length * scene.settings.density)):
+    for _ in range(int(0.13 * length * scene.settings.density)):
         lateral = side * (scene.road + rng.uniform(0.7, scene.pavement[side > 0] - 0.35))
         _walker(scene, rng, lateral, rng.uniform(3, length), float(rng.choice((-1.3, 1.3, 1.1, -1.5, 0.0))))
 
@@ -289,12 +287,12 @@ def _traffic(scene: Scene, rng: np.random.Generator, length: float) -> None:
     _car(scene, rng, scene.lane, rng.uniform(15, 30), speed * 1.03, 0.0)
     for z in np.arange(rng.uniform(14, 40), length * 2, 34 / max(density, 0.1)):
         _car(scene, rng, 1.35, z, -8.0, np.pi)
-    for z in np.arange(rng.uniform(8, 16), length, 38 / max(density, 0.1)):
+    for z in np.arange(rng.uniform(11, 22), length, 38 / max(density, 0.1)):
         jacket = (178, 186, 40) if rng.random() < 0.3 else COATS[rng.integers(len(COATS))]
         start = rng.uniform(0, 6)
         near_kerb = -(scene.road - 2.4)
         draw = partial(_pedal, start, jacket)
-        scene.things.append(Thing(near_kerb, z, draw, speed * 0.8, 0.0, footprint=(0.25, 0.9), reach=1.5))
+        scene.things.append(Thing(near_kerb, z, draw, speed * 0.86, 0.0, footprint=(0.25, 0.9), reach=1.5))
 
 
 def _pedal(start: float, jacket: tuple[int, int, int], canvas: Canvas, spot: Spot, time: float) -> None:

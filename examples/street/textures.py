@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import numpy as np
@@ -118,7 +119,9 @@ def facade(rng: np.random.Generator, width: float, height: float) -> Texture:
     if shop:
         _shop(picture, rng, width, height)
     else:
-        _rectangle(picture, width * 0.55, height - 2.2, 1.0, 2.2, tuple(rng.uniform(20, 90, 3).tolist()))
+        door = FASCIAS[rng.integers(len(FASCIAS))]
+        _rectangle(picture, width * 0.55 - 0.12, height - 2.35, 1.24, 2.35, (168, 164, 156))
+        _rectangle(picture, width * 0.55, height - 2.2, 1.0, 2.2, tuple(0.6 * shade for shade in door))
     _rectangle(picture, 0, 0, width, 0.18, (150, 146, 138))  # the cornice, and the shadow it throws
     _rectangle(picture, 0, 0.18, width, 0.22, (56, 52, 50))
     _rectangle(picture, width - 0.12, 0, 0.12, height, (48, 46, 44))  # the drain pipe hides the joint
@@ -156,23 +159,24 @@ SOLID_AIR = 64  # how much of the sky the air between twigs takes away, of 255
 
 
 def _grow(
-    picture: np.ndarray, rng: np.random.Generator, foot: np.ndarray, angle: float, length: float
+    picture: np.ndarray, rng: np.random.Generator, foot: tuple[float, float], angle: float, length: float
 ) -> None:
-    tip = foot + length * np.array((np.cos(angle), np.sin(angle)))
-    thick = max(1, int(length / 9))
-    ends = [tuple(np.round(point * 4).astype(int).tolist()) for point in (foot, tip)]
-    cv2.line(picture, *ends, 255 if length > 14 else 190, thick, cv2.LINE_AA, 2)
+    tip = (foot[0] + length * math.cos(angle), foot[1] + length * math.sin(angle))
+    ends = [(round(4 * x), round(4 * y)) for x, y in (foot, tip)]
+    cv2.line(picture, *ends, 255 if length > 14 else 190, max(1, int(length / 9)), cv2.LINE_AA, 2)
     if length > 6:
-        for _ in range(3):
-            _grow(picture, rng, tip, angle + rng.uniform(-0.75, 0.75), length * rng.uniform(0.6, 0.82))
+        for turn, shorter in zip(rng.uniform(-0.75, 0.75, 3), rng.uniform(0.6, 0.82, 3), strict=True):
+            _grow(picture, rng, tip, angle + turn, length * shorter)
 
 
 def branches(rng: np.random.Generator, size: int = 256) -> Texture:
     """A tree in winter. The air between its twigs is dimmed, and belongs to the tree."""
     alpha = np.zeros((size, size), np.uint8)
-    for angle in np.linspace(-2.3, -0.85, 4):
-        _grow(alpha, rng, np.array((size / 2, size * 0.98)), angle + rng.uniform(-0.15, 0.15), size * 0.19)
+    for angle in np.linspace(-2.2, -0.95, 4):
+        _grow(alpha, rng, (size / 2, size * 0.98), angle + rng.uniform(-0.12, 0.12), size * 0.155)
     near = cv2.GaussianBlur(alpha, (0, 0), size / 40)
+    edge = size // 32  # a crown must not end in a straight line where its picture does
+    near[:edge] = near[:, :edge] = near[:, -edge:] = 0
     dim = np.where(near > 20, np.clip(near.astype(float) * 0.9, SOLID_AIR, 200), 0)
     colour = np.array((72, 64, 56), np.float32) * (1 + 0.2 * noise(rng, (size, size), 0.5))[..., None]
     return Texture(_picture(colour), np.maximum(alpha, dim).astype(np.uint8))
@@ -198,8 +202,8 @@ def clouds(rng: np.random.Generator, size: tuple[int, int], cover: float) -> np.
     tile = cv2.resize(noise(rng, (128, 160), 1.7), (width, height), interpolation=cv2.INTER_CUBIC)
     high = np.linspace(1, 0, height)[:, None]
     blue = (
-        np.array((196, 220, 248), np.float32) * (1 - high[..., None])
-        + np.array((150, 190, 240)) * high[..., None]
+        np.array((222, 234, 248), np.float32) * (1 - high[..., None])
+        + np.array((176, 204, 240)) * high[..., None]
     )
     white = (
         np.array((246, 248, 250), np.float32) * (1 - (0.05 * cover * (1.2 + tile) * (0.4 + high)))[..., None]

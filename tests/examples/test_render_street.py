@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -122,3 +123,23 @@ def test_a_dataset_never_contains_the_committed_street(
     with pytest.raises(ValueError, match=r"street\.mp4"):
         street.write_dataset(tmp_path, train=3, val=2)
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["hatchback", "saloon", "van"])
+def test_the_flanks_of_a_car_look_sideways(kind: str) -> None:
+    """A normal taken at one corner of a flank that is not quite flat looked backwards: the car had no side."""
+    mesh = sys.modules["street.bodies"].car_mesh(kind)
+    sides = mesh.normals[[8, 10]]
+    assert (np.abs(sides[:, 0]) > 0.95).all()
+    assert np.sign(sides[:, 0]).tolist() == [-1, 1]
+
+
+def test_streets_are_drawn_where_pyav_is_not_installed() -> None:
+    code = (
+        "import sys; sys.modules['av'] = None\n"
+        f"sys.path.insert(0, {str(EXAMPLES)!r})\n"
+        "import render_street as street\n"
+        "street.render_frame(street.random_settings(0, (96, 128)), 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=EXAMPLES.parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
