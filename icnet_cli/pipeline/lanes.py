@@ -7,6 +7,7 @@ is then put away by the lane that wrote it.
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections import deque
@@ -49,6 +50,24 @@ class StageTimes:
     @property
     def median(self) -> float:
         return median(tuple(self._recent) or (0.0,))
+
+
+@contextmanager
+def _no_signals() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait until the block ends: amid a thread's start they would leave a lane that nobody ends.
+
+    The lanes inherit it, and so do a codec's own threads: signals go to the main thread, which answers at once.
+    """
+    mask = getattr(signal, "pthread_sigmask", None)  # not on Windows
+    if mask is None:
+        yield
+        return
+    before = mask(signal.SIG_BLOCK, ())
+    try:
+        mask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+        yield
+    finally:
+        mask(signal.SIG_SETMASK, before)
 
 
 @dataclass(frozen=True)
@@ -101,15 +120,21 @@ class Lanes:
         ]
 
     @property
+    def started(self) -> bool:
+        """Whether the sink is in the hands of the lane that closes it, or aborts it."""
+        return self._threads[-1].ident is not None
+
+    @property
     def stopped(self) -> bool:
         """Whether both threads have ended, so that what they held may be closed."""
         return not any(thread.is_alive() for thread in self._threads)
 
     def run(self) -> Iterator[FrameDone]:
         """Do it all, an event a picture; the sink is closed at the end, or aborted where there is an error."""
-        for thread in self._threads:
-            thread.start()
         try:
+            with _no_signals():
+                for thread in self._threads:
+                    thread.start()
             for picture in self._decoded:
                 with self.times["network"].measure():
                     labels = self._label(picture)
@@ -131,7 +156,8 @@ class Lanes:
         self._labelled.abort()
         deadline = time.monotonic() + _PATIENCE_S
         for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+            if self.started:
+                thread.join(max(0.0, deadline - time.monotonic()))
 
     def _guarded(self, lane: Callable[[], None]) -> None:
         try:

@@ -64,7 +64,7 @@ def segment(
         stack.callback(lambda: source.close() if lanes is None or lanes.stopped else None)
         plan = plan_output(config, source)
         sink = open_sink(plan, config, source)
-        stack.callback(lambda: sink.abort() if lanes is None else None)
+        stack.callback(lambda: sink.abort() if lanes is None or not lanes.started else None)
         stats = _stats(config, plan, source, stack)
 
         started = time.perf_counter()
