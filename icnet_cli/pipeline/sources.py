@@ -228,7 +228,8 @@ def _video(path: Path, selection: Selection, stream: int | None, max_pixels: int
 def _pipe(selection: Selection, stream: int | None, max_pixels: int) -> VideoSource:
     if os.isatty(STDIN):
         raise usage_error("- reads a video from stdin, and nothing is piped into it; name a file")
-    return VideoSource(PipeReader(stream=stream, end_s=selection.end_s, max_pixels=max_pixels), selection)
+    reader = PipeReader(descriptor=STDIN, stream=stream, end_s=selection.end_s, max_pixels=max_pixels)
+    return VideoSource(reader, selection)
 
 
 def _folder(folder: Path, selection: Selection, max_pixels: int) -> PictureSource:

@@ -58,10 +58,13 @@ class Metronome:
         self._beats = 0
 
     def beats(self, at: Fraction, duration: Fraction) -> int:
-        """How many frames show a picture from `at` for `duration` (seconds): those nearer to it than to the next."""
+        """How many frames fall to a picture that is shown from `at` for `duration` (seconds).
+
+        Containers round times, so one that ends up to a quarter of a frame after a beat does not have that beat.
+        """
         if self._first is None:
             self._first = at
-        until = math.ceil((at + duration - self._first) * self.rate - Fraction(1, 2))
+        until = math.ceil((at + duration - self._first) * self.rate - Fraction(1, 4))
         count = max(0, until - self._beats)
         self._beats += count
         return count
