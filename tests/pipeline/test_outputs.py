@@ -29,6 +29,8 @@ def plan(source: Path | str, output: Path, **options: Any) -> Plan:
         ("street.labels.mkv", "video", "labels"),
         ("out", "folder", "labels"),
         ("run.2", "folder", "labels"),
+        ("v1.2b", "folder", "labels"),
+        ("street.labels", "folder", "labels"),
         ("unlabelled.mp4", "video", "overlay"),
     ],
 )
@@ -62,6 +64,16 @@ def test_one_picture(tmp_path: Path, folder: Path, name: str, view: str) -> None
         ("out.png", {}, "--frames 1"),
         ("labels.jpg", {"frames": 1}, r"\.png"),
         ("labels.webm", {}, "lossless"),
+        ("labels.mp4", {}, "attachments"),
+        ("out.xyz", {}, r"\.mp4.*\.png.*folder"),
+        ("labels.y4m", {}, r"\.mp4.*\.png.*folder"),
+        ("out.m2ts", {}, r"\.mp4.*\.png.*folder"),
+        ("out.avi", {}, "avi stores no frame times"),
+        ("out.mp4", {"pix_fmt": "yuv999p"}, "takes yuv420p, yuv422p, yuv444p"),
+        ("out.webm", {"pix_fmt": "gray"}, "takes yuv420p"),
+        ("labels.mkv", {"pix_fmt": "yuv444p"}, "--pix-fmt"),
+        ("out.png", {"frames": 1, "pix_fmt": "yuv444p"}, "--pix-fmt"),
+        ("out", {"only": ("red",), "blur": ("red",)}, "--only, --blur"),
         ("labels.mkv", {"codec": "h264"}, "lossless"),
         ("out.webm", {"codec": "h264"}, "cannot hold"),
         ("out", {"crf": 20}, "--crf"),
@@ -104,3 +116,8 @@ def test_a_strangers_part_folder_is_left_alone(tmp_path: Path, video: Path) -> N
     (part / "mine.txt").write_text("mine")
     with pytest.raises(IcnetError, match="in the way"):
         plan(video, tmp_path / "out")
+
+
+def test_a_folder_that_exists_may_have_any_name(tmp_path: Path, video: Path) -> None:
+    (tmp_path / "out.xyz").mkdir()
+    assert plan(video, tmp_path / "out.xyz").kind == "folder"

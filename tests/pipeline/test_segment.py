@@ -272,3 +272,37 @@ def test_odd_and_tiny_videos(tmp_path: Path, segmenter: Segmenter, size: tuple[i
     video = write_video(tmp_path / "in.mkv", frames(2, (size[0] + size[0] % 2, size[1] + size[1] % 2)))
     for output in ("out.mp4", "out"):
         assert run(segmenter, video, tmp_path / output)[1]["frames"] == 2
+
+
+@pytest.mark.parametrize("view", ["overlay", "color"])
+def test_a_pixel_format_is_kept(tmp_path: Path, segmenter: Segmenter, view: str) -> None:
+    """With more colour than 4:2:0 the edges of the classes have it too."""
+    video = write_video(tmp_path / "in.mkv", frames(2))
+    for pix_fmt in ("yuv444p", "yuv420p", "yuv420p10le"):
+        output = tmp_path / f"{pix_fmt}.mkv"
+        run(segmenter, video, output, pix_fmt=pix_fmt, view=view, crf=1, alpha=1.0)
+        with open_video(output) as reader, open_video(video) as before:
+            assert reader.info.pix_fmt == pix_fmt
+            shown, source = next(iter(reader)).rgb(), next(iter(before)).rgb()
+        wrong = np.abs(shown.astype(int) - CLASSES.palette_array()[segmenter.labels(source)]).max(axis=2) > 40
+        assert (wrong.mean() < 0.001) == (pix_fmt == "yuv444p")
+
+
+def test_too_many_pixels_are_refused(tmp_path: Path, video: Path, folder: Path, segmenter: Segmenter) -> None:
+    pixels = SIZE[0] * SIZE[1]
+    for source in (video, folder / "img2.png"):
+        with pytest.raises(IcnetError, match="pixels") as caught:
+            run(segmenter, source, tmp_path / "out", max_pixels=1000)
+        assert caught.value.code == ExitCode.INPUT
+        assert run(segmenter, source, tmp_path / source.stem, max_pixels=pixels)[1]["frames"]
+
+
+@pytest.mark.parametrize("option", ["only", "blur"])
+def test_an_unknown_class_names_the_known(
+    tmp_path: Path, video: Path, segmenter: Segmenter, option: str
+) -> None:
+    with pytest.raises(IcnetError, match=f"--{option}: no class is called car.*red, green, blue") as caught:
+        run(segmenter, video, tmp_path / "out.mp4", **{option: ("red", "car")})
+    assert caught.value.code == ExitCode.USAGE
+    assert os.listdir(tmp_path) == ["in.mp4"]
+    run(segmenter, video, tmp_path / "out.mp4", **{option: ("red", "blue")})

@@ -239,7 +239,8 @@ def test_the_reader_may_go(tmp_path: Path, even: Path, segmenter: Segmenter) -> 
     ]
     command = [sys.executable, "-m", "icnet_cli", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
         assert process.stdout.read(10) == b"YUV4MPEG2 "
         process.stdout.close()
         said = process.stderr.read()

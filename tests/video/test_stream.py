@@ -6,7 +6,7 @@ import io
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from icnet_cli.video.colour import Colour
 from icnet_cli.video.pipe import PipeReader
 from icnet_cli.video.rate import Metronome, keeps_rate, steady_rate
 from icnet_cli.video.stream import StreamWriter
-
 from tests.video.video_clips import HEIGHT, WIDTH, make_clip, number_in, picture
 
 BT601 = Colour(6, full_range=False)
@@ -43,11 +42,8 @@ def piped(data: bytes) -> Iterator[int]:
     out, into = os.pipe()
 
     def feed() -> None:
-        with os.fdopen(into, "wb") as file:
-            try:
-                file.write(data)
-            except BrokenPipeError:
-                pass
+        with os.fdopen(into, "wb") as file, suppress(BrokenPipeError):
+            file.write(data)
 
     thread = threading.Thread(target=feed)
     thread.start()
@@ -127,7 +123,7 @@ FASTSTART = {"container_options": {"movflags": "+faststart"}}
 @pytest.mark.parametrize(
     "source",
     [y4m, a_file("in.mkv"), a_file("in.mp4", **FASTSTART), a_file("in.ts")],
-    ids="y4m mkv mp4 ts".split(),
+    ids=["y4m", "mkv", "mp4", "ts"],
 )
 def test_a_pipe_gives_every_frame(tmp_path: Path, source: Callable[[Path], bytes]) -> None:
     with piped(source(tmp_path)) as descriptor, PipeReader(descriptor=descriptor) as reader:
@@ -185,9 +181,11 @@ def test_a_constant_rate_is_found(tmp_path: Path, name: str, rate: Fraction) -> 
     ticks = [round(n * 1001 * 25 / rate) for n in range(12)]
     clip = make_clip(tmp_path / name, ticks, Fraction(1, 25025), rate=rate, b_frames=2)
     found = steady_rate(clip, 0)
-    assert found is not None and float(found) == pytest.approx(float(rate), rel=2e-3)
+    assert found is not None
+    assert float(found) == pytest.approx(float(rate), rel=2e-3)
     every = steady_rate(clip, 0, every=3)
-    assert every is not None and float(every) == pytest.approx(float(rate) / 3, rel=2e-3)
+    assert every is not None
+    assert float(every) == pytest.approx(float(rate) / 3, rel=2e-3)
 
 
 @pytest.mark.parametrize("name", ["in.mp4", "in.mkv"])
