@@ -46,7 +46,7 @@ def paint(config: PaintConfig) -> Generator[FrameDone, None, dict[str, Any]]:
         classes, lookup = described_classes(labels.description, str(config.labels))
         source = _open_source(config, labels)
         stack.callback(lambda: source.close() if lanes is None or lanes.stopped else None)
-        as_segment = _as_segment(config)
+        as_segment = _as_segment(config, len(labels.times.pts))
         plan = plan_output(as_segment, source)
         if plan.target == config.labels.resolve():
             raise usage_error(f"{config.output} holds the labels; name another output")
@@ -71,11 +71,10 @@ def paint(config: PaintConfig) -> Generator[FrameDone, None, dict[str, Any]]:
     return report
 
 
-def _as_segment(config: PaintConfig) -> SegmentConfig:
-    """What `segment` would have been told for the same picture."""
-    return SegmentConfig(
-        **{item.name: getattr(config, item.name) for item in fields(config) if item.name != "labels"}
-    )
+def _as_segment(config: PaintConfig, count: int) -> SegmentConfig:
+    """What `segment` would have been told for the same picture, with labels of `count` frames."""
+    told = {item.name: getattr(config, item.name) for item in fields(config) if item.name != "labels"}
+    return SegmentConfig(**{**told, "frames": max(1, min(count, config.frames or count))})
 
 
 def _open_source(config: PaintConfig, labels: LabelVideo) -> Source:

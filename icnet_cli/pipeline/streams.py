@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from fractions import Fraction
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from icnet_cli.config import SegmentConfig
 from icnet_cli.errors import input_error
 from icnet_cli.pixels.yuv import Planes
+from icnet_cli.video.atomic import writing_error
 from icnet_cli.video.colour import Colour, assumed_matrix
 from icnet_cli.video.rate import Metronome
 from icnet_cli.video.stream import StreamWriter
@@ -48,7 +50,12 @@ class StreamSink:
                 f"the pictures of a stream have one size: {picture.name} is {size[0]}x{size[1]}, "
                 f"not {self._size[0]}x{self._size[1]}; write to a folder instead"
             )
-        self._writer.write(rendered, self._beats(picture))
+        try:
+            self._writer.write(rendered, self._beats(picture))
+        except BrokenPipeError:
+            raise  # whoever read has had enough, which is no error
+        except OSError as error:
+            raise writing_error(Path("stdout"), error) from error
 
     def _beats(self, picture: Picture) -> int:
         if picture.pts is None or picture.time_base is None:
@@ -68,15 +75,22 @@ class StreamSink:
         if info is not None and info.interlaced:
             fields = "b" if info.field_order in (3, 4) else "t"  # AVFieldOrder: BB, TB
         return StreamWriter(
-            sys.stdout.buffer, format=self._config.format or "y4m", height=size[0], width=size[1],
+            _stdout(), format=self._config.format or "y4m", height=size[0], width=size[1],
             pix_fmt=self._config.pix_fmt or ("gray" if self._plan.view == "labels" else "yuv420p"),
             rate=self._plan.rate, colour=colour, fields=fields,
             aspect=Fraction(1) if info is None else info.sample_aspect_ratio,
         )  # fmt: skip
 
     def close(self) -> None:
+        """Nothing is held back that would have to be written now."""
         if self._writer is None:
             raise input_error("no frame was written to stdout: the source gave none")
 
     def abort(self) -> None:
         """What has been written is gone to its reader."""
+
+
+def _stdout() -> IO[bytes]:
+    """Standard output below Python's buffer, which at the end would try again what a full disk has refused."""
+    buffer = sys.stdout.buffer
+    return getattr(buffer, "raw", buffer)

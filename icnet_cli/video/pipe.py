@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,8 @@ class PipeReader(VideoReader):
 
     def _connect(self) -> Any:
         with reading(_NAME):
+            if os.name == "posix":
+                select.select([self._descriptor], [], [])  # which Ctrl-C ends, unlike FFmpeg's own waiting
             container = av.open(
                 f"pipe:{self._descriptor}",
                 "r",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import select
 from fractions import Fraction
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ class StreamWriter:
     """Writes pictures to a binary file as they come.
 
     Args:
-        file: where to; it is flushed after each picture, and not closed.
+        file: where to, as it is: nothing is held back, and it is not closed.
         format: `y4m`, or `raw`: the planes of each picture one after the other, without any header.
         width, height: of the pictures; odd sizes are kept.
         pix_fmt: one of PIX_FMTS; default yuv420p, or gray for labels.
@@ -45,7 +46,7 @@ class StreamWriter:
 
     def __init__(
         self,
-        file: BinaryIO,
+        file: IO[bytes],
         *,
         format: str,
         width: int,
@@ -74,10 +75,17 @@ class StreamWriter:
         samples = b"".join(_rows(plane, self._pix_fmt) for plane in self._painter.frame(picture).planes)
         for _ in range(times):
             if self._format == "y4m":
-                self._file.write(b"FRAME\n" if self._begun else self._header + b"FRAME\n")
+                self._put(b"FRAME\n" if self._begun else self._header + b"FRAME\n")
                 self._begun = True
-            self._file.write(samples)
-        self._file.flush()
+            self._put(samples)
+
+    def _put(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            written = self._file.write(rest)  # of a pipe without a buffer it may be a part
+            if written is None:  # somebody made it non-blocking
+                select.select([], [self._file], [])
+            rest = rest[written or 0 :]
 
 
 def _rows(plane: Any, pix_fmt: str) -> bytes:

@@ -115,7 +115,10 @@ def test_pictures_and_their_labels(tmp_path: Path, segmenter: Segmenter) -> None
     run(segmenter, tmp_path / "in", tmp_path / "segment.mp4", crf=30, every=2)
     painted(tmp_path / "labels.mkv", tmp_path / "in", tmp_path / "paint.mp4", crf=30)
     assert decoded(tmp_path / "paint.mp4") == decoded(tmp_path / "segment.mp4")
-    painted(tmp_path / "labels.mkv", tmp_path / "in", tmp_path / "one.png", frames=1, view="color")
+    with pytest.raises(IcnetError, match="one picture"):
+        painted(tmp_path / "labels.mkv", tmp_path / "in", tmp_path / "one.png")
+    run(segmenter, tmp_path / "in", tmp_path / "one.mkv", every=9, view="labels")
+    painted(tmp_path / "one.mkv", tmp_path / "in", tmp_path / "one.png", view="color")
     found = {tuple(colour) for colour in read_picture(tmp_path / "one.png").reshape(-1, 3).tolist()}
     assert found == set(CLASSES.palette)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import subprocess
@@ -245,6 +246,22 @@ def test_the_reader_may_go(tmp_path: Path, even: Path, segmenter: Segmenter) -> 
         process.stdout.close()
         said = process.stderr.read()
     assert (process.returncode, said) == (0, b"")
+
+
+def test_a_full_disk_is_told(
+    even: Path, segmenter: Segmenter, stdout: Stdout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.BytesIO):
+        def write(self, data: Any) -> int:
+            if self.tell() > 20_000:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(data[:1000])  # a part of it, as a pipe may
+
+    stdout.buffer = Full()
+    assert run(segmenter, even, STDOUT, frames=2)[1]["frames"] == 2
+    with pytest.raises(IcnetError, match="cannot write stdout: the disk is full") as caught:
+        run(segmenter, even, STDOUT)
+    assert caught.value.code == ExitCode.OUTPUT
 
 
 @pytest.mark.parametrize("verb", [["segment"], ["paint", "labels.mkv"]])
