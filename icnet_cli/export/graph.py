@@ -89,12 +89,11 @@ def trace(network: Network, normalisation: Normalisation, ports: Ports) -> Expor
 @contextmanager
 def quietly() -> Iterator[None]:
     """Without the exporters' warnings: they are about their own insides."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        logging.disable(level)

@@ -97,7 +97,7 @@ def miou_lost(
 ) -> dict[str, Any]:
     """mIoU of the network and of the file on labelled pictures at `size`, labels compared at their own size."""
     layout = calibration.layout
-    if layout is None or layout.classes != model.meta.classes:
+    if layout is None or layout.classes.names != model.meta.classes.names:
         return {}
     confusions = Confusion(network.num_classes), Confusion(network.num_classes)
     for sample in calibration.labelled:
