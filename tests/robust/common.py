@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ def make_seeds(folder: Path, count: int = 12) -> list[Path]:
     """Ten whole files of as many codecs and containers as there are, `count` frames each."""
     os.environ.setdefault("SVT_LOG", "1")
     folder.mkdir(parents=True, exist_ok=True)
-    plain = {"ticks": ticks(count), "time_base": BASE}
+    plain: dict[str, Any] = {"ticks": ticks(count), "time_base": BASE}
     return [
         make_clip(folder / "h264.mp4", **plain, b_frames=2, audio="aac"),
         make_clip(folder / "h264-fast.mp4", **plain, container_options=_FASTSTART),

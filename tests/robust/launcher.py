@@ -7,7 +7,9 @@ answers with the process's id, then with how it ended.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import json
 import os
 import resource
@@ -28,7 +30,14 @@ HUNG_AFTER_S = 60.0
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended. `code` is negative where a signal did it; `rss_mb` is the most memory it held."""
+    """How a run ended.
+
+    Attributes:
+        code: negative where a signal did it.
+        hung: whether it was killed for taking too long.
+        seconds: of processor time, which a busy machine does not stretch.
+        rss_mb: the most memory it held.
+    """
 
     code: int
     hung: bool
@@ -53,6 +62,7 @@ class Run:
         os.kill(self.pid, number)
 
     def wait(self) -> Ended:
+        self._launcher.write("reap")
         ended = self._launcher.read()
         texts = {name: (self._folder / name).read_text(errors="replace") for name in ("out", "err")}
         return Ended(**ended, **texts)
@@ -87,13 +97,16 @@ class Launcher:
             "arguments": [str(argument) for argument in arguments], "call": call, "limits": limits or {},
             "limit_s": limit_s, "folder": self._folder.name,
         }  # fmt: skip
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(job) + "\n")
-        self._process.stdin.flush()
+        self.write(json.dumps(job))
         return Run(self, self.read()["pid"], Path(self._folder.name))
 
     def run(self, *arguments: object, **options: Any) -> Ended:
         return self.start(*arguments, **options).wait()
+
+    def write(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
 
     def read(self) -> dict[str, Any]:
         assert self._process.stdout is not None
@@ -124,11 +137,16 @@ def serve() -> None:
 
     allocator.keep_freed_memory()
     cores.limit_threads()
+
+    import torch._dynamo  # noqa: F401  (a network's first tensor on the meta device loads it, in a second)
+
     import icnet_cli.cli.app
     import icnet_cli.inference.segmenter
-    import icnet_cli.pipeline.segment  # noqa: F401
+    import icnet_cli.pipeline.segment
 
-    for line in sys.stdin:
+    with contextlib.redirect_stderr(io.StringIO()):
+        icnet_cli.cli.app.run(["segment", "none", "-o", "none", "--alpha", "9"])  # what parsing loads
+    while line := sys.stdin.readline():
         job = json.loads(line)
         pid = os.fork()
         if pid == 0:
@@ -175,18 +193,17 @@ def _work(job: dict[str, Any]) -> int:
 
 def _end_of(pid: int, limit_s: float) -> dict[str, Any]:
     start, hung = time.monotonic(), False
-    while True:
-        done, status, usage = os.wait4(pid, os.WNOHANG)
-        if done:
-            break
+    while not os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
         if not hung and time.monotonic() - start > limit_s:
             hung = True
             os.kill(pid, signal.SIGKILL)
         time.sleep(0.001)
+    sys.stdin.readline()  # until then the id is not given to another process
+    _, status, usage = os.wait4(pid, 0)
     return {
         "code": os.waitstatus_to_exitcode(status),
         "hung": hung,
-        "seconds": time.monotonic() - start,
+        "seconds": usage.ru_utime + usage.ru_stime,
         "rss_mb": usage.ru_maxrss / 1024,
     }
 

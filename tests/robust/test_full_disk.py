@@ -1,0 +1,45 @@
+"""A full disk is exit code 5, and leaves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.robust import full_disk
+from tests.robust.launcher import Ended, Launcher
+from tests.video.video_clips import make_clip
+
+
+def test_a_limit_on_the_size_of_files(
+    tmp_path: Path, launcher: Launcher, weights: Path, figure: Callable[[str], None]
+) -> None:
+    tally = full_disk.limited_files(tmp_path, 20, launcher, weights)
+    figure(tally.line)
+    assert not tally.wrong, tally.line
+    assert tally.runs == 20
+    assert min(tally.states["absent"], tally.states["complete"]) >= 4
+
+
+def test_a_disk_that_is_really_full(
+    tmp_path: Path, launcher: Launcher, weights: Path, figure: Callable[[str], None]
+) -> None:
+    tally = full_disk.small_disks(tmp_path, 8, launcher, weights)
+    if tally is None:
+        pytest.skip("mounting a small file system needs root")
+    figure(tally.line)
+    assert not tally.wrong, tally.line
+
+
+def test_what_is_left_behind_would_be_seen(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "out.mkv")
+    clip.write_bytes(clip.read_bytes()[:2000])
+    failed = Ended(5, False, 0.1, 100.0, "", "icnet: the disk is full")
+    tally = full_disk.Tally("a test")
+    tally.add(failed, clip, set(), 1)
+    tally.add(failed, tmp_path / "none.mkv", {".none.part"}, 1)
+    tally.add(Ended(1, False, 0.1, 100.0, "", "a bug"), tmp_path / "none.mkv", set(), 1)
+    assert len(tally.wrong) == 3
+    tally.add(failed, tmp_path / "none.mkv", set(), 1)
+    assert len(tally.wrong) == 3
