@@ -4,6 +4,8 @@
 
     segmenter = icnet_cli.load("icnet-camvid", device="auto")
     labels = segmenter.labels(frame)  # uint8 (H, W, 3) RGB -> uint8 (H, W)
+    for labels, pts in segmenter.stream(icnet_cli.open_video("dashcam.mp4")):
+        ...
 
 Importing this package loads nothing heavy; `load` does.
 """
@@ -16,9 +18,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from icnet_cli.inference.segmenter import Segmenter
+    from icnet_cli.video import VideoReader
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load"]
+__all__ = ["__version__", "load", "open_video"]
 
 
 def load(
@@ -42,3 +45,16 @@ def load(
     from icnet_cli.inference.segmenter import load as load_segmenter
 
     return load_segmenter(name_or_file, device, precision, size)
+
+
+def open_video(path: str | Path) -> VideoReader:
+    """The frames of a video file, upright and in order: iterate it, and close it or use it in a `with`.
+
+    Each frame has `.rgb()` (uint8 (H, W, 3)), `.pts` (an int, in `.time_base`) and `.seconds`.
+
+    Raises:
+        IcnetError: INPUT for a file that is missing or cannot be read.
+    """
+    from icnet_cli.video import open_video
+
+    return open_video(str(path))

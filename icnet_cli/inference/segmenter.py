@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
@@ -142,6 +143,18 @@ class Segmenter:
         with _device_words(self.device):
             scores = self.forward(self.prepare(frames))
             return self.postprocess(scores, size)
+
+    def stream(self, frames: Iterable[Any]) -> Iterator[tuple[Labels, int | None]]:
+        """Labels and pts of any iterable of frames, one by one: `(labels, pts)`.
+
+        A frame is a picture (H, W, 3) RGB uint8, whose pts is None, or anything with `.rgb()` and `.pts`, as
+        `icnet_cli.open_video(path)` yields.
+        """
+        for frame in frames:
+            if isinstance(frame, np.ndarray):
+                yield self.labels(frame), None
+            else:
+                yield self.labels(frame.rgb()), frame.pts
 
     @torch.inference_mode()
     def prepare(self, frames: Sequence[Picture]) -> Tensor:

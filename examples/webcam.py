@@ -1,0 +1,38 @@
+"""A camera's picture with its classes painted over it; q quits.
+
+python examples/webcam.py            # camera 0
+python examples/webcam.py drive.mp4  # or a file
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+
+import icnet_cli
+from icnet_cli.pixels.cv import cv2
+
+
+def main(source: str = "0", weights: str = "fast-scnn-camvid", show: bool = True) -> int:
+    segmenter = icnet_cli.load(weights)
+    palette = segmenter.classes.palette_array()
+    camera = cv2.VideoCapture(int(source) if source.isdigit() else source)
+    frames = 0
+    while True:
+        there, frame = camera.read()  # BGR
+        if not there:
+            break
+        labels = segmenter.labels(np.ascontiguousarray(frame[..., ::-1]))
+        painted = cv2.addWeighted(frame, 0.5, palette[labels][..., ::-1], 0.5, 0)
+        frames += 1
+        if show:
+            cv2.imshow("icnet", painted)
+            if cv2.waitKey(1) == ord("q"):
+                break
+    camera.release()
+    return frames
+
+
+if __name__ == "__main__":
+    print(f"{main(*sys.argv[1:])} frames")

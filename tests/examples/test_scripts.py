@@ -1,0 +1,118 @@
+"""Each example runs, on tiny weights and pictures made here."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from icnet_cli.checkpoints.format import WeightsMeta, load_weights, save_weights
+from icnet_cli.classes import load_table
+from icnet_cli.models import build
+from icnet_cli.pixels.cv import cv2
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+def example(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> str:
+    torch.manual_seed(0)
+    network = build("fast-scnn", {"keep": 0.25, "num_classes": 11})
+    path = tmp_path / "tiny.safetensors"
+    save_weights(path, network, WeightsMeta.of(network, load_table("camvid"), (64, 96)))
+    return str(path)
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> str:
+    path = tmp_path / "drive.mp4"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for value in range(4):
+            frame = np.full((64, 96, 3), 40 * value, np.uint8)
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        file.mux(stream.encode(None))
+    return str(path)
+
+
+def test_class_shares(weights: str, video: str, tmp_path: Path) -> None:
+    example("class_shares").main(video, str(tmp_path / "shares.csv"), weights)
+    with (tmp_path / "shares.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4
+    pts = [int(row.pop("pts")) for row in rows]
+    assert pts == sorted(set(pts))
+    assert all(sum(map(float, row.values())) == pytest.approx(1, abs=1e-3) for row in rows)
+
+
+def test_a_folder_to_cityscapes_ids(weights: str, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    picture = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "in" / "a.png"), picture)
+    (tmp_path / "in" / "notes.txt").write_text("not a picture")
+    module = example("folder_to_cityscapes_ids")
+    module.main(str(tmp_path / "in"), str(tmp_path / "out"), weights)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
+    labels = cv2.imread(str(tmp_path / "out" / "a.png"), cv2.IMREAD_UNCHANGED)
+    ids = module.cityscapes_ids(load_table("camvid"))
+    assert ids[:11].tolist() == [23, 11, 17, 7, 8, 21, 20, 13, 26, 24, 25]
+    assert set(np.unique(labels)) <= set(ids.tolist())
+
+
+def test_the_webcam_loop_on_a_file(weights: str, video: str) -> None:
+    assert example("webcam").main(video, weights, show=False) == 4
+
+
+def test_fine_tuning_learns_new_classes(weights: str, tmp_path: Path) -> None:
+    root = tmp_path / "mine"
+    for part in ("images", "labels"):
+        (root / part / "train").mkdir(parents=True)
+    (root / "classes.yaml").write_text("name: mine\nclasses:\n- {name: left, color: [255, 0, 0]}\n"
+                                       "- {name: right, color: [0, 255, 0]}\n")  # fmt: skip
+    for index in range(2):
+        labels = np.zeros((64, 96), np.uint8)
+        labels[:, 40 + 8 * index :] = 1
+        image = np.repeat(labels[..., None] * 200, 3, axis=2)
+        cv2.imwrite(str(root / "images" / "train" / f"{index}.png"), image)
+        cv2.imwrite(str(root / "labels" / "train" / f"{index}.png"), labels)
+    module, out = example("fine_tune"), tmp_path / "mine.safetensors"
+    first = module.main(str(root), str(out), weights, steps=1)
+    assert module.main(str(root), str(out), weights, steps=12) < first
+    assert load_weights(out).meta.classes.names == ("left", "right")
+
+
+def test_the_callback_loop_answers_with_the_newest_and_counts_the_rest(weights: str) -> None:
+    answers: list[tuple[tuple[int, ...], float]] = []
+    node = example("callback_loop").LabelNode(
+        lambda labels, stamp: answers.append((labels.shape, stamp)), weights
+    )
+    for number in range(20):
+        node.on_image(np.zeros((64, 96, 3), np.uint8), float(number))
+    node.close()
+    stamps = [stamp for _, stamp in answers]
+    assert stamps == sorted(stamps)
+    assert stamps[-1] == 19
+    assert len(answers) + node.dropped == 20
+
+
+@pytest.mark.parametrize(
+    "name", ["class_shares", "folder_to_cityscapes_ids", "webcam", "fine_tune", "callback_loop"]
+)
+def test_an_example_is_short(name: str) -> None:
+    assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) < 60
