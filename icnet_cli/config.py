@@ -233,6 +233,9 @@ class SegmentConfig(Config):
         "Where to write: a video (.mp4 .mkv .mov .webm), one .png, a folder, or - for y4m on stdout.",
         flags=("--output", "-o"), metavar="OUT", env=False, panel=WHAT,
     )
+    more: tuple[str, ...] | None = argument(
+        "[SOURCE]...", "More videos: each goes to the output folder under its own name.", default=None
+    )
     overwrite: bool = _overwrite()
     stats: Path | None = option(
         None, "Also write a row a frame, the share of each class in it, to this .csv or .jsonl.",

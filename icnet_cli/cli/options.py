@@ -64,6 +64,9 @@ def _parameter(item: Field[Any]) -> inspect.Parameter:
     help = values.help_of(item).replace("[", r"\[")
     if item.metadata.get("argument"):
         info: Any = typer.Argument(metavar=values.metavar_of(item), help=help, show_default=False)
+        if values.type_of(item) == "tuple[str, ...]":
+            many = Annotated[list[str] | None, info]
+            return inspect.Parameter(item.name, _KEYWORD, default=None, annotation=many)
         if item.default is MISSING:
             return inspect.Parameter(item.name, _KEYWORD, annotation=Annotated[str, info])
         return inspect.Parameter(item.name, _KEYWORD, default=None, annotation=Annotated[str | None, info])
@@ -84,7 +87,9 @@ def _gather(kind: type[Config], given: Mapping[str, Any], file: Mapping[str, str
     found = _Gathered()
     for item in fields(kind):
         env, name = env_name(item), flag_of(item).lstrip("-")
-        if given.get(item.name) is not None:
+        if isinstance(given.get(item.name), list):  # an argument that may be repeated: names, commas and all
+            found.values[item.name] = tuple(given[item.name]) or None
+        elif given.get(item.name) is not None:
             # Typer hands flags over as True and False, all else as text.
             found.take(item, str(given[item.name]), "")
         elif env and os.environ.get(env, "").strip():

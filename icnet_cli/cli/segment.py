@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from icnet_cli.cli import batch
 from icnet_cli.cli.console import LoopConsole, emit_json, say
 from icnet_cli.cli.progress import Status, watch
 from icnet_cli.config import STDOUT, SegmentConfig
@@ -23,13 +24,18 @@ def segment(config: SegmentConfig, console: LoopConsole) -> None:
       icnet segment street.mp4 -o clip.mp4 --start 1:00 --end 1:20
       icnet segment "frames/*.png" -o labels/       a label PNG a picture
       icnet segment street.mp4 -o labels/           a label PNG a frame
+      icnet segment videos/ -o painted/             every video of a folder
       icnet segment street.mp4 -o labels.mkv        a label video, for icnet paint
       icnet segment street.mp4 -o - | ffplay -      frames for another program
     """
+    from icnet_cli.pipeline.batch import is_batch
     from icnet_cli.pipeline.segment import DamagedInputError
     from icnet_cli.pipeline.segment import segment as run
 
     refuse_json_on_stdout(config.output, console)
+    if is_batch(config):
+        batch.segment_many(config, console)
+        return
     try:
         report = watch(run(config), console.progress, status)
     except DamagedInputError as error:

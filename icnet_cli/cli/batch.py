@@ -1,0 +1,45 @@
+"""`icnet segment` over many videos: its progress, its closing table, its exit code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from icnet_cli.cli.console import LoopConsole, emit_json, say
+from icnet_cli.cli.progress import Status, watch
+from icnet_cli.config import SegmentConfig
+from icnet_cli.errors import ExitCode, IcnetError
+
+
+def segment_many(config: SegmentConfig, console: LoopConsole) -> None:
+    """Run them all, say how each ended, and raise the first failure's code where there is one."""
+    from icnet_cli.pipeline.batch import segment_many as run
+
+    report = watch(run(config), console.progress, _status)
+    for line in table(report["files"]):
+        say(line)
+    if console.json:
+        emit_json(report)
+    if report["failed"]:
+        count = len(report["files"])
+        raise IcnetError(
+            f"{report['failed']} of {count} videos failed; they are named above", ExitCode(report["code"])
+        )
+
+
+def _status(event: Any) -> Status:
+    frame = event.frame
+    notes = {"video": f"{event.number}/{event.of} {event.source.name}", "slowest": frame.slowest}
+    return Status(frame.done, frame.total, notes=notes)
+
+
+def table(files: list[dict[str, Any]]) -> list[str]:
+    """A line a video: how it ended, its exit code, where it is, and what is wrong with it."""
+    return [_line(file) for file in files]
+
+
+def _line(file: dict[str, Any]) -> str:
+    if file["error"] is None:
+        return (
+            f"done      {file['input']} -> {file['output']}: {file['frames']} frames, {file['seconds']:.1f} s"
+        )
+    return f"FAILED {file['code']}  {file['input']}: {file['error']}"

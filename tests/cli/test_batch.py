@@ -1,0 +1,28 @@
+"""`icnet segment` over several videos, as it is typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.video.video_clips import make_clip
+
+from .conftest import Icnet
+
+
+def test_a_closing_table_and_the_first_failures_code(icnet: Icnet, weights: Path, tmp_path: Path) -> None:
+    make_clip(tmp_path / "a, b.mp4")
+    (tmp_path / "bad.mp4").write_text("no video")
+    sources = [tmp_path / "a, b.mp4", tmp_path / "bad.mp4"]
+    outcome = icnet("segment", *sources, "-o", tmp_path / "out", "--weights", weights, "--json")
+    assert outcome.code == 3
+    lines = outcome.err.splitlines()
+    assert [line.split()[0] for line in lines[-3:]] == ["done", "FAILED", "icnet:"]
+    assert "bad.mp4" in lines[-2]
+    assert json.loads(outcome.out)["failed"] == 1
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a, b.mp4"]
+
+
+def test_one_source_is_no_batch(icnet: Icnet, weights: Path, tmp_path: Path) -> None:
+    outcome = icnet("segment", make_clip(tmp_path / "a.mp4"), "-o", tmp_path / "b.mp4", "--weights", weights)
+    assert outcome.code == 0, outcome.err
