@@ -17,7 +17,7 @@ RECIPE = """
 splits: [train]
 val_split: val
 batch: 8
-steps: 450
+steps: 600
 crop_size: [176, 240]
 optimizer: {name: adamw, lr: 0.004, weight_decay: 0.01, no_decay: [norm, depthwise]}
 schedule: {name: cosine, warmup: 0.05}
