@@ -234,7 +234,7 @@ class SegmentConfig(Config):
         flags=("--output", "-o"), metavar="OUT", env=False, panel=WHAT,
     )
     more: tuple[str, ...] | None = argument(
-        "[SOURCE]...", "More videos: each goes to the output folder under its own name.", default=None
+        "MORE", "More videos: each goes to the output folder under its own name.", default=None
     )
     overwrite: bool = _overwrite()
     stats: Path | None = option(
