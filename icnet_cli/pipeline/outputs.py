@@ -126,7 +126,7 @@ def _own_rate(source: VideoSource) -> Fraction:
     slack = Fraction(1, 10**6)
     steady = steady_rate(
         reader.path, reader.info.stream_index, start=None if start is None else start - slack,
-        end=reader.range_end, every=every, max_pixels=reader.max_pixels,
+        end=reader.range_end, every=every, frames=source.selection.frames, max_pixels=reader.max_pixels,
     )  # fmt: skip
     if steady is None:
         raise variable_rate(str(reader.path))

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from icnet_cli.video.source import DEFAULT_MAX_PIXELS, choose_video, open_source, reading
 
+_REORDERED = 32  # packets that may come before one that is shown earlier: twice what any codec allows
+
 
 def keeps_rate(times: list[Fraction], rate: Fraction, tick: Fraction) -> bool:
     """Whether times in seconds lie on a grid of `rate` frames a second.
@@ -24,6 +26,7 @@ def steady_rate(
     start: Fraction | None = None,
     end: Fraction | None = None,
     every: int = 1,
+    frames: int | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> Fraction | None:
     """The constant rate of a video's frames, by the times of its packets, nothing being decoded; None if it varies.
@@ -31,14 +34,21 @@ def steady_rate(
     Args:
         start, end: only the frames in this range, in seconds on the video's own clock.
         every: only each Nth of them.
+        frames: only that many of those, and the file is read no further than they need.
     """
     with reading(path), open_source(path, max_pixels=max_pixels) as container:
         video = choose_video(container, path, stream)
         declared = [rate / every for rate in (video.average_rate, video.guessed_rate) if rate]
         tick = video.time_base
-        ticks = [packet.pts for packet in container.demux(video) if packet.size and not packet.is_discard]
-    times = sorted(pts * tick for pts in ticks if pts is not None)
-    times = [at for at in times if (start is None or at >= start) and (end is None or at < end)][::every]
+        times = []
+        for packet in container.demux(video):
+            if packet.size and not packet.is_discard and packet.pts is not None:
+                at = packet.pts * tick
+                if (start is None or at >= start) and (end is None or at < end):
+                    times.append(at)
+            if frames is not None and len(times) >= frames * every + _REORDERED:
+                break
+    times = sorted(times)[::every][:frames]
     if len(times) < 2:
         return declared[0] if declared else None
     measured = [(len(times) - 1) / (times[-1] - times[0])] if times[-1] > times[0] else []

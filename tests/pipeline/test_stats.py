@@ -11,11 +11,11 @@ import pytest
 
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.inference.segmenter import Segmenter
-from icnet_cli.pipeline.segment import segment
+from icnet_cli.pipeline.segment import DamagedInputError, segment
 from icnet_cli.video import open_video
 from tests.inference.tiny import CLASSES
 
-from .conftest import TIMES, SegmentConfig, run
+from .conftest import TIMES, SegmentConfig, frames, run, write_video
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -104,6 +104,15 @@ def test_a_run_that_ends_early_leaves_none(tmp_path: Path, video: Path, segmente
     assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
     list(segment(config, segmenter))
     assert len(rows_of(tmp_path / "s.csv")) == len(TIMES)
+
+
+def test_a_damaged_video_has_its_rows(tmp_path: Path, segmenter: Segmenter) -> None:
+    path = write_video(tmp_path / "in.mp4", frames(10, (96, 128)), tuple(range(0, 100, 10)))
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 3 // 4])
+    with pytest.raises(DamagedInputError) as caught:
+        run(segmenter, path, tmp_path / "out.mp4", stats=tmp_path / "s.csv")
+    assert 1 <= len(rows_of(tmp_path / "s.csv")) == caught.value.report["frames"] < 10
 
 
 def test_shares_are_of_all_pixels(tmp_path: Path, video: Path, segmenter: Segmenter) -> None:

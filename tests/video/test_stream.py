@@ -96,11 +96,11 @@ def test_what_a_stream_cannot_hold(format: str, pix_fmt: str) -> None:
 def test_nobody_reads() -> None:
     out, into = os.pipe()
     os.close(out)
-    with os.fdopen(into, "wb", buffering=0) as file, pytest.raises(BrokenPipeError):
-        writer = StreamWriter(
-            file, format="y4m", width=WIDTH, height=HEIGHT, pix_fmt="yuv420p", rate=Fraction(25), colour=BT601
-        )
-        writer.write(picture(0))
+    size = {"width": WIDTH, "height": HEIGHT}
+    with os.fdopen(into, "wb", buffering=0) as file:
+        writer = StreamWriter(file, format="y4m", **size, pix_fmt="yuv420p", rate=Fraction(25), colour=BT601)
+        with pytest.raises(BrokenPipeError):
+            writer.write(picture(0))
 
 
 # -- reading a pipe
@@ -200,6 +200,14 @@ def test_a_gap_outside_the_range_does_not_matter(tmp_path: Path) -> None:
     assert steady_rate(clip, 0) is None
     assert steady_rate(clip, 0, end=Fraction(4, 25)) == 25
     assert steady_rate(clip, 0, start=Fraction(9, 25)) == 25
+
+
+def test_frames_that_are_not_asked_for_do_not_matter(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "in.mp4", [n * 512 for n in (*range(50), 60, 61)], b_frames=2)
+    assert steady_rate(clip, 0) is None
+    assert steady_rate(clip, 0, frames=51) is None
+    assert steady_rate(clip, 0, frames=50) == steady_rate(clip, 0, frames=2) == 25
+    assert steady_rate(clip, 0, frames=5, every=10) == Fraction(5, 2)
 
 
 def test_milliseconds_keep_a_rate_and_more_do_not() -> None:
