@@ -63,7 +63,8 @@ def main() -> None:
     field = "val_seen_in_training" if seen else "val_of_train_only_run"
     meta = replace(meta, card=meta.card | {"metrics": {field: report.card_figure()}})
     save_weights(args.output, loaded.network, meta, half=True)
-    args.output.with_suffix(".md").write_text(card_markdown(args.output.stem, meta), encoding="utf-8")
+    card = card_markdown(args.output.stem, meta)
+    args.output.with_suffix(".md").write_text(card, encoding="utf-8")
     print(f"{args.output}: {field} {report.confusion.miou:.4f}")
 
 

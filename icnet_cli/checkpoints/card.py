@@ -45,7 +45,8 @@ def _figures(metrics: dict[str, Any]) -> list[str]:
         if field not in metrics:
             continue
         figure = metrics[field]
-        protocol = ", ".join(f"{key} {value}" for key, value in figure.get("protocol", {}).items())
+        # Sorted, as the header of the file keeps them.
+        protocol = ", ".join(f"{key} {value}" for key, value in sorted(figure.get("protocol", {}).items()))
         lines.append(
             f"- `{field}`: mIoU {figure['miou']:.4f} {words}, {figure.get('images')} images ({protocol})."
         )
