@@ -29,6 +29,8 @@ class PipeReader(VideoReader):
         IcnetError: INPUT where no video comes; an mp4 whose index is at its end is named as such.
     """
 
+    _reopens = False
+
     def __init__(
         self,
         *,

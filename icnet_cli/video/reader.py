@@ -49,6 +49,8 @@ class VideoReader:
     picture) grow. After the last frame `finished` is True and `shortfall` says what a truncated file lacks, or is None.
     """
 
+    _reopens = True  # a pipe is read once
+
     def __init__(
         self,
         path: str | Path,
@@ -70,6 +72,10 @@ class VideoReader:
         self._packet_end: Fraction | None = None  # where the last whole packet ends, in seconds
         self._first_index = 0
         self._await_key = False
+        self._threaded = True  # pictures decoded several at once
+        self._newest_dts: int | None = None
+        self._noted_dts: int | None = None  # packets up to here have been counted
+        self._given_pts: int | None = None  # pictures up to here have been given
         self._cut_short = False  # the range ended before the file did
         self._container: Any = None
         try:
@@ -98,7 +104,7 @@ class VideoReader:
         context = self._stream.codec_context
         self._check_pixels(context.width, context.height)
         context.options = {"max_pixels": decoder_limit(self.max_pixels)}
-        context.thread_type = "AUTO"
+        context.thread_type = "AUTO" if self._threaded else "SLICE"
         context.flags |= Flags.output_corrupt  # what can be shown is shown, flagged and counted
 
     def _prepare(self, number: int | None) -> None:
@@ -204,6 +210,27 @@ class VideoReader:
 
     # -- decoding
 
+    def _go_back(self) -> None:
+        """Read again from before the last picture, decoding one at a time.
+
+        At the broken last packet of a truncated file, a decoder of several threads drops the good pictures that wait
+        in it without a word; seen with HEVC.
+        """
+        assert self._last_pts is not None
+        self._threaded = False
+        self._given_pts, self._noted_dts = self._last_pts, self._newest_dts
+        last, index = self._last_pts * self._time_base, self._stream.index
+        self._container.close()
+        self._open(index)
+        self._seek(last)
+        key = next((p for p in self._container.demux(self._stream) if p.is_keyframe and p.size), None)
+        if key is not None and key.pts is not None and key.pts * self._time_base <= last:
+            self._seek(last)
+            self._await_key = True
+            return
+        self._container.close()  # no index to seek by: from the beginning
+        self._open(index)
+
     def _packets(self) -> Iterator[Any]:
         """Packets of the stream; a demuxer that stumbles is asked again a few times before it is given up."""
         for _ in range(8):
@@ -235,6 +262,8 @@ class VideoReader:
                 continue
             for picture in pictures:
                 failures = 0
+                if self._was_given(picture):
+                    continue
                 self._give_time(picture)
                 if end is not None and picture.pts * self._time_base >= end:
                     self._cut_short = True
@@ -242,8 +271,25 @@ class VideoReader:
                 if start is None or picture.pts * self._time_base >= start:
                     yield picture
         self._find_shortfall()
+        if self.shortfall is not None and self._threaded and self._reopens and self._last_pts is not None:
+            self._go_back()
+            yield from self._decode()
+
+    def _was_given(self, picture: Any) -> bool:
+        """Whether this picture was given before we went back; the first that was not ends the asking."""
+        if self._given_pts is None:
+            return False
+        pts = picture.pts if picture.pts is not None else picture.dts
+        if pts is not None and pts <= self._given_pts:
+            return True
+        self._given_pts = None
+        return False
 
     def _note(self, packet: Any) -> None:
+        if packet.dts is not None:
+            if self._noted_dts is not None and packet.dts <= self._noted_dts:
+                return
+            self._newest_dts = max(packet.dts, self._newest_dts or packet.dts)
         if packet.size and not packet.is_corrupt:
             self._packets_whole += 1
             if packet.pts is not None:
