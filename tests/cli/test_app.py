@@ -109,7 +109,7 @@ def test_the_version(icnet: Icnet) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["frobnicate", "segment --frobnicate", "segment", "data", "segment a b -o c", "segment a -o"]
+    "words", ["frobnicate", "segment --frobnicate", "segment", "data", "paint a b c -o d", "segment a -o"]
 )
 def test_a_line_that_cannot_be_parsed_is_refused(refused, words: str) -> None:
     refused(2, *words.split())

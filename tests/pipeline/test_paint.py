@@ -47,7 +47,7 @@ def labels(tmp_path: Path, video: Path, segmenter: Segmenter) -> Path:
     return tmp_path / "labels.mkv"
 
 
-# Lossless: what is compared is what the encoder was given. x264 itself is not the same bit for bit in every run.
+# Lossless: what is compared is what the encoder was given. On pictures this small x264 differs from run to run.
 LOOKS: list[dict[str, Any]] = [
     {"codec": "ffv1"},
     {"codec": "ffv1", "alpha": 0.8, "legend": True, "only": ("red",)},
