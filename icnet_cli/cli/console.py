@@ -4,7 +4,7 @@
 command quietly. A closed stderr must not end a run that is doing its work: `say` goes silent.
 """
 
-# ruff: noqa: RUF009  (as in config.py)
+# ruff: noqa: RUF009  (as in config/)
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ _METAVARS = {"int": "N", "float": "X", "str": "TEXT", "Path": "PATH", "tuple[int
 
 
 def type_of(item: Field[Any]) -> str:
-    """The field's type as written, `| None` apart (annotations are strings in config.py)."""
+    """The field's type as written, `| None` apart (annotations are strings in config/)."""
     return str(item.type).removesuffix(" | None")
 
 

@@ -1,0 +1,176 @@
+"""What `icnet segment` and `icnet paint` can be told."""
+
+# ruff: noqa: RUF009  (the helpers only spell out dataclasses.field and its metadata)
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from icnet_cli.config.fields import Config, argument, option, required
+from icnet_cli.config.shared import (
+    NETWORK,
+    PICTURE,
+    STDOUT,
+    VIEWS,
+    WHAT,
+    alpha_option,
+    blur_option,
+    codec_option,
+    crf_option,
+    device_option,
+    format_option,
+    fps_option,
+    ids_option,
+    legend_option,
+    max_pixels_option,
+    no_audio_option,
+    only_option,
+    overwrite_option,
+    palette_option,
+    pix_fmt_option,
+    precision_option,
+    preset_option,
+    stream_option,
+    weights_option,
+)
+
+
+@dataclass(frozen=True)
+class SegmentConfig(Config):
+    """`icnet segment`: road video or pictures in, per-pixel classes out."""
+
+    source: str = argument(
+        "SOURCE",
+        "A video file, an image, a folder of images, a quoted glob of them, or - for a video on stdin.",
+    )
+    output: Path = required(
+        "Where to write: a video (.mp4 .mkv .mov .webm), one .png, a folder, or - for y4m on stdout.",
+        flags=("--output", "-o"),
+        metavar="OUT",
+        env=False,
+        panel=WHAT,
+    )
+    more: tuple[str, ...] | None = argument(
+        "MORE", "More videos: each goes to the output folder under its own name.", default=None
+    )
+    overwrite: bool = overwrite_option()
+    stats: Path | None = option(
+        None,
+        "Also write a row a frame, the share of each class in it, to this .csv or .jsonl.",
+        metavar="FILE",
+        env=False,
+        panel=WHAT,
+    )
+    confidence: bool = option(
+        False, "With --stats: also the mean probability of each pixel's first class.", env=False, panel=WHAT
+    )
+    ids: str = ids_option()
+    start_s: float | None = option(
+        None, "Begin here: seconds, or [h:]m:s.", flags=("--start",), kind="time", minimum=0, panel=WHAT
+    )
+    end_s: float | None = option(
+        None, "End here: seconds, or [h:]m:s.", flags=("--end",), kind="time", above=0, panel=WHAT
+    )
+    frames: int | None = option(None, "Write at most this many frames.", minimum=1, panel=WHAT)
+    every: int = option(1, "Take only each Nth frame; its duration is stretched.", minimum=1, panel=WHAT)
+    stream: int | None = stream_option()
+    max_pixels: int = max_pixels_option()
+    no_audio: bool = no_audio_option()
+
+    weights: str = weights_option()
+    size: tuple[int, int] | None = option(
+        None,
+        "Size of the network's input, height x width. The output keeps the source's size.",
+        minimum=32,
+        maximum=16384,
+        panel=NETWORK,
+        shows="the source's aspect at the training pixel count, never above the source",
+    )
+    device: str = device_option()
+    precision: str = precision_option()
+
+    view: str | None = option(
+        None,
+        "What to show: classes over the picture, classes alone, both side by side, or class numbers.",
+        choices=VIEWS,
+        panel=PICTURE,
+        shows="overlay; labels for a folder or a name like labels.*",
+    )
+    alpha: float = alpha_option()
+    only: tuple[str, ...] | None = only_option()
+    blur: tuple[str, ...] | None = blur_option()
+    legend: bool = legend_option()
+    palette: str | None = palette_option("the weights' own")
+
+    codec: str | None = codec_option()
+    crf: int | None = crf_option()
+    preset: str | None = preset_option()
+    pix_fmt: str | None = pix_fmt_option()
+    format: str | None = format_option()
+    fps: Fraction | None = fps_option()
+
+    def _contradictions(self) -> list[str]:
+        found = []
+        if self.start_s is not None and self.end_s is not None and self.end_s <= self.start_s:
+            found.append(f"--end {self.end_s:g} s is not after --start {self.start_s:g} s")
+        if self.start_s and self.source == STDOUT:
+            found.append("--start needs a file: what comes through a pipe cannot be sought")
+        return found + _output_contradictions(self)
+
+
+def _output_contradictions(config: SegmentConfig | PaintConfig) -> list[str]:
+    found = []
+    if config.format is not None and str(config.output) != STDOUT:
+        found.append("--format is for -o -; a file's name says what it is")
+    stats = getattr(config, "stats", None)
+    if stats is not None and stats.suffix.lower() not in (".csv", ".jsonl"):
+        found.append(f"--stats writes a .csv or a .jsonl, not {stats.name}")
+    if getattr(config, "confidence", False) and stats is None:
+        found.append("--confidence is a column of --stats FILE")
+    return found
+
+
+@dataclass(frozen=True)
+class PaintConfig(Config):
+    """`icnet paint`: labels that were written before, over their video again."""
+
+    labels: Path = argument(
+        "LABELS", "A label video: what `icnet segment -o labels.mkv --view labels` wrote."
+    )
+    source: str = argument("SOURCE", "The video, or the folder of pictures, that the labels were made from.")
+    output: Path = required(
+        "Where to write: a video (.mp4 .mkv .mov .webm), one .png, a folder, or - for y4m on stdout.",
+        flags=("--output", "-o"),
+        metavar="OUT",
+        env=False,
+        panel=WHAT,
+    )
+    overwrite: bool = overwrite_option()
+    frames: int | None = option(None, "Write at most this many frames.", minimum=1, panel=WHAT)
+    stream: int | None = stream_option()
+    max_pixels: int = max_pixels_option()
+    no_audio: bool = no_audio_option()
+
+    view: str = option(
+        "overlay",
+        "What to show: classes over the picture, classes alone, or both side by side.",
+        choices=VIEWS[:3],
+        panel=PICTURE,
+    )
+    alpha: float = alpha_option()
+    only: tuple[str, ...] | None = only_option()
+    blur: tuple[str, ...] | None = blur_option()
+    legend: bool = legend_option()
+    palette: str | None = palette_option("the labels' own")
+
+    codec: str | None = codec_option()
+    crf: int | None = crf_option()
+    preset: str | None = preset_option()
+    pix_fmt: str | None = pix_fmt_option()
+    format: str | None = format_option()
+    fps: Fraction | None = fps_option()
+
+    def _contradictions(self) -> list[str]:
+        return _output_contradictions(self)

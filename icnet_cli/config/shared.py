@@ -1,0 +1,126 @@
+"""The options that several commands have, each written once, and the words they share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from icnet_cli.config.fields import option
+
+DEFAULT_WEIGHTS = "icnet-camvid"
+MODELS = ("icnet", "fast-scnn", "pspnet50", "deeplabv3")
+BRANCHES = ("sub4", "sub24", "sub124")
+VIEWS = ("overlay", "color", "side-by-side", "labels")
+STREAM_FORMATS = ("y4m", "raw")
+STDOUT = "-"  # -o -: the frames go to standard output
+MAX_PIXELS = 8192 * 4320
+IDS = ("train", "dataset")
+PRECISIONS = ("auto", "fp32", "fp16", "bf16")
+BACKENDS = ("auto", "torch")
+
+WHAT = "What to read and write"
+NETWORK = "The network"
+PICTURE = "The picture"
+ENCODING = "The video file"
+SCHEDULE = "How long and how fast"
+CUTS = "How much to cut"
+
+
+def device_option() -> Any:
+    help = "Where the network runs: auto, cpu, cuda or cuda:N. auto takes a GPU where there is one."
+    return option("auto", help, metavar="DEVICE", panel=NETWORK)
+
+
+def precision_option() -> Any:
+    help = "Arithmetic of the network. auto: fp32 on a CPU, half precision on a GPU. With fp32 TF32 is off."
+    return option("auto", help, choices=PRECISIONS, panel=NETWORK)
+
+
+def weights_option() -> Any:
+    help = "Weights: a bundled name (`icnet weights list`) or a .safetensors file."
+    return option(DEFAULT_WEIGHTS, help, metavar="NAME|FILE", panel=NETWORK)
+
+
+def ids_option() -> Any:
+    help = "Values of the label PNGs: train ids, or the dataset's own ids."
+    return option("train", help, choices=IDS, panel=WHAT)
+
+
+def overwrite_option() -> Any:
+    help = "Replace an output that exists."
+    return option(False, help, flags=("--overwrite", "-y"), panel=WHAT, env=False)
+
+
+def alpha_option() -> Any:
+    help = "Strength of the classes' colours over the picture."
+    return option(0.5, help, minimum=0, maximum=1, panel=PICTURE)
+
+
+def legend_option() -> Any:
+    return option(False, "Draw the class names and colours into the picture.", panel=PICTURE)
+
+
+def palette_option(shows: str) -> Any:
+    help = "Other colours: the name of a class table (cityscapes, camvid, coco-stuff) or a YAML file."
+    return option(None, help, metavar="NAME|FILE", panel=PICTURE, shows=shows)
+
+
+def only_option() -> Any:
+    help = "Show only these classes, with commas: person,car."
+    return option(None, help, metavar="NAME,...", panel=PICTURE, shows="all")
+
+
+def blur_option() -> Any:
+    help = "Hide these classes in the picture, with commas: person,car."
+    return option(None, help, metavar="NAME,...", panel=PICTURE, shows="none")
+
+
+def codec_option() -> Any:
+    help = "Video codec: h264, hevc, av1, vp9, ffv1, or an encoder's own name."
+    return option(None, help, metavar="NAME", panel=ENCODING, shows="h264; vp9 in .webm")
+
+
+def crf_option() -> Any:
+    help = "Quality of the video, lower is better."
+    return option(None, help, minimum=0, maximum=63, panel=ENCODING, shows="the codec's own balance")
+
+
+def preset_option() -> Any:
+    help = "Speed of the encoder, in its own words: ultrafast ... veryslow."
+    return option(None, help, metavar="NAME", panel=ENCODING, shows="veryfast")
+
+
+def pix_fmt_option() -> Any:
+    help = "Pixel format of the video, in FFmpeg's words: yuv444p, yuv420p10le, ..."
+    return option(None, help, metavar="NAME", panel=ENCODING, shows="yuv420p")
+
+
+def no_audio_option() -> Any:
+    return option(False, "Leave the sound out.", panel=ENCODING)
+
+
+def format_option() -> Any:
+    help = "With -o -: y4m, or the bare samples of each frame."
+    return option(None, help, choices=STREAM_FORMATS, env=False, panel=ENCODING, shows="y4m")
+
+
+def fps_option() -> Any:
+    help = (
+        "Frames a second, 25 or 30000/1001: with -o - frames are repeated or left out to keep time; "
+        "of a video made from pictures."
+    )
+    shows = "the source's; 25 of pictures"
+    return option(None, help, metavar="RATE", above=0, maximum=1000, env=False, panel=ENCODING, shows=shows)
+
+
+def stream_option() -> Any:
+    help = "Which video stream, by its index in the file."
+    return option(None, help, minimum=0, panel=WHAT, shows="the best one")
+
+
+def max_pixels_option() -> Any:
+    help = "Refuse pictures of more pixels than this, before they are decoded."
+    return option(MAX_PIXELS, help, minimum=1, maximum=2**30, panel=WHAT, shows="8192x4320")
+
+
+def skip_damaged_option() -> Any:
+    return option(False, "Leave out damaged or missing pairs, and count them, instead of ending.", panel=WHAT)

@@ -1,0 +1,284 @@
+"""What `icnet train` and `icnet prune` can be told."""
+
+# ruff: noqa: RUF009  (the helpers only spell out dataclasses.field and its metadata)
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from icnet_cli.config.fields import Config, argument, flag_of, option
+from icnet_cli.config.shared import (
+    CUTS,
+    MODELS,
+    NETWORK,
+    SCHEDULE,
+    WHAT,
+    device_option,
+    overwrite_option,
+    precision_option,
+    skip_damaged_option,
+)
+
+
+@dataclass(frozen=True)
+class TrainConfig(Config):
+    """`icnet train`: a folder of pictures and labels in, weights out."""
+
+    dataset: Path = argument("DATASET", "A folder: Cityscapes, CamVid, COCO-Stuff, or images/ and labels/.")
+    model: str = option("icnet", "Network to train.", choices=MODELS, panel=NETWORK)
+    keep: float = option(
+        1.0, "Share of the full-width network's channels to build.", above=0, maximum=1, panel=NETWORK
+    )
+    pretrained: str | None = option(
+        None,
+        "Weights to start from; layers whose shapes differ start fresh.",
+        metavar="NAME|FILE",
+        panel=NETWORK,
+        shows="what the recipe says",
+    )
+    device: str = device_option()
+    precision: str = precision_option()
+
+    output: Path | None = option(
+        None,
+        "Run folder.",
+        flags=("--output", "-o"),
+        metavar="DIR",
+        env=False,
+        panel=WHAT,
+        shows="runs/train/MODEL-N",
+    )
+    resume: Path | None = option(
+        None, "Go on with this run folder, from its last checkpoint.", metavar="DIR", env=False, panel=WHAT
+    )
+    splits: tuple[str, ...] | None = option(
+        None,
+        "Splits to train on, with commas: train,val.",
+        metavar="NAME,...",
+        panel=WHAT,
+        shows="what the recipe says",
+    )
+    skip_damaged: bool = skip_damaged_option()
+    cache: str = option(
+        "none", "Keep the decoded pictures in memory.", choices=("none", "memory"), panel=WHAT
+    )
+    workers: int | None = option(
+        None,
+        "Processes that read and augment; 0 does it in this one.",
+        minimum=0,
+        maximum=256,
+        panel=WHAT,
+        shows="one a core on a GPU, at most 8; 0 on a CPU",
+    )
+    tensorboard: bool = option(
+        False, "Also write TensorBoard events (needs the tensorboard extra).", panel=WHAT
+    )
+
+    recipe: str | None = option(
+        None,
+        "Recipe: a name that comes with the tool, or a YAML file.",
+        metavar="NAME|FILE",
+        panel=SCHEDULE,
+        shows="the dataset layout's",
+    )
+    epochs: int | None = option(
+        None, "Passes over the data.", minimum=1, panel=SCHEDULE, shows="the recipe's"
+    )
+    steps: int | None = option(None, "Optimizer steps.", minimum=1, panel=SCHEDULE, shows="the recipe's")
+    time_budget_s: float | None = option(
+        None,
+        "Fit the schedule into this much time: 90m, 2h30m, or seconds.",
+        flags=("--time-budget",),
+        kind="time",
+        above=0,
+        panel=SCHEDULE,
+    )
+    batch: int | None = option(
+        None, "Pictures in memory at once.", minimum=1, panel=SCHEDULE, shows="the recipe's"
+    )
+    accumulate: int | None = option(
+        None,
+        "Batches summed into one step.",
+        minimum=1,
+        panel=SCHEDULE,
+        shows="what keeps the recipe's effective batch",
+    )
+    lr: float | None = option(None, "Base learning rate.", above=0, panel=SCHEDULE, shows="the recipe's")
+    crop: tuple[int, int] | None = option(
+        None,
+        "Size of the training crops, height x width.",
+        minimum=32,
+        maximum=16384,
+        panel=SCHEDULE,
+        shows="the recipe's",
+    )
+    seed: int = option(0, "Seed of everything random.", minimum=0, maximum=2**32 - 1, panel=SCHEDULE)
+
+    def _contradictions(self) -> list[str]:
+        if self.epochs is not None and self.steps is not None:
+            return ["--epochs and --steps both set the length; give one"]
+        return []
+
+
+@dataclass(frozen=True)
+class PruneConfig(Config):
+    """`icnet prune`: fewer channels, and the accuracy that fine-tuning wins back."""
+
+    weights: str | None = argument(
+        "WEIGHTS",
+        "A .safetensors file or a bundled name; left out, the newest run under runs/train.",
+        default=None,
+    )
+    data: Path | None = option(
+        None,
+        "Dataset to fine-tune and to measure on.",
+        metavar="DIR",
+        panel=WHAT,
+        env=False,
+        shows="the one that the weights' run was trained on",
+    )
+    output: Path | None = option(
+        None,
+        "The pruned weights.",
+        flags=("--output", "-o"),
+        metavar="FILE",
+        env=False,
+        panel=WHAT,
+        shows="pruned.safetensors in the run folder",
+    )
+    overwrite: bool = overwrite_option()
+    resume: Path | None = option(
+        None,
+        "Go on with this run folder (runs/prune/NAME-N), in the step it was in.",
+        metavar="DIR",
+        env=False,
+        panel=WHAT,
+    )
+    skip_damaged: bool = skip_damaged_option()
+    cache: str = option(
+        "none", "Keep the decoded pictures in memory.", choices=("none", "memory"), panel=WHAT
+    )
+    workers: int | None = option(
+        None,
+        "Processes that read and augment; 0 does it in this one.",
+        minimum=0,
+        maximum=256,
+        panel=WHAT,
+        shows="one a core on a GPU, at most 8; 0 on a CPU",
+    )
+
+    keep: float | None = option(
+        None,
+        "Prune to this share of the full-width network's channels, whatever the weights have now.",
+        above=0,
+        maximum=1,
+        panel=CUTS,
+    )
+    target_ms: float | None = option(
+        None,
+        "Prune until the network takes no longer than this on the device at --size.",
+        above=0,
+        panel=CUTS,
+    )
+    max_drop: float | None = option(
+        None,
+        "Stop, and go back to the last step that holds, once mIoU has fallen by more than this many "
+        "points (hundredths).",
+        minimum=0,
+        maximum=100,
+        panel=CUTS,
+    )
+    progressive: bool = option(
+        False,
+        "Cut in steps, each fine-tuned before the next. This is what happens unless --one-shot.",
+        env=False,
+        panel=CUTS,
+    )
+    one_shot: bool = option(False, "Cut once.", env=False, panel=CUTS)
+    steps: int | None = option(
+        None, "Equal steps of progressive pruning.", minimum=1, maximum=100, panel=CUTS, shows="2"
+    )
+    no_tune: bool = option(False, "Cut only; needs no data.", env=False, panel=CUTS)
+    round_to: int = option(
+        8, "Channel counts are multiples of this, and at least this.", minimum=1, maximum=512, panel=CUTS
+    )
+
+    recipe: str | None = option(
+        None,
+        "Recipe: a name that comes with the tool, or a YAML file.",
+        metavar="NAME|FILE",
+        panel=SCHEDULE,
+        shows="that of the weights' run, else the dataset layout's",
+    )
+    tune_epochs: int | None = option(
+        None,
+        "Passes over the data after each cut.",
+        minimum=1,
+        panel=SCHEDULE,
+        shows="a tenth of the recipe's",
+    )
+    tune_steps: int | None = option(
+        None, "Optimizer steps after each cut.", minimum=1, panel=SCHEDULE, shows="a tenth of the recipe's"
+    )
+    time_budget_s: float | None = option(
+        None,
+        "Fit all fine-tuning into this much time: 90m, 2h30m, or seconds.",
+        flags=("--time-budget",),
+        kind="time",
+        above=0,
+        panel=SCHEDULE,
+    )
+    batch: int | None = option(
+        None, "Pictures in memory at once.", minimum=1, panel=SCHEDULE, shows="the recipe's"
+    )
+    lr: float | None = option(None, "Base learning rate.", above=0, panel=SCHEDULE, shows="the recipe's")
+    seed: int = option(0, "Seed of everything random.", minimum=0, maximum=2**32 - 1, panel=SCHEDULE)
+
+    size: tuple[int, int] | None = option(
+        None,
+        "Size of the network's input at which it is timed and measured, height x width.",
+        minimum=32,
+        maximum=16384,
+        panel=NETWORK,
+        shows="the weights' training size",
+    )
+    device: str = device_option()
+    precision: str = precision_option()
+
+    def _contradictions(self) -> list[str]:
+        if self.resume is not None:
+            # What a machine's environment may set for all commands (a device, say) is no contradiction.
+            shared = (
+                "resume",
+                "device",
+                "precision",
+                "workers",
+                "cache",
+                "batch",
+                "size",
+                "seed",
+                "skip_damaged",
+            )
+            given = [
+                flag_of(f)
+                for f in fields(self)
+                if f.name not in shared and getattr(self, f.name) != f.default
+            ]
+            return (
+                [f"--resume goes on with the run's own arguments; leave out {', '.join(given)}"]
+                if given
+                else []
+            )
+        found = []
+        if (self.keep is None) == (self.target_ms is None):
+            found.append("give --keep (0.5, say) or --target-ms, one of the two")
+        if self.one_shot and (self.progressive or self.steps is not None):
+            found.append("--one-shot cuts once; leave out --progressive and --steps")
+        if self.no_tune and (self.progressive or self.steps is not None):
+            found.append("--no-tune cuts once; --progressive and --steps are for fine-tuning in between")
+        if self.no_tune and self.max_drop is not None:
+            found.append("--max-drop is measured after fine-tuning; leave out --no-tune")
+        if self.tune_epochs is not None and self.tune_steps is not None:
+            found.append("--tune-epochs and --tune-steps both set the length; give one")
+        return found
