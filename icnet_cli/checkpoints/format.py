@@ -201,18 +201,19 @@ def load_weights(path: Path) -> LoadedWeights:
     with _opened(path) as file:
         meta = _meta_of(file, path)
         try:
+            # Without memory and without values: what the file claims is checked before anything is allocated.
             with torch.device("meta"):
-                expected = build(meta.model, meta.config).state_dict()
+                network = build(meta.model, meta.config)
         except (ValueError, TypeError, KeyError, RuntimeError) as error:
             raise weights_error(f"{path}: its header builds no network: {error}") from error
+        expected = network.state_dict()
         _check_tensors(file, {k: v for k, v in expected.items() if not k.endswith(_IGNORED)}, path)
-        network = build(meta.model, meta.config)
-        state = network.state_dict()
+        state = {k: torch.zeros_like(v, device="cpu") for k, v in expected.items() if k.endswith(_IGNORED)}
         for name in file.keys():  # noqa: SIM118  (safe_open is no mapping)
-            tensor = file.get_tensor(name).float()
-            if not torch.isfinite(tensor).all():
+            state[name] = file.get_tensor(name).float()
+            if not torch.isfinite(state[name]).all():
                 raise weights_error(f"{path}: {name} holds values that are not finite numbers")
-            state[name].copy_(tensor)
+        network.load_state_dict(state, assign=True)
     if meta.classes.num_classes != network.num_classes:
         raise weights_error(
             f"{path}: it names {meta.classes.num_classes} classes but scores {network.num_classes}"

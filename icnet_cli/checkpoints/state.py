@@ -38,9 +38,13 @@ def load_state(folder: Path) -> dict[str, Any]:
     Raises:
         IcnetError: exit 3 where there is none.
     """
-    for path in reversed(list_states(folder)):
+    found = list_states(folder)
+    for path in reversed(found):
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
             continue  # cut short by a crash of the disk: the one before it is whole
+    if found:
+        names = ", ".join(path.name for path in found)
+        raise input_error(f"{folder}: no checkpoint can be read, all are damaged ({names}); train anew with another -o")
     raise input_error(f"{folder} holds no checkpoint to resume from (checkpoint-*.pt)")

@@ -20,6 +20,8 @@ from icnet_cli.cli.values import env_name
 from icnet_cli.config import COMMANDS, flag_of
 from icnet_cli.errors import usage_error
 
+_MAX_BYTES = 1 << 20  # a file with every option is 5 kB
+
 
 def default_path() -> Path:
     """Where a config file is looked for when none is named (XDG Base Directory Specification)."""
@@ -54,12 +56,14 @@ def _read(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise usage_error(f"--config {path} is larger than {_MAX_BYTES} bytes, which no config file is")
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise usage_error(
             f"--config {path} cannot be read: {error.__class__.__name__}; name a file"
         ) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark else ""
         raise usage_error(f"--config {path} is not YAML{where}") from error

@@ -33,8 +33,11 @@ def leaks(surveys: Sequence[Survey]) -> Iterator[Leak]:
     for first, second in combinations(surveys, 2):
         seen: set[Path] = set()
         for kind, pairs in _shared(first.frames, second.frames):
-            new = [pair for pair in pairs if pair[0] not in seen]
-            seen.update(pair[0] for pair in new)
+            new: Pairs = []
+            for pair in pairs:  # a frame with the same bytes and the same name is in `pairs` twice
+                if pair[0] not in seen:
+                    seen.add(pair[0])
+                    new.append(pair)
             if new:
                 yield Leak(kind, (first.split, second.split), new)
 

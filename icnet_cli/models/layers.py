@@ -308,7 +308,8 @@ class ASPP(nn.Module):
 def init_weights(network: nn.Module) -> None:
     """He initialisation (fan out), BatchNorm at identity: every network here starts from scratch."""
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):
+        # On the meta device there are no values, and drawing them would import torch's compiler (two seconds).
+        if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

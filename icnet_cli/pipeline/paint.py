@@ -51,7 +51,7 @@ def paint(config: PaintConfig) -> Generator[FrameDone, None, dict[str, Any]]:
         if plan.target == config.labels.resolve():
             raise usage_error(f"{config.output} holds the labels; name another output")
         sink = open_sink(plan, as_segment, source)
-        stack.callback(lambda: sink.abort() if lanes is None else None)
+        stack.callback(lambda: sink.abort() if lanes is None or not lanes.started else None)
         if isinstance(source, VideoSource):
             source.wants_rgb = not source.wants_planes
         classes = recolour(classes, palette)

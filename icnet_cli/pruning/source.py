@@ -78,7 +78,7 @@ def _recorded(folder: Path) -> dict[str, Any]:
     """The run.json beside the weights; empty where there is none of ours."""
     try:
         document = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
 

@@ -100,7 +100,7 @@ def load_state(folder: Path) -> State:
                 "rows": [Row(**row) for row in document["rows"]],
             }
         )
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise input_error(
             f"{folder} is not a pruning run to resume: {STATE_FILE} is missing or damaged"
         ) from error

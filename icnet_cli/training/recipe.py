@@ -14,6 +14,7 @@ from icnet_cli.data.augment import AugmentConfig
 from icnet_cli.errors import input_error, usage_error
 
 FOLDER = Path(__file__).parent / "recipes"
+_MAX_BYTES = 1 << 20  # the longest of ours is 2 kB
 T = TypeVar("T")
 
 
@@ -178,8 +179,10 @@ def load_recipe(name_or_file: str) -> Recipe:
             f"no recipe {name_or_file!r}: neither a file nor one of {', '.join(recipe_names())}"
         )
     try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise input_error(f"recipe {path} is larger than {_MAX_BYTES} bytes, which no recipe is")
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise input_error(f"recipe {path} cannot be read: {' '.join(str(error).split())[:160]}") from error
     if not isinstance(document, Mapping):
         raise usage_error(f"recipe {path} must be a YAML mapping")

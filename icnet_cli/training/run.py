@@ -215,7 +215,7 @@ def _stored(folder: Path) -> dict[str, Any]:
     try:
         document = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
         return {key: document[key] for key in ("recipe", "model", "model_config")}
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise input_error(
             f"{folder} is not a run folder to resume: {RUN_FILE} is missing or damaged"
         ) from error

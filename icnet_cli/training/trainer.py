@@ -162,7 +162,7 @@ class Trainer:
             now = time.monotonic()
             rate = len(pictures) / max(1e-9, now - before)
             before = now
-            event = StepDone(self.step, self.epoch, progress, loss, lr, rate, self.seconds)
+            event = StepDone(self.step, self.epoch, self.progress(len(batches)), loss, lr, rate, self.seconds)
             self.log.step(event)
             yield event
             if progress >= self.next_eval:
