@@ -46,5 +46,7 @@ def load_state(folder: Path) -> dict[str, Any]:
             continue  # cut short by a crash of the disk: the one before it is whole
     if found:
         names = ", ".join(path.name for path in found)
-        raise input_error(f"{folder}: no checkpoint can be read, all are damaged ({names}); train anew with another -o")
+        raise input_error(
+            f"{folder}: no checkpoint can be read, all are damaged ({names}); train anew with another -o"
+        )
     raise input_error(f"{folder} holds no checkpoint to resume from (checkpoint-*.pt)")

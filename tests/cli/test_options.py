@@ -78,6 +78,8 @@ def test_the_users_own_file_is_found(icnet: Icnet, seen: list[SegmentConfig], tm
         ("segment: 3", "must hold options"),
         ("- a\n- b", "option: value"),
         ("a: [", "is not YAML"),
+        ("[" * 5000, "is not YAML"),
+        ("#" * (1 << 21), "larger than"),
         ("alpha: loud", "--alpha must be a number, not 'loud' (from "),
         ("alpha: 3", "--alpha must be at most 1, not 3.0 (from "),
     ],

@@ -202,6 +202,16 @@ def test_the_same_frame_in_two_splits_by_its_bytes(tmp_path: Path) -> None:
     assert finding.files == ("train/train_frame0.png", "val/val_frame0.png")
 
 
+def test_a_frame_copied_with_its_name_is_counted_once(tmp_path: Path) -> None:
+    make.camvid(tmp_path)
+    shutil.copy(tmp_path / "train/train_frame0.png", tmp_path / "val")
+    shutil.copy(tmp_path / "trainannot/train_frame0.png", tmp_path / "valannot")
+    finding = only(check_dataset(tmp_path))
+    assert finding.kind == "same-frame"
+    assert finding.what.startswith("1 frame in both train and val")
+    assert finding.files == ("train/train_frame0.png", "val/train_frame0.png")
+
+
 def test_the_same_frame_in_two_splits_by_name_and_look(tmp_path: Path) -> None:
     make.camvid(tmp_path)
     copy_to_val(tmp_path, "train_frame0", ".jpg")

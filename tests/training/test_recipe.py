@@ -83,8 +83,12 @@ def test_a_wrong_recipe_is_refused_by_key(change: dict, word: str) -> None:
 def test_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(IcnetError, match="camvid-icnet"):
         load_recipe("camvid-resnet")
+
+
+@pytest.mark.parametrize("text", ["a: [1", "[" * 5000, "#" * (1 << 21)], ids=["unclosed", "nested", "large"])
+def test_a_file_that_is_no_recipe_is_refused(tmp_path: Path, text: str) -> None:
     broken = tmp_path / "broken.yaml"
-    broken.write_text("a: [1")
+    broken.write_text(text)
     with pytest.raises(IcnetError) as caught:
         load_recipe(str(broken))
     assert caught.value.code is ExitCode.INPUT

@@ -176,6 +176,11 @@ def test_a_checkpoint_cut_short_falls_back_to_the_one_before(
     newest = list_states(config.output)[-1]  # type: ignore[arg-type]
     newest.write_bytes(newest.read_bytes()[:1000])
     assert load_state(config.output)["step"] == 5  # type: ignore[arg-type]
+    for path in list_states(config.output):  # type: ignore[arg-type]
+        path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(IcnetError, match="all are damaged") as caught:
+        load_state(config.output)  # type: ignore[arg-type]
+    assert caught.value.code is ExitCode.INPUT
 
 
 @pytest.mark.parametrize(("model", "keep"), [("icnet", 0.125), ("pspnet50", 0.125), ("deeplabv3", 0.125)])
