@@ -53,8 +53,11 @@ class StageTimes:
 
 
 @contextmanager
-def _no_signals() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait until the block ends: amid a thread's start they would leave a lane that nobody ends.
+def no_signals() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait until the block ends.
+
+    Amid a thread's start they would leave a lane that nobody ends; between the making of a file and the promise to
+    remove it, a file that nobody removes.
 
     The lanes inherit it, and so do a codec's own threads: signals go to the main thread, which answers at once.
     """
@@ -132,7 +135,7 @@ class Lanes:
     def run(self) -> Iterator[FrameDone]:
         """Do it all, an event a picture; the sink is closed at the end, or aborted where there is an error."""
         try:
-            with _no_signals():
+            with no_signals():
                 for thread in self._threads:
                     thread.start()
             for picture in self._decoded:

@@ -17,7 +17,7 @@ from icnet_cli.video.labels import LabelVideo
 from .artist import Artist
 from .description import describe_classes, described_classes
 from .items import Labels, Picture
-from .lanes import FrameDone, Lanes
+from .lanes import FrameDone, Lanes, no_signals
 from .outputs import Plan, Source, plan_output
 from .palette import read_palette, recolour
 from .segment import DamagedInputError, written
@@ -50,8 +50,9 @@ def paint(config: PaintConfig) -> Generator[FrameDone, None, dict[str, Any]]:
         plan = plan_output(as_segment, source)
         if plan.target == config.labels.resolve():
             raise usage_error(f"{config.output} holds the labels; name another output")
-        sink = open_sink(plan, as_segment, source)
-        stack.callback(lambda: sink.abort() if lanes is None or not lanes.started else None)
+        with no_signals():
+            sink = open_sink(plan, as_segment, source)
+            stack.callback(lambda: sink.abort() if lanes is None or not lanes.started else None)
         if isinstance(source, VideoSource):
             source.wants_rgb = not source.wants_planes
         classes = recolour(classes, palette)

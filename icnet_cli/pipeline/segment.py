@@ -19,7 +19,7 @@ from icnet_cli.pixels.cv import cv2
 from .artist import Artist
 from .description import describe_classes
 from .items import Labels, Picture
-from .lanes import FrameDone, Lanes
+from .lanes import FrameDone, Lanes, no_signals
 from .outputs import Plan, Source, plan_output
 from .palette import read_palette, recolour
 from .sinks import Sink, open_sink
@@ -63,8 +63,9 @@ def segment(
         lanes: Lanes | None = None
         stack.callback(lambda: source.close() if lanes is None or lanes.stopped else None)
         plan = plan_output(config, source)
-        sink = open_sink(plan, config, source)
-        stack.callback(lambda: sink.abort() if lanes is None or not lanes.started else None)
+        with no_signals():
+            sink = open_sink(plan, config, source)
+            stack.callback(lambda: sink.abort() if lanes is None or not lanes.started else None)
         stats = _stats(config, plan, source, stack)
 
         started = time.perf_counter()

@@ -66,6 +66,8 @@ def assemble(config: TrainConfig, network: Network | None = None, recipe: Recipe
     """
     layout = recognise(config.dataset)
     stored = _stored(config.resume) if config.resume else None
+    if stored and config.model not in (TrainConfig.model, stored["model"]):
+        raise usage_error(f"{config.resume} trains {stored['model']}, not {config.model}; leave --model out")
     recipe = recipe or _recipe(config, layout, stored)
     device = choose_device(config.device)
     cache = config.cache != "none"

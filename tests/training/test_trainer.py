@@ -197,3 +197,10 @@ def test_a_damaged_picture_ends_the_run_before_an_epoch_is_lost(config: TrainCon
     assert caught.value.code is ExitCode.INPUT
     run = prepare(replace(config, skip_damaged=True))
     assert (len(run.train), run.train.num_damaged) == (5, 1)
+
+
+def test_a_run_is_resumed_as_the_network_it_trains(config: TrainConfig) -> None:
+    run = prepare(config)
+    with pytest.raises(IcnetError, match="leave --model out") as caught:
+        prepare(replace(config, output=None, resume=run.folder, model="pspnet50"))
+    assert caught.value.code is ExitCode.USAGE
