@@ -64,7 +64,9 @@ class Run:
     def wait(self) -> Ended:
         self._launcher.write("reap")
         ended = self._launcher.read()
-        texts: dict[str, Any] = {name: (self._folder / name).read_text(errors="replace") for name in ("out", "err")}
+        texts: dict[str, Any] = {
+            name: (self._folder / name).read_text(errors="replace") for name in ("out", "err")
+        }
         return Ended(**ended, **texts)
 
 
