@@ -68,3 +68,15 @@ def test_threads_are_limited_unless_the_user_said_otherwise(monkeypatch: pytest.
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert limit_threads() == 3
     assert os.environ["OMP_NUM_THREADS"] == "3"
+
+
+def test_idle_threads_sleep_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Set first, so that what `limit_threads` puts into the environment is taken out again.
+    for name in ("OMP_WAIT_POLICY", "OMP_NUM_THREADS"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    limit_threads()
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    limit_threads()
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
