@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from .layers import ASPP, ConvBN, Network, Trunk, init_weights, scaled, trunk_channels
+from .layers import ASPP, Baseline, ConvBN, Trunk, init_weights, scaled, trunk_channels
 
 
 def deeplabv3_channels(keep: float = 1.0) -> dict[str, int]:
@@ -41,7 +41,7 @@ class DeepLabv3Config:
             object.__setattr__(self, "channels", deeplabv3_channels(self.keep))
 
 
-class DeepLabv3(Network):
+class DeepLabv3(Baseline):
     """See the module's text."""
 
     config_type = DeepLabv3Config
@@ -53,24 +53,11 @@ class DeepLabv3(Network):
         self.aspp = ASPP(c["conv5"], c["aspp"], config.output_stride)
         self.project = ConvBN(5 * c["aspp"], c["project"], 1)
         self.classifier = nn.Conv2d(c["project"], config.num_classes, 1)
-        self.aux: nn.Sequential | None = None
-        if config.aux:
-            head = ConvBN(c["conv4"], c["aux"], 3)
-            self.aux = nn.Sequential(head, nn.Conv2d(c["aux"], config.num_classes, 1))
+        self.aux = self.aux_head(config)
         init_weights(self)
 
     def classify(self, deep: Tensor) -> Tensor:
         return self.classifier(self.project(self.aspp(deep)))
-
-    def scores(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) -> (N, K, H/s, W/s), s the output stride."""
-        return self.classify(self.trunk(x))
-
-    def cascade(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Main and aux (stage 4) scores, both at H/s."""
-        stage4 = self.trunk.until_stage4(self.trunk.shallow(x))
-        main = self.classify(self.trunk.stage5(stage4))
-        return (main,) if self.aux is None else (main, self.aux(stage4))
 
     def smallest_map(self, height: int, width: int) -> int:
         """ASPP's image branch normalises a 1x1 map: one value a picture."""

@@ -305,6 +305,38 @@ class ASPP(nn.Module):
         return torch.cat([self.conv1x1(x), *(branch(x) for branch in self.atrous), image], dim=1)
 
 
+class Baseline(Network):
+    """The trunk at full resolution with a head on its last stage, and an auxiliary loss on the one before.
+
+    What PSPNet50 and DeepLabv3 have in common; they differ in `classify`.
+    """
+
+    trunk: Trunk
+    aux: nn.Sequential | None
+
+    @abstractmethod
+    def classify(self, deep: Tensor) -> Tensor:
+        """Stage 5's map (N, C5, h, w) to scores (N, K, h, w)."""
+
+    @staticmethod
+    def aux_head(config: Any) -> nn.Sequential | None:
+        """The auxiliary classifier on stage 4, where the configuration has one."""
+        if not config.aux:
+            return None
+        head = ConvBN(config.channels["conv4"], config.channels["aux"], 3)
+        return nn.Sequential(head, nn.Conv2d(config.channels["aux"], config.num_classes, 1))
+
+    def scores(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, K, H/s, W/s), s the output stride."""
+        return self.classify(self.trunk(x))
+
+    def cascade(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Main scores at H/s, and aux scores at the size of stage 4's map."""
+        stage4 = self.trunk.until_stage4(self.trunk.shallow(x))
+        main = self.classify(self.trunk.stage5(stage4))
+        return (main,) if self.aux is None else (main, self.aux(stage4))
+
+
 def init_weights(network: nn.Module) -> None:
     """He initialisation (fan out), BatchNorm at identity: every network here starts from scratch."""
     for module in network.modules():

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from .layers import ConvBN, Network, SummedPyramid, Trunk, halved, init_weights, scaled, trunk_channels
+from .layers import Baseline, ConvBN, SummedPyramid, Trunk, halved, init_weights, scaled, trunk_channels
 
 
 def pspnet_channels(keep: float = 1.0) -> dict[str, int]:
@@ -40,7 +40,7 @@ class PSPNetConfig:
             object.__setattr__(self, "channels", pspnet_channels(self.keep))
 
 
-class PSPNet(Network):
+class PSPNet(Baseline):
     """See the module's text."""
 
     config_type = PSPNetConfig
@@ -52,24 +52,11 @@ class PSPNet(Network):
         self.pyramid = SummedPyramid(config.pyramid, config.align_corners)
         self.conv5_4_k1 = ConvBN(c["conv5"], c["conv5_4_k1"], 1)
         self.conv6 = nn.Conv2d(c["conv5_4_k1"], config.num_classes, 1)
-        self.aux: nn.Sequential | None = None
-        if config.aux:
-            head = ConvBN(c["conv4"], c["aux"], 3)
-            self.aux = nn.Sequential(head, nn.Conv2d(c["aux"], config.num_classes, 1))
+        self.aux = self.aux_head(config)
         init_weights(self)
 
     def classify(self, deep: Tensor) -> Tensor:
         return self.conv6(self.conv5_4_k1(self.pyramid(deep)))
-
-    def scores(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) -> (N, K, H/s, W/s), s the output stride."""
-        return self.classify(self.trunk(x))
-
-    def cascade(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Main and aux (stage 4) scores, both at H/s."""
-        stage4 = self.trunk.until_stage4(self.trunk.shallow(x))
-        main = self.classify(self.trunk.stage5(stage4))
-        return (main,) if self.aux is None else (main, self.aux(stage4))
 
     def smallest_map(self, height: int, width: int) -> int:
         h, w = halved((height, width), {8: 3, 16: 4, 32: 5}[self.config.output_stride])
