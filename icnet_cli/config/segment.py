@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from icnet_cli.config.fields import Config, argument, option, required
+from icnet_cli.config.fields import Config, argument, option
 from icnet_cli.config.shared import (
     NETWORK,
-    PICTURE,
     STDOUT,
     VIEWS,
     WHAT,
@@ -22,6 +21,7 @@ from icnet_cli.config.shared import (
     device_option,
     format_option,
     fps_option,
+    frames_option,
     ids_option,
     legend_option,
     max_pixels_option,
@@ -33,6 +33,8 @@ from icnet_cli.config.shared import (
     precision_option,
     preset_option,
     stream_option,
+    video_output,
+    view_option,
     weights_option,
 )
 
@@ -45,13 +47,7 @@ class SegmentConfig(Config):
         "SOURCE",
         "A video file, an image, a folder of images, a quoted glob of them, or - for a video on stdin.",
     )
-    output: Path = required(
-        "Where to write: a video (.mp4 .mkv .mov .webm), one .png, a folder, or - for y4m on stdout.",
-        flags=("--output", "-o"),
-        metavar="OUT",
-        env=False,
-        panel=WHAT,
-    )
+    output: Path = video_output()
     more: tuple[str, ...] | None = argument(
         "MORE", "More videos: each goes to the output folder under its own name.", default=None
     )
@@ -73,7 +69,7 @@ class SegmentConfig(Config):
     end_s: float | None = option(
         None, "End here: seconds, or [h:]m:s.", flags=("--end",), kind="time", above=0, panel=WHAT
     )
-    frames: int | None = option(None, "Write at most this many frames.", minimum=1, panel=WHAT)
+    frames: int | None = frames_option()
     every: int = option(1, "Take only each Nth frame; its duration is stretched.", minimum=1, panel=WHAT)
     stream: int | None = stream_option()
     max_pixels: int = max_pixels_option()
@@ -91,13 +87,7 @@ class SegmentConfig(Config):
     device: str = device_option()
     precision: str = precision_option()
 
-    view: str | None = option(
-        None,
-        "What to show: classes over the picture, classes alone, both side by side, or class numbers.",
-        choices=VIEWS,
-        panel=PICTURE,
-        shows="overlay; labels for a folder or a name like labels.*",
-    )
+    view: str | None = view_option(VIEWS, None, "overlay; labels for a folder or a name like labels.*")
     alpha: float = alpha_option()
     only: tuple[str, ...] | None = only_option()
     blur: tuple[str, ...] | None = blur_option()
@@ -140,25 +130,14 @@ class PaintConfig(Config):
         "LABELS", "A label video: what `icnet segment -o labels.mkv --view labels` wrote."
     )
     source: str = argument("SOURCE", "The video, or the folder of pictures, that the labels were made from.")
-    output: Path = required(
-        "Where to write: a video (.mp4 .mkv .mov .webm), one .png, a folder, or - for y4m on stdout.",
-        flags=("--output", "-o"),
-        metavar="OUT",
-        env=False,
-        panel=WHAT,
-    )
+    output: Path = video_output()
     overwrite: bool = overwrite_option()
-    frames: int | None = option(None, "Write at most this many frames.", minimum=1, panel=WHAT)
+    frames: int | None = frames_option()
     stream: int | None = stream_option()
     max_pixels: int = max_pixels_option()
     no_audio: bool = no_audio_option()
 
-    view: str = option(
-        "overlay",
-        "What to show: classes over the picture, classes alone, or both side by side.",
-        choices=VIEWS[:3],
-        panel=PICTURE,
-    )
+    view: str = view_option(VIEWS[:3], "overlay")
     alpha: float = alpha_option()
     only: tuple[str, ...] | None = only_option()
     blur: tuple[str, ...] | None = blur_option()

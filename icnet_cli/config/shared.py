@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from icnet_cli.config.fields import option
+from icnet_cli.config.fields import option, required
 
 DEFAULT_WEIGHTS = "icnet-camvid"
 MODELS = ("icnet", "fast-scnn", "pspnet50", "deeplabv3")
@@ -124,3 +124,58 @@ def max_pixels_option() -> Any:
 
 def skip_damaged_option() -> Any:
     return option(False, "Leave out damaged or missing pairs, and count them, instead of ending.", panel=WHAT)
+
+
+def cache_option() -> Any:
+    return option("none", "Keep the decoded pictures in memory.", choices=("none", "memory"), panel=WHAT)
+
+
+def workers_option() -> Any:
+    help = "Processes that read and augment; 0 does it in this one."
+    shows = "one a core on a GPU, at most 8; 0 on a CPU"
+    return option(None, help, minimum=0, maximum=256, panel=WHAT, shows=shows)
+
+
+def recipe_option(shows: str) -> Any:
+    help = "Recipe: a name that comes with the tool, or a YAML file."
+    return option(None, help, metavar="NAME|FILE", panel=SCHEDULE, shows=shows)
+
+
+def time_budget_option(what: str) -> Any:
+    help = f"Fit {what} into this much time: 90m, 2h30m, or seconds."
+    return option(None, help, flags=("--time-budget",), kind="time", above=0, panel=SCHEDULE)
+
+
+def train_batch_option() -> Any:
+    return option(None, "Pictures in memory at once.", minimum=1, panel=SCHEDULE, shows="the recipe's")
+
+
+def lr_option() -> Any:
+    return option(None, "Base learning rate.", above=0, panel=SCHEDULE, shows="the recipe's")
+
+
+def crop_option() -> Any:
+    help = "Size of the training crops, height x width."
+    return option(None, help, minimum=32, maximum=16384, panel=SCHEDULE, shows="the recipe's")
+
+
+def seed_option() -> Any:
+    return option(0, "Seed of everything random.", minimum=0, maximum=2**32 - 1, panel=SCHEDULE)
+
+
+def view_option(choices: tuple[str, ...], default: str | None, shows: str | None = None) -> Any:
+    ends = {
+        True: "classes alone, both side by side, or class numbers.",
+        False: "classes alone, or both side by side.",
+    }
+    help = f"What to show: classes over the picture, {ends['labels' in choices]}"
+    return option(default, help, choices=choices, panel=PICTURE, **({"shows": shows} if shows else {}))
+
+
+def frames_option() -> Any:
+    return option(None, "Write at most this many frames.", minimum=1, panel=WHAT)
+
+
+def video_output() -> Any:
+    help = "Where to write: a video (.mp4 .mkv .mov .webm), one .png, a folder, or - for y4m on stdout."
+    return required(help, flags=("--output", "-o"), metavar="OUT", env=False, panel=WHAT)

@@ -14,10 +14,18 @@ from icnet_cli.config.shared import (
     NETWORK,
     SCHEDULE,
     WHAT,
+    cache_option,
+    crop_option,
     device_option,
+    lr_option,
     overwrite_option,
     precision_option,
+    recipe_option,
+    seed_option,
     skip_damaged_option,
+    time_budget_option,
+    train_batch_option,
+    workers_option,
 )
 
 
@@ -60,43 +68,19 @@ class TrainConfig(Config):
         shows="what the recipe says",
     )
     skip_damaged: bool = skip_damaged_option()
-    cache: str = option(
-        "none", "Keep the decoded pictures in memory.", choices=("none", "memory"), panel=WHAT
-    )
-    workers: int | None = option(
-        None,
-        "Processes that read and augment; 0 does it in this one.",
-        minimum=0,
-        maximum=256,
-        panel=WHAT,
-        shows="one a core on a GPU, at most 8; 0 on a CPU",
-    )
+    cache: str = cache_option()
+    workers: int | None = workers_option()
     tensorboard: bool = option(
         False, "Also write TensorBoard events (needs the tensorboard extra).", panel=WHAT
     )
 
-    recipe: str | None = option(
-        None,
-        "Recipe: a name that comes with the tool, or a YAML file.",
-        metavar="NAME|FILE",
-        panel=SCHEDULE,
-        shows="the dataset layout's",
-    )
+    recipe: str | None = recipe_option("the dataset layout's")
     epochs: int | None = option(
         None, "Passes over the data.", minimum=1, panel=SCHEDULE, shows="the recipe's"
     )
     steps: int | None = option(None, "Optimizer steps.", minimum=1, panel=SCHEDULE, shows="the recipe's")
-    time_budget_s: float | None = option(
-        None,
-        "Fit the schedule into this much time: 90m, 2h30m, or seconds.",
-        flags=("--time-budget",),
-        kind="time",
-        above=0,
-        panel=SCHEDULE,
-    )
-    batch: int | None = option(
-        None, "Pictures in memory at once.", minimum=1, panel=SCHEDULE, shows="the recipe's"
-    )
+    time_budget_s: float | None = time_budget_option("the schedule")
+    batch: int | None = train_batch_option()
     accumulate: int | None = option(
         None,
         "Batches summed into one step.",
@@ -104,21 +88,19 @@ class TrainConfig(Config):
         panel=SCHEDULE,
         shows="what keeps the recipe's effective batch",
     )
-    lr: float | None = option(None, "Base learning rate.", above=0, panel=SCHEDULE, shows="the recipe's")
-    crop: tuple[int, int] | None = option(
-        None,
-        "Size of the training crops, height x width.",
-        minimum=32,
-        maximum=16384,
-        panel=SCHEDULE,
-        shows="the recipe's",
-    )
-    seed: int = option(0, "Seed of everything random.", minimum=0, maximum=2**32 - 1, panel=SCHEDULE)
+    lr: float | None = lr_option()
+    crop: tuple[int, int] | None = crop_option()
+    seed: int = seed_option()
 
     def _contradictions(self) -> list[str]:
         if self.epochs is not None and self.steps is not None:
             return ["--epochs and --steps both set the length; give one"]
         return []
+
+
+_OF_THE_MACHINE = (
+    "resume", "device", "precision", "workers", "cache", "batch", "size", "seed", "skip_damaged",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -156,17 +138,8 @@ class PruneConfig(Config):
         panel=WHAT,
     )
     skip_damaged: bool = skip_damaged_option()
-    cache: str = option(
-        "none", "Keep the decoded pictures in memory.", choices=("none", "memory"), panel=WHAT
-    )
-    workers: int | None = option(
-        None,
-        "Processes that read and augment; 0 does it in this one.",
-        minimum=0,
-        maximum=256,
-        panel=WHAT,
-        shows="one a core on a GPU, at most 8; 0 on a CPU",
-    )
+    cache: str = cache_option()
+    workers: int | None = workers_option()
 
     keep: float | None = option(
         None,
@@ -204,13 +177,7 @@ class PruneConfig(Config):
         8, "Channel counts are multiples of this, and at least this.", minimum=1, maximum=512, panel=CUTS
     )
 
-    recipe: str | None = option(
-        None,
-        "Recipe: a name that comes with the tool, or a YAML file.",
-        metavar="NAME|FILE",
-        panel=SCHEDULE,
-        shows="that of the weights' run, else the dataset layout's",
-    )
+    recipe: str | None = recipe_option("that of the weights' run, else the dataset layout's")
     tune_epochs: int | None = option(
         None,
         "Passes over the data after each cut.",
@@ -221,19 +188,17 @@ class PruneConfig(Config):
     tune_steps: int | None = option(
         None, "Optimizer steps after each cut.", minimum=1, panel=SCHEDULE, shows="a tenth of the recipe's"
     )
-    time_budget_s: float | None = option(
+    tune_total: int | None = option(
         None,
-        "Fit all fine-tuning into this much time: 90m, 2h30m, or seconds.",
-        flags=("--time-budget",),
-        kind="time",
-        above=0,
+        "Optimizer steps of all fine-tuning together, an equal share after each cut.",
+        minimum=1,
         panel=SCHEDULE,
     )
-    batch: int | None = option(
-        None, "Pictures in memory at once.", minimum=1, panel=SCHEDULE, shows="the recipe's"
-    )
-    lr: float | None = option(None, "Base learning rate.", above=0, panel=SCHEDULE, shows="the recipe's")
-    seed: int = option(0, "Seed of everything random.", minimum=0, maximum=2**32 - 1, panel=SCHEDULE)
+    time_budget_s: float | None = time_budget_option("all fine-tuning")
+    batch: int | None = train_batch_option()
+    lr: float | None = lr_option()
+    crop: tuple[int, int] | None = crop_option()
+    seed: int = seed_option()
 
     size: tuple[int, int] | None = option(
         None,
@@ -249,27 +214,13 @@ class PruneConfig(Config):
     def _contradictions(self) -> list[str]:
         if self.resume is not None:
             # What a machine's environment may set for all commands (a device, say) is no contradiction.
-            shared = (
-                "resume",
-                "device",
-                "precision",
-                "workers",
-                "cache",
-                "batch",
-                "size",
-                "seed",
-                "skip_damaged",
-            )
             given = [
                 flag_of(f)
                 for f in fields(self)
-                if f.name not in shared and getattr(self, f.name) != f.default
+                if f.name not in _OF_THE_MACHINE and getattr(self, f.name) != f.default
             ]
-            return (
-                [f"--resume goes on with the run's own arguments; leave out {', '.join(given)}"]
-                if given
-                else []
-            )
+            goes_on = "--resume goes on with the run's own arguments"
+            return [f"{goes_on}; leave out {', '.join(given)}"] if given else []
         found = []
         if (self.keep is None) == (self.target_ms is None):
             found.append("give --keep (0.5, say) or --target-ms, one of the two")
@@ -279,6 +230,15 @@ class PruneConfig(Config):
             found.append("--no-tune cuts once; --progressive and --steps are for fine-tuning in between")
         if self.no_tune and self.max_drop is not None:
             found.append("--max-drop is measured after fine-tuning; leave out --no-tune")
-        if self.tune_epochs is not None and self.tune_steps is not None:
-            found.append("--tune-epochs and --tune-steps both set the length; give one")
+        lengths = [
+            flag_of(f)
+            for f in fields(self)
+            if f.name in ("tune_epochs", "tune_steps", "tune_total") and getattr(self, f.name) is not None
+        ]
+        if len(lengths) > 1:
+            found.append(f"{' and '.join(lengths)} each set the length; give one")
+        if self.tune_total is not None and self.tune_total < (self.steps or 1):
+            found.append(
+                f"--tune-total {self.tune_total} is less than one step for each of --steps {self.steps}"
+            )
         return found

@@ -260,11 +260,14 @@ class Job:
         return load_weights(run.folder / f"{name}.safetensors").network
 
     def _budgeted(self, run: Run) -> Run:
-        """The run with its share of `--time-budget`: the same for every step."""
-        if self.config.time_budget_s is None or self.state.plan is None:
-            return run
-        share = self.config.time_budget_s / len(self.state.plan)
-        return replace(run, config=replace(run.config, time_budget_s=share))
+        """The run with its share of `--tune-total` and `--time-budget`: the same for every step."""
+        number = len(self.state.plan or (0,))
+        if self.config.tune_total is not None:
+            steps = max(1, self.config.tune_total // number)
+            run = replace(run, recipe=replace(run.recipe, epochs=None, steps=steps))
+        if self.config.time_budget_s is not None:
+            run = replace(run, config=replace(run.config, time_budget_s=self.config.time_budget_s / number))
+        return run
 
     def _in_words(self, error: IcnetError, index: int, number: int) -> IcnetError:
         """The trainer's message after a signal, with the line that goes on with the whole pruning run."""

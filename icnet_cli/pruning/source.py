@@ -141,11 +141,15 @@ def tuning_recipe(config: PruneConfig, source: Source, layout: str) -> Recipe:
     epochs, steps = config.tune_epochs, config.tune_steps
     if not (epochs or steps):
         epochs, steps = (n and max(1, n // _SHORTER) for n in (recipe.epochs, recipe.steps))
+    stages = tuple(replace(stage, until=1.0) for stage in recipe.stages[-1:])
+    if config.crop:
+        recipe = replace(recipe, crop_size=config.crop)
+        stages = tuple(replace(stage, crop_size=config.crop, batch=None) for stage in stages)
     return replace(
         recipe,
         epochs=epochs,
         steps=steps,
-        stages=tuple(replace(stage, until=1.0) for stage in recipe.stages[-1:]),
+        stages=stages,
         normalisation=source.weights.meta.normalisation,
         pretrained=None,
         evaluations=min(recipe.evaluations, _MOST_EVALUATIONS),

@@ -168,6 +168,24 @@ def test_a_time_budget_is_shared_by_the_steps(
     assert given == [30.0, 30.0, 30.0]
 
 
+def test_a_total_of_steps_is_shared_by_the_cuts(
+    config: PruneConfig, scripted: type[ScriptedTrainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So progressive and one-shot pruning are compared at one budget; crops are of the size asked for."""
+    scripted.script = iter([0.5] * 3)
+    given: list[tuple[Any, ...]] = []
+
+    def trainer(run: Any) -> ScriptedTrainer:
+        given.append((run.recipe.epochs, run.recipe.steps, run.recipe.stage_at(0.5).crop_size))
+        return ScriptedTrainer(run)
+
+    monkeypatch.setattr(pruning, "Trainer", trainer)
+    total = replace(config, tune_steps=None, tune_total=40, crop=(96, 64))
+    list(prune(total))
+    list(prune(replace(total, one_shot=True)))
+    assert given == [(None, 20, (96, 64))] * 2 + [(None, 40, (96, 64))]
+
+
 def test_batchnorm_is_measured_anew_before_tuning(
     config: PruneConfig, scripted: type[ScriptedTrainer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -303,6 +321,8 @@ def test_without_weights_the_newest_run_is_pruned_with_its_data_and_recipe(
         ({"target_ms": 3.0}, "one of the two"),
         ({"one_shot": True, "progressive": True}, "--one-shot cuts once"),
         ({"no_tune": True, "max_drop": 1.0}, "leave out --no-tune"),
+        ({"tune_total": 9}, "--tune-steps and --tune-total each set the length"),
+        ({"tune_steps": None, "steps": 4, "tune_total": 3}, "one step for each of --steps 4"),
         ({"weights": None}, "icnet prune icnet-camvid --data .* --keep 0.25$"),
         ({"resume": Path("runs/prune/x")}, "leave out WEIGHTS, --data, --keep"),
     ],
