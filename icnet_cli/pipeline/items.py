@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,10 @@ class Picture:
         planes: the same as decoded Y, U, V, where it is to be painted in video; else None.
         pts, duration: in ticks of time_base, on the source's clock; None from pictures.
         labels: where they are known already, because they are painted again.
+        starts_segment: whether what is written begins anew here: the first picture of a run, and every one that a
+            resumed run may have to begin with (`pipeline.resume`). What keeps state between pictures forgets it here,
+            so that a resumed run gives what an uninterrupted one does.
+        mark: where the source is, for `resume_at` of the source; None where it cannot be resumed by seeking.
     """
 
     name: PurePath
@@ -35,6 +40,8 @@ class Picture:
     duration: int | None = None
     time_base: Fraction | None = None
     labels: Labels | None = None
+    starts_segment: bool = False
+    mark: Any = None
 
     @property
     def size(self) -> tuple[int, int]:
