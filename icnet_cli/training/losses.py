@@ -74,7 +74,14 @@ class CascadeLoss(nn.Module):
             if index == 0 and tuple(scores.shape[-2:]) != main:
                 scores = F.interpolate(scores, size=main, mode="bilinear", align_corners=self.align_corners)
             total = total + share * self.one(scores, labels)
+            if index == 0 and self.recipe.lovasz:
+                total = total + self.recipe.lovasz * self.region(scores, labels)
         return total
+
+    def region(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """The Lovasz loss of the main map, at every second pixel of it: its cost is a sort of them a class."""
+        target = shrink_labels(labels, (scores.shape[2], scores.shape[3]), self.align_corners)
+        return lovasz_softmax(scores[:, :, ::2, ::2].float(), target[:, ::2, ::2])
 
     def one(self, scores: Tensor, labels: Tensor) -> Tensor:
         """Mean weighted cross-entropy of one map over its labelled pixels; 0 where none is labelled."""
@@ -89,6 +96,35 @@ class CascadeLoss(nn.Module):
             kept = _hardest(loss.detach(), target, self.recipe.ohem)
             loss, weight = loss * kept, weight * kept
         return loss.sum() / weight.sum().clamp(min=1e-6)
+
+
+def lovasz_softmax(scores: Tensor, target: Tensor) -> Tensor:
+    """Mean over the classes present of 1 - IoU, made continuous (Berman et al. 2018, Lovasz-softmax, equation 11).
+
+    Where every softmax is 0 or 1 it is 1 - IoU itself.
+
+    Args:
+        scores: (N, K, H, W) raw class scores.
+        target: (N, H, W) train ids; 255 does not count. The batch is one set of pixels.
+    """
+    valid = target != IGNORE_INDEX
+    truth = target[valid].long()  # (P,)
+    if truth.numel() == 0:
+        return scores.sum() * 0.0
+    present = truth.unique()
+    shares = scores.softmax(dim=1).permute(0, 2, 3, 1)[valid][:, present].t()  # (C, P)
+    mine = (truth[None, :] == present[:, None]).float()
+    errors, order = (mine - shares).abs().sort(dim=1, descending=True)
+    return (errors * _jaccard_steps(mine.gather(1, order))).sum(dim=1).mean()
+
+
+def _jaccard_steps(mine: Tensor) -> Tensor:
+    """What each next wrong pixel adds to 1 - IoU, for pixels (C, P) in falling order of error (their Algorithm 1)."""
+    count = mine.sum(dim=1, keepdim=True)
+    intersection = count - mine.cumsum(dim=1)
+    union = count + (1 - mine).cumsum(dim=1)
+    loss = 1 - intersection / union
+    return torch.cat([loss[:, :1], loss[:, 1:] - loss[:, :-1]], dim=1)
 
 
 def _hardest(loss: Tensor, target: Tensor, share: float) -> Tensor:

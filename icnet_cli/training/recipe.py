@@ -49,6 +49,7 @@ class LossRecipe:
         main_stride: the main scores go to the picture's size over this before their loss; 4 in ICNet's paper.
         class_weights: `none`, `log` (1 / ln(offset + share)) or `median` (median share / share).
         ohem: share of the hardest pixels that count, 1 for all.
+        lovasz: weight of the Lovasz-softmax loss of the main scores, which is the mean IoU made continuous.
     """
 
     weights: tuple[float, ...] = (1.0, 0.4, 0.4)
@@ -56,6 +57,7 @@ class LossRecipe:
     class_weights: str = "none"
     class_weight_offset: float = 1.1
     ohem: float = 1.0
+    lovasz: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,8 @@ class Recipe:
                 raise ValueError(f"{what} must be one of {', '.join(allowed)}, not {given!r}")
         if not 0 < self.loss.ohem <= 1:
             raise ValueError("loss ohem must be above 0 and at most 1")
+        if self.loss.lovasz < 0:
+            raise ValueError("loss lovasz must not be negative")
         if self.stages and (
             self.stages[-1].until != 1 or sorted(self.stages, key=lambda s: s.until) != [*self.stages]
         ):

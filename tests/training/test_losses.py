@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from icnet_cli.training.losses import CascadeLoss, class_weights, shrink_labels
-from icnet_cli.training.recipe import LossRecipe
+from icnet_cli.errors import IcnetError
+from icnet_cli.training.losses import CascadeLoss, class_weights, lovasz_softmax, shrink_labels
+from icnet_cli.training.recipe import LossRecipe, recipe_from_dict
 
 SIZES = st.tuples(st.integers(1, 40), st.integers(1, 40))
 
@@ -104,3 +105,51 @@ def test_rare_classes_weigh_more_and_an_average_pixel_one(kind: str) -> None:
 
 def test_no_class_weights() -> None:
     assert class_weights([0.5, 0.5], LossRecipe()) is None
+
+
+def _hard(labels: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """Scores whose softmax is 1 at `labels` and 0 elsewhere."""
+    return F.one_hot(labels.long(), num_classes).permute(0, 3, 1, 2).float() * 200 - 100
+
+
+def test_lovasz_of_certain_predictions_is_one_minus_their_mean_iou() -> None:
+    rng = torch.Generator().manual_seed(3)
+    truth = torch.randint(0, 3, (2, 9, 7), generator=rng, dtype=torch.uint8)
+    guess = torch.where(torch.rand(truth.shape, generator=rng) < 0.3, (truth + 1) % 3, truth)
+    truth[0, 0] = 255
+    valid = truth != 255
+    ious = [
+        ((guess == k) & (truth == k)).sum() / (((guess == k) & valid) | (truth == k)).sum() for k in range(3)
+    ]
+    expected = 1 - torch.stack(ious).mean()
+    assert lovasz_softmax(_hard(guess, 5), truth).item() == pytest.approx(expected.item(), abs=1e-5)
+    assert lovasz_softmax(_hard(truth.clamp(max=4), 5), truth).item() == pytest.approx(0, abs=1e-5)
+
+
+def test_lovasz_sees_only_labelled_pixels_and_none_is_no_loss() -> None:
+    scores = torch.randn(1, 4, 6, 6, requires_grad=True)
+    truth = torch.randint(0, 4, (1, 6, 6), dtype=torch.uint8)
+    truth[:, 3:] = 255
+    upper = lovasz_softmax(scores[:, :, :3], truth[:, :3])
+    assert lovasz_softmax(scores, truth).item() == pytest.approx(upper.item(), abs=1e-6)
+    nothing = lovasz_softmax(scores, torch.full_like(truth, 255))
+    nothing.backward()
+    assert nothing.item() == 0.0
+    assert scores.grad is not None
+    assert not scores.grad.any()
+
+
+def test_lovasz_adds_to_the_cascade_by_its_weight() -> None:
+    labels = torch.randint(0, 4, (2, 32, 32), dtype=torch.uint8)
+    outputs = [torch.randn(2, 4, 8, 8), torch.randn(2, 4, 4, 4)]
+    plain, half, whole = (
+        CascadeLoss(LossRecipe(main_stride=2, lovasz=share), None)(outputs, labels).item()
+        for share in (0.0, 0.5, 1.0)
+    )
+    assert whole > plain
+    assert half - plain == pytest.approx((whole - plain) / 2, rel=1e-4)
+
+
+def test_a_negative_lovasz_weight_is_refused() -> None:
+    with pytest.raises(IcnetError, match="lovasz must not be negative"):
+        recipe_from_dict({"name": "x", "steps": 1, "loss": {"lovasz": -1}}, "x")
