@@ -6,6 +6,7 @@ cut transport stream, a live Matroska file or a fragmented mp4 declares nothing 
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
@@ -44,6 +45,17 @@ class Declared:
     duration: Fraction | None
     end: Fraction | None
     complete: bool
+
+    def expected(self, rate: Fraction | None, before: int, end_s: float | None) -> int | None:
+        """Frames to be expected at `rate` a second, without those `before` the range and behind `end_s`."""
+        total = self.frames
+        if total is None and rate and self.duration:
+            total = round(self.duration * rate)
+        if total is None:
+            return None
+        if end_s is not None and rate:
+            total = min(total, math.ceil((end_s - 0.0005) * rate))
+        return max(0, total - before)
 
     def compare(self, packets: int | None, end: Fraction | None, frame_s: Fraction) -> Shortfall | None:
         """What is missing when `packets` whole packets were read, the last one ending at `end`.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ import av
 from av.codec.context import Flags
 
 from icnet_cli.errors import IcnetError, input_error, usage_error
+from icnet_cli.video.counted import Counted, Mark, frames_before
 from icnet_cli.video.declared import Declared, Shortfall, declared_by
 from icnet_cli.video.frame import Converter, Frame, Turn
 from icnet_cli.video.info import VideoInfo, describe
@@ -32,7 +33,7 @@ from icnet_cli.video.source import (
     require_known_codec,
 )
 
-__all__ = ["Frame", "VideoInfo", "VideoReader", "open_video"]
+__all__ = ["Frame", "Mark", "VideoInfo", "VideoReader", "open_video"]
 
 # A decoder that fails this often without giving a single frame in between has nothing more to give.
 _HOPELESS = 200
@@ -47,6 +48,7 @@ class VideoReader:
 
     While iterating, `frames_read`, `frames_damaged` (decoded with errors) and `frames_lost` (packets that gave no
     picture) grow. After the last frame `finished` is True and `shortfall` says what a truncated file lacks, or is None.
+    `mark` is where the frame that was given last stands.
     """
 
     _reopens = True  # a pipe is read once
@@ -62,22 +64,21 @@ class VideoReader:
     ) -> None:
         self.path = Path(path)
         self.start_s, self.end_s = start_s, end_s
-        self.frames_read = 0
-        self.frames_damaged = 0
-        self.frames_lost = 0
+        self.max_pixels = max_pixels
+        self._container: Any = None
+        self._begin(stream)
+
+    def _begin(self, stream: int | None) -> None:
+        self.frames_read = self.frames_damaged = self.frames_lost = 0
         self.finished = False
         self.shortfall: Shortfall | None = None
-        self.max_pixels = max_pixels
-        self._packets_whole = 0
-        self._packet_end: Fraction | None = None  # where the last whole packet ends, in seconds
+        self.mark = Mark(0, 0)
         self._first_index = 0
         self._await_key = False
         self._threaded = True  # pictures decoded several at once
-        self._newest_dts: int | None = None
-        self._noted_dts: int | None = None  # packets up to here have been counted
         self._given_pts: int | None = None  # pictures up to here have been given
+        self._times_own = True  # no picture's time had to be made up
         self._cut_short = False  # the range ended before the file did
-        self._container: Any = None
         try:
             with reading(self.path):
                 self._prepare(stream)
@@ -114,8 +115,10 @@ class VideoReader:
         self._offset = max(Fraction(self._container.start_time or 0, av.time_base), Fraction(0))
         self._last_pts: int | None = None
         self._guessed_ticks = self._ticks_per_frame()
-        if self.start_s:
-            self._first_index = self._count_before_start()
+        self._counted = Counted(self._time_base, self._guessed_ticks)
+        start = self._start
+        if start is not None:  # so that `index` is the source's own number
+            self._first_index = frames_before(self._container, self._stream, start)
             self._seek_to_start()
         self._decoded = self._decode()
         first = self._first_in_range()
@@ -123,7 +126,7 @@ class VideoReader:
         rate = self._stream.average_rate or self._stream.guessed_rate or None
         self.info = describe(
             self._container, self._stream, first, self._declared, size=self._size_in_bytes(), rate=rate,
-            frames_estimated=self._estimate(rate),
+            frames_estimated=self._declared.expected(rate, self._first_index, self.end_s),
         )  # fmt: skip
         self._converter = Converter(
             self.info.colour, first.width, first.height, Turn(self.info.rotation, self.info.mirrored)
@@ -153,18 +156,6 @@ class VideoReader:
     def range_end(self) -> Fraction | None:
         """Where the range ends, in seconds on the source's clock; None: with the file."""
         return None if self.end_s is None else self._offset + Fraction(self.end_s) - _SLACK
-
-    def _count_before_start(self) -> int:
-        """Frames shown before the range, counted by their packets, so that `index` is the source's own number."""
-        start = self._start
-        assert start is not None
-        before = 0
-        for packet in self._container.demux(self._stream):
-            if packet.dts is not None and packet.dts * self._time_base >= start:
-                break  # nothing is shown before it is decoded
-            if packet.size and packet.pts is not None and not packet.is_discard:
-                before += packet.pts * self._time_base < start
-        return before
 
     def _seek_to_start(self) -> None:
         """Go to a key frame at or before the range: further back where the index of the file is rough (mpeg-ts)."""
@@ -199,15 +190,6 @@ class VideoReader:
             hint = f", or its pictures are over the limit of {self.max_pixels} pixels (--max-pixels)"
         raise input_error(f"cannot read {printable(self.path)}: no picture in it could be decoded{hint}")
 
-    def _estimate(self, rate: Fraction | None) -> int | None:
-        total = self._declared.frames
-        if total is None and rate and self._declared.duration:
-            total = round(self._declared.duration * rate)
-        if total is None or (self.start_s is None and self.end_s is None):
-            return total
-        end = total if self.end_s is None or not rate else min(total, math.ceil((self.end_s - 0.0005) * rate))
-        return max(0, end - self._first_index)
-
     # -- decoding
 
     def _go_back(self) -> None:
@@ -218,18 +200,47 @@ class VideoReader:
         """
         assert self._last_pts is not None
         self._threaded = False
-        self._given_pts, self._noted_dts = self._last_pts, self._newest_dts
-        last, index = self._last_pts * self._time_base, self._stream.index
+        self._given_pts = self._last_pts
+        self._counted.read_again()
+        self._read_before(self._last_pts * self._time_base)
+
+    def _read_before(self, at: Fraction) -> None:
+        """Read on from a key frame at or before `at`, in a decoder that remembers nothing."""
+        index = self._stream.index
         self._container.close()
         self._open(index)
-        self._seek(last)
+        self._seek(at)
         key = next((p for p in self._container.demux(self._stream) if p.is_keyframe and p.size), None)
-        if key is not None and key.pts is not None and key.pts * self._time_base <= last:
-            self._seek(last)
+        if key is not None and key.pts is not None and key.pts * self._time_base <= at:
+            self._seek(at)
             self._await_key = True
             return
         self._container.close()  # no index to seek by: from the beginning
         self._open(index)
+
+    def resume_at(self, mark: Mark) -> bool:
+        """Go on with the frame that `mark` was made at, decoding from the key frame before it.
+
+        Returns:
+            False where that frame does not show up: then `restart` and read on to it.
+        """
+        with reading(self.path):
+            self._decoded.close()
+            self._read_before(mark.pts * self._time_base)
+            # What precedes the frame in time is decoded and dropped: B-frames, and those of an open GOP.
+            self._given_pts = self._last_pts = mark.pts - 1
+            self._counted.go_on_from(mark)
+            self.frames_damaged, self.frames_lost = mark.frames_damaged, mark.frames_lost
+            self.frames_read = mark.index - self._first_index
+            self._decoded = self._decode()
+            first = next(self._decoded, None)
+        self._ahead = deque([] if first is None else [first])
+        return first is not None and first.pts == mark.pts
+
+    def restart(self) -> None:
+        """Begin again with the first frame of the range."""
+        self.close()
+        self._begin(self.info.stream_index)
 
     def _packets(self) -> Iterator[Any]:
         """Packets of the stream; a demuxer that stumbles is asked again a few times before it is given up."""
@@ -242,12 +253,12 @@ class VideoReader:
             except Exception:
                 self.frames_lost += 1
 
-    def _decode(self) -> Iterator[Any]:
+    def _decode(self) -> Generator[Any, None, None]:
         """av.VideoFrames in the range, in order, with a pts each."""
         start, end = self._start, self.range_end
         failures = 0
         for packet in self._packets():
-            self._note(packet)
+            self._counted.note(packet)
             if self._await_key and packet.size and not packet.is_keyframe:
                 continue
             self._await_key = False
@@ -255,7 +266,7 @@ class VideoReader:
                 pictures = self._stream.codec_context.decode(packet)
             except Exception:
                 # One bad packet is not the end: count it and go on with the next.
-                self.frames_lost += bool(packet.size)
+                self.frames_lost += bool(packet.size) and self._counted.is_new(packet)
                 failures += 1
                 if failures >= _HOPELESS:
                     break
@@ -285,20 +296,11 @@ class VideoReader:
         self._given_pts = None
         return False
 
-    def _note(self, packet: Any) -> None:
-        if packet.dts is not None:
-            if self._noted_dts is not None and packet.dts <= self._noted_dts:
-                return
-            self._newest_dts = max(packet.dts, self._newest_dts or packet.dts)
-        if packet.size and not packet.is_corrupt:
-            self._packets_whole += 1
-            if packet.pts is not None:
-                end = (packet.pts + (packet.duration or self._guessed_ticks)) * self._time_base
-                self._packet_end = end if self._packet_end is None else max(end, self._packet_end)
-
     def _give_time(self, picture: Any) -> None:
         """Make sure of a pts that is later than the last one's: encoders and players take no other."""
         pts = picture.pts if picture.pts is not None else picture.dts
+        if pts is None or (self._last_pts is not None and pts <= self._last_pts):
+            self._times_own = False
         if self._last_pts is not None:
             if pts is None:
                 pts = self._last_pts + self._guessed_ticks
@@ -307,11 +309,9 @@ class VideoReader:
         picture.pts = self._last_pts = pts or 0
 
     def _find_shortfall(self) -> None:
-        packets = None if self.start_s else self._packets_whole
-        self.shortfall = self._declared.compare(
-            packets, self._packet_end, self._guessed_ticks * self._time_base
-        )
-        if self.range_end is not None and self._packet_end is not None and self._packet_end >= self.range_end:
+        packets, end = None if self.start_s else self._counted.packets, self._counted.end
+        self.shortfall = self._declared.compare(packets, end, self._guessed_ticks * self._time_base)
+        if self.range_end is not None and end is not None and end >= self.range_end:
             self.shortfall = None  # what is missing lies outside the range
 
     # -- iterating
@@ -331,8 +331,9 @@ class VideoReader:
         # packets' durations are those of decoding order.
         duration = following.pts - picture.pts if following is not None else self._last_duration(picture)
         damaged = bool(picture.is_corrupt)
-        self.frames_damaged += damaged
         index = self._first_index + self.frames_read
+        self.mark = self._mark(index, picture)
+        self.frames_damaged += damaged
         self.frames_read += 1
         return Frame(
             index,
@@ -344,6 +345,11 @@ class VideoReader:
             picture,
             self._converter,
         )
+
+    def _mark(self, index: int, picture: Any) -> Mark:
+        read, wounds = self._counted, (self.frames_damaged, self.frames_lost)
+        seekable = self._reopens and self._times_own and read.all_dated and not any(wounds)
+        return Mark(index, picture.pts, read.newest_dts, read.packets, read.end, *wounds, seekable)
 
     def _last_duration(self, picture: Any) -> int:
         """How long the last picture is shown: to the track's own end where the file declares it and was read to it."""

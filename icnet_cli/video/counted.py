@@ -1,0 +1,96 @@
+"""Which packets of a video have been read, each counted once however often it is read again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Where a reader is when it gives a frame: what it needs to go on from that frame in another process.
+
+    Attributes:
+        index, pts: of the frame.
+        dts: the newest packet that had been read by then; it and those before it have been counted.
+        packets, packet_end: how many whole packets, and where the last of them ends, in seconds.
+        frames_damaged, frames_lost: before this frame.
+        seekable: whether the frame can be found again by its time: every frame so far had one of its own, and no
+            damage makes what is decoded depend on where decoding began.
+    """
+
+    index: int
+    pts: int
+    dts: int | None = None
+    packets: int = 0
+    packet_end: Fraction | None = None
+    frames_damaged: int = 0
+    frames_lost: int = 0
+    seekable: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        end = self.packet_end
+        return {**self.__dict__, "packet_end": None if end is None else [end.numerator, end.denominator]}
+
+    @classmethod
+    def from_dict(cls, document: dict[str, Any]) -> Mark:
+        """The mark that `to_dict` wrote."""
+        end = document["packet_end"]
+        return cls(**{**document, "packet_end": None if end is None else Fraction(*end)})
+
+
+class Counted:
+    """Counts packets by their decoding times, so that those read again after a seek are passed over.
+
+    Args:
+        frame_ticks: how long a packet without a duration lasts.
+    """
+
+    def __init__(self, time_base: Fraction, frame_ticks: int) -> None:
+        self._time_base, self._frame_ticks = time_base, frame_ticks
+        self.packets = 0
+        self.end: Fraction | None = None  # where the last whole packet ends, in seconds
+        self.newest_dts: int | None = None
+        self.all_dated = True  # whether each had a decoding time, by which it is known again
+        self._until: int | None = None
+
+    def note(self, packet: Any) -> None:
+        """Count a packet, unless it was counted before."""
+        if not self.is_new(packet):
+            return
+        if packet.dts is not None:
+            self.newest_dts = packet.dts if self.newest_dts is None else max(packet.dts, self.newest_dts)
+        elif packet.size:
+            self.all_dated = False
+        if packet.size and not packet.is_corrupt:
+            self.packets += 1
+            if packet.pts is not None:
+                end = (packet.pts + (packet.duration or self._frame_ticks)) * self._time_base
+                self.end = end if self.end is None else max(end, self.end)
+
+    def is_new(self, packet: Any) -> bool:
+        """Whether a packet has not been read before."""
+        return self._until is None or packet.dts is None or packet.dts > self._until
+
+    def read_again(self) -> None:
+        """From now on what was counted is passed over."""
+        self._until = self.newest_dts
+
+    def go_on_from(self, mark: Mark) -> None:
+        """As if everything before `mark` had been read here."""
+        self.packets, self.end = mark.packets, mark.packet_end
+        self.newest_dts = mark.dts
+        self.read_again()
+
+
+def frames_before(container: Any, stream: Any, start: Fraction) -> int:
+    """Frames of a stream that are shown before `start` (seconds), counted by their packets, nothing being decoded."""
+    before = 0
+    for packet in container.demux(stream):
+        if packet.dts is not None and packet.dts * stream.time_base >= start:
+            break  # nothing is shown before it is decoded
+        if packet.size and packet.pts is not None and not packet.is_discard:
+            before += packet.pts * stream.time_base < start
+    return before
