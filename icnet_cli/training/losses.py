@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -65,6 +65,10 @@ class CascadeLoss(nn.Module):
         super().__init__()
         self.recipe, self.align_corners = recipe, align_corners
         self.register_buffer("weight", weight)
+        # Where several processes train one network, each computes its own part of one loss: `over_ranks` then sums
+        # what a loss is divided by over all of them, and `ranks` is how many they are.
+        self.over_ranks: Callable[[Tensor], Tensor] = _alone
+        self.ranks = 1
 
     def forward(self, outputs: Sequence[Tensor], labels: Tensor) -> Tensor:
         size = (labels.shape[1], labels.shape[2])
@@ -75,7 +79,7 @@ class CascadeLoss(nn.Module):
                 scores = F.interpolate(scores, size=main, mode="bilinear", align_corners=self.align_corners)
             total = total + share * self.one(scores, labels)
             if index == 0 and self.recipe.lovasz:
-                total = total + self.recipe.lovasz * self.region(scores, labels)
+                total = total + self.recipe.lovasz / self.ranks * self.region(scores, labels)
         return total
 
     def region(self, scores: Tensor, labels: Tensor) -> Tensor:
@@ -95,7 +99,11 @@ class CascadeLoss(nn.Module):
         if self.recipe.ohem < 1:
             kept = _hardest(loss.detach(), target, self.recipe.ohem)
             loss, weight = loss * kept, weight * kept
-        return loss.sum() / weight.sum().clamp(min=1e-6)
+        return loss.sum() / self.over_ranks(weight.sum()).clamp(min=1e-6)
+
+
+def _alone(total: Tensor) -> Tensor:
+    return total
 
 
 def lovasz_softmax(scores: Tensor, target: Tensor) -> Tensor:
