@@ -1,7 +1,8 @@
 """Segmenter: a picture in, its labels out, on one device.
 
 Three stages, which the pipeline also calls one by one and times: prepare (resize, normalise, upload), forward
-(the network up to its small score map) and postprocess (scores to labels at the picture's own size).
+(the network up to its small score map) and postprocess (scores to labels at the picture's own size). An engine does
+them (`engine.py`); the Segmenter knows the classes and the sizes, checks what it is given, and keeps the time.
 """
 
 from __future__ import annotations
@@ -11,29 +12,21 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from icnet_cli.checkpoints.bundled import find_weights
-from icnet_cli.checkpoints.format import Normalisation, WeightsMeta, load_weights
+from icnet_cli.checkpoints.format import WeightsMeta, load_weights
 from icnet_cli.classes import ClassTable
 from icnet_cli.errors import IcnetError, device_error, usage_error
-from icnet_cli.pixels.cv import cv2
-from icnet_cli.pixels.files import shrink_or_grow
-from icnet_cli.pixels.labels import LabelUpsampler, labels_from_scores_torch
 
-from .device import PRECISIONS, choose_device, choose_precision, set_exactness
-from .fold import ready_network
-
-Picture = NDArray[np.uint8]  # (H, W, 3) RGB
-Labels = NDArray[np.uint8]  # (H, W)
+from .device import choose_device, choose_precision
+from .engine import Engine, Labels, Picture, TorchEngine
 
 MULTIPLE = 32  # what the networks' deepest map divides their input by
 SMALLEST = 32  # pixels a side that every network takes
@@ -86,19 +79,16 @@ class Segmenter:
         self.network, self.meta = network, meta
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
-        self.backend = "torch"
         self._size = size
-        self._dtype = PRECISIONS[self.precision]
-        self._colours = _normalising_matrix(meta.normalisation)
         self._times: dict[str, deque[float]] = {stage: deque(maxlen=_TIMES_KEPT) for stage in STAGES}
         self.refresh()
 
     def refresh(self) -> None:
         """Fold and upload `.network` again, after its weights have changed."""
-        if self.device.type == "cuda":
-            set_exactness(self.precision)
         with _device_words(self.device):
-            self._ready = ready_network(self.network, self.device, self._dtype)
+            self.engine: Engine = TorchEngine(
+                self.network, self.meta.normalisation, self.device, self.precision
+            )
 
     @property
     def classes(self) -> ClassTable:
@@ -107,7 +97,13 @@ class Segmenter:
     @property
     def ready(self) -> nn.Module:
         """The network that runs: a folded copy of `.network` on the device, in its precision."""
-        return self._ready
+        assert isinstance(self.engine, TorchEngine)
+        return self.engine.ready
+
+    @property
+    def backend(self) -> str:
+        """What runs the network, by its name in reports."""
+        return self.engine.backend
 
     @property
     def stage_times(self) -> dict[str, tuple[float, ...]]:
@@ -160,33 +156,19 @@ class Segmenter:
     def prepare(self, frames: Sequence[Picture]) -> Tensor:
         """N pictures (H, W, 3) of one size to the network's input (N, 3, h, w) on the device."""
         with self._timed("prepare", len(frames)):
-            size = self.input_size(*frames[0].shape[:2])
-            resized = [shrink_or_grow(np.ascontiguousarray(frame), size) for frame in frames]
-            if self.device.type == "cpu":
-                batch = np.stack([_normalise(picture, self._colours) for picture in resized])
-                return torch.from_numpy(batch).permute(0, 3, 1, 2).to(self._dtype)  # channels last
-            # Bytes cross to the device, a quarter of the floats they become.
-            pictures = torch.from_numpy(np.stack(resized)).to(self.device).permute(0, 3, 1, 2)
-            return self.meta.normalisation.apply(pictures).to(self._dtype, memory_format=torch.channels_last)
+            return self.engine.prepare(frames, self.input_size(*frames[0].shape[:2]))
 
     @torch.inference_mode()
     def forward(self, pictures: Tensor) -> Tensor:
         """The network's input (N, 3, h, w) to its score map (N, K, h', w'), on the device."""
         with self._timed("forward", len(pictures)):
-            return self._ready.scores(pictures)  # type: ignore[operator, no-any-return]
+            return self.engine.forward(pictures)
 
     @torch.inference_mode()
     def postprocess(self, scores: Tensor, size: tuple[int, int]) -> list[Labels]:
         """Score maps (N, K, h', w') to N labels of `size`, in one step whatever size the network ran at."""
         with self._timed("postprocess", len(scores)):
-            align_corners = bool(self.network.align_corners)
-            network_size = self.input_size(*size)
-            if self.device.type != "cpu":
-                labels = labels_from_scores_torch(scores, size, align_corners, network_size)
-                return list(labels.cpu().numpy())
-            maps = scores.float().permute(0, 2, 3, 1).numpy()
-            upsample = _upsampler(maps.shape[1:3], size, align_corners, network_size)
-            return [upsample(one) for one in maps]
+            return self.engine.postprocess(scores, size, self.input_size(*size))
 
     @contextmanager
     def _timed(self, stage: str, pictures: int) -> Iterator[None]:
@@ -195,24 +177,6 @@ class Segmenter:
         yield
         spent = (time.perf_counter() - start) * 1000 / max(1, pictures)
         self._times[stage].extend([spent] * pictures)
-
-
-def _normalising_matrix(normalisation: Normalisation) -> NDArray[np.float32]:
-    """(3, 4) float32: RGB 0..255 and a constant 1 to the network's three input channels, in its order."""
-    std = np.asarray(normalisation.std, np.float64)
-    matrix = np.hstack([np.diag(1 / std), -(np.asarray(normalisation.mean) / std)[:, None]])
-    return np.asarray(matrix[::-1] if normalisation.order == "BGR" else matrix, np.float32)
-
-
-def _normalise(picture: Picture, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(cv2.transform(picture.astype(np.float32), np.ascontiguousarray(matrix)))
-
-
-@lru_cache(maxsize=8)
-def _upsampler(
-    score_size: tuple[int, int], size: tuple[int, int], align_corners: bool, network_size: tuple[int, int]
-) -> LabelUpsampler:
-    return LabelUpsampler(score_size, size, align_corners, network_size)
 
 
 def _check_pictures(frames: Sequence[Picture]) -> tuple[int, int]:
