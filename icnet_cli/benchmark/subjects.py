@@ -13,7 +13,7 @@ from icnet_cli.checkpoints.format import LoadedWeights, Normalisation, WeightsMe
 from icnet_cli.classes import ClassTable, load_table
 from icnet_cli.config import DEFAULT_WEIGHTS, BenchConfig
 from icnet_cli.errors import usage_error
-from icnet_cli.evaluation.predict import with_branches
+from icnet_cli.evaluation.branches import with_branches
 from icnet_cli.inference.segmenter import Segmenter
 from icnet_cli.models import build
 

@@ -18,6 +18,8 @@ def evaluate(config: EvalConfig, console: LoopConsole) -> None:
       icnet eval camvid/ --weights fast-scnn-camvid --json
       icnet eval cityscapes/ --scales 0.75,1,1.25 --flip
       icnet eval cityscapes/ --predictions out/ --ids dataset
+      icnet eval camvid/ --regions           accuracy by the size of things, branch by branch
+      icnet eval camvid/ --branches all --diff maps/
     """
     from icnet_cli.evaluation.evaluate import evaluate as run
 
@@ -25,7 +27,8 @@ def evaluate(config: EvalConfig, console: LoopConsole) -> None:
     if console.json:
         emit_json(document)
     else:
-        emit_table(result_table(document))
+        for table in tables(document):
+            emit_table(table)
     for line in closing_lines(document):
         say(line)
 
@@ -56,17 +59,68 @@ def result_table(document: dict[str, Any]) -> Any:
     return table
 
 
+def tables(document: dict[str, Any]) -> list[Any]:
+    """The report's tables: the classes, and the branches and regions where they were asked for."""
+    found = [result_table(document)]
+    if "branches" in document:
+        found.append(branch_table(document["branches"]))
+    if "regions" in document:
+        found.append(region_table(document["regions"]))
+    return found
+
+
+def branch_table(branches: dict[str, Any]) -> Any:
+    """A row a branch of the cascade."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table("branches", box=box.SIMPLE_HEAD, show_edge=False)
+    for title in ("mIoU", "pixel accuracy", "network ms"):
+        table.add_column(title, justify="right")
+    for name, row in branches.items():
+        table.add_row(name, _share(row["miou"]), _share(row["pixel_accuracy"]), f"{row['model_ms']:.1f}")
+    return table
+
+
+def region_table(regions: dict[str, Any]) -> Any:
+    """A row a size of region: accuracy of each branch, and the change from one to the next."""
+    from rich import box
+    from rich.table import Table
+
+    rows = regions["rows"]
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False)
+    table.add_column("pixels", no_wrap=True)
+    titles = [*rows[0]["accuracy"], *rows[0]["change"]] if rows else []
+    for title in ("regions", *titles):
+        table.add_column(title, justify="right")
+    for row in rows:
+        accuracies = [_share(value) for value in row["accuracy"].values()]
+        changes = [f"{value:+.4f}" for value in row["change"].values()]
+        table.add_row(f"{row['from']} to {row['to']}", str(row["regions"]), *accuracies, *changes)
+    return table
+
+
 def closing_lines(document: dict[str, Any]) -> list[str]:
     """What was measured and how, and which figure of the weights' card it is."""
     protocol = document["protocol"]
     size = protocol["size"]
     how = "each at its own size" if size is None else f"at {size[0]}x{size[1]}"
+    if protocol["scales"] != [1.0]:
+        how += f" x {', '.join(f'{scale:g}' for scale in protocol['scales'])}"
+    if protocol.get("ablation"):
+        how += f", without {protocol['ablation']}"
     lines = [
         f"{document['images']} images of {protocol['dataset']} {protocol['split']}, {how}, "
         f"network {document['model_ms']:.1f} ms an image on {document['device']} {document['precision']}"
     ]
     if document.get("images_damaged"):
         lines.append(f"{document['images_damaged']} damaged images were left out")
+    regions = document.get("regions")
+    if regions:
+        larger = f"; {regions['larger']} larger regions are not counted" if regions["larger"] else ""
+        lines.append(f"regions.json, regions.csv and regions.png in {regions['folder']}{larger}")
+    if "differences" in document:
+        lines.append(f"predictions of each branch and what changes between them in {document['differences']}")
     figure = document.get("reproduces")
     if figure:
         lines.append(

@@ -37,14 +37,54 @@ class EvalConfig(Config):
     ids: str = ids_option()
     overwrite: bool = overwrite_option()
     skip_damaged: bool = skip_damaged_option()
+    regions: bool = option(
+        False,
+        "Also the accuracy of connected regions by their size, and how it changes from branch to branch.",
+        env=False,
+        panel=WHAT,
+    )
+    region_bin: int = option(
+        3000, "With --regions: pixels from one of the 40 sizes to the next.", minimum=1, env=False, panel=WHAT
+    )
+    output: Path | None = option(
+        None,
+        "With --regions: folder for regions.json, regions.csv and regions.png.",
+        flags=("--output", "-o"),
+        metavar="DIR",
+        env=False,
+        panel=WHAT,
+        shows="runs/eval/WEIGHTS-N",
+    )
+    diff: Path | None = option(
+        None,
+        "With --branches all: write the predictions of the branches and what changes between them, as pictures.",
+        metavar="DIR",
+        env=False,
+        panel=WHAT,
+    )
 
     weights: str = weights_option()
     branches: str | None = option(
         None,
-        "Answer from fewer branches of ICNet's cascade.",
-        choices=BRANCHES,
+        "Answer from fewer branches of ICNet's cascade, or from all in turn.",
+        choices=(*BRANCHES, "all"),
         panel=NETWORK,
         shows="sub124",
+    )
+    ablation: str | None = option(
+        None,
+        "Switch a part of the network off: skip, Fast-SCNN's connection from its first layers.",
+        choices=("skip",),
+        env=False,
+        panel=NETWORK,
+    )
+    input_scale: float = option(
+        1.0,
+        "Shrink what the network sees to this part of its size: 0.25 or 0.5.",
+        above=0,
+        maximum=1,
+        env=False,
+        panel=NETWORK,
     )
     size: tuple[int, int] | None = option(
         None,
@@ -65,6 +105,15 @@ class EvalConfig(Config):
     flip: bool = option(False, "Average with the mirrored picture's prediction.", panel=NETWORK)
     device: str = device_option()
     precision: str = precision_option()
+
+    def _contradictions(self) -> list[str]:
+        found = []
+        if self.diff is not None and self.branches != "all":
+            found.append("--diff compares the branches; add --branches all")
+        if not self.regions and (self.output is not None or self.region_bin != EvalConfig.region_bin):
+            given = "-o" if self.output is not None else "--region-bin"
+            found.append(f"{given} is for --regions")
+        return found
 
 
 PUBLISHED_TABLES = (

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from typing import Protocol as Interface
 
 import torch
@@ -19,13 +20,24 @@ from icnet_cli.data.dataset import SegmentationDataset
 from icnet_cli.data.files import check_picture, read_bytes
 from icnet_cli.data.layouts import recognise
 from icnet_cli.errors import IcnetError, input_error, output_error, usage_error
+from icnet_cli.evaluation.branches import (
+    BranchStudy,
+    Consumer,
+    studied,
+    with_ablation,
+    with_branches,
+)
 from icnet_cli.evaluation.confusion import Confusion, Labels
-from icnet_cli.evaluation.predict import Image, Predictor, network_input, protocol_size, with_branches
+from icnet_cli.evaluation.differences import Differences
+from icnet_cli.evaluation.predict import Image, Predictor, network_input, protocol_size
+from icnet_cli.evaluation.regions import RegionStudy
 from icnet_cli.evaluation.report import EvalReport, Protocol
 from icnet_cli.inference.device import choose_device, choose_precision
 from icnet_cli.inference.segmenter import Segmenter
 from icnet_cli.pixels.files import write_labels_png
 from icnet_cli.pixels.labels import labels_from_scores, labels_from_scores_torch
+
+RUNS = Path("runs/eval")
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,14 @@ class Pairs(Interface):
     def read(self, index: int) -> tuple[Image, Labels]: ...
 
 
+class Observer(Interface):
+    """What else is made of every picture of an evaluation, and the keys that it adds to the report."""
+
+    def add(self, name: str, image: Image, truth: Labels, labels: Labels) -> None: ...
+
+    def figures(self) -> dict[str, Any]: ...
+
+
 def evaluate(config: EvalConfig) -> Generator[ImageDone, None, EvalReport]:
     """Measure as `config` says; an event a picture, and the report as the generator's return value.
 
@@ -56,31 +76,66 @@ def evaluate(config: EvalConfig) -> Generator[ImageDone, None, EvalReport]:
     """
     config.check()
     choose_precision(config.precision, choose_device(config.device))  # told before a file is read
-    weights = with_branches(load_weights(find_weights(config.weights)), config.branches)
+    weights = load_weights(find_weights(config.weights))
+    weights = with_ablation(with_branches(weights, config.branches), config.ablation)
     layout = recognise(config.dataset)
     check_classes_fit(weights, layout.classes, config.dataset)
     dataset = SegmentationDataset(layout, [config.split], skip_damaged=config.skip_damaged)
     dataset.check_files()
     predictions = _predictions(config, dataset) if config.predictions else None
     size = config.size or protocol_size(weights.meta.train_size, _first_size(dataset))
+    predictor = _predictor(config, weights, size)
+    observers = _observers(config, weights, predictor, size)
+    return (yield from Evaluation(dataset, predictor, predictions, observers).events(config))
+
+
+def _predictor(config: EvalConfig, weights: LoadedWeights, size: tuple[int, int] | None) -> Predictor:
     segmenter = Segmenter(weights.network, weights.meta, config.device, config.precision, size)
-    predictor = Predictor(segmenter, config.scales, config.flip)
-    return (yield from Evaluation(dataset, predictor, predictions).events(config.weights))
+    return Predictor(segmenter, [scale * config.input_scale for scale in config.scales], config.flip)
+
+
+def _observers(
+    config: EvalConfig, weights: LoadedWeights, predictor: Predictor, size: tuple[int, int] | None
+) -> list[Observer]:
+    consumers: list[Consumer] = []
+    if config.regions:
+        folder = config.output or _free_folder(weights.path.stem)
+        claim_folder("-o", folder, config.overwrite)
+        consumers.append(RegionStudy(folder, config.region_bin))
+    if config.diff:
+        claim_folder("--diff", config.diff, config.overwrite)
+        consumers.append(Differences(config.diff, weights.meta.classes))
+    names = studied(weights.meta.config, config.branches, config.regions)
+    if not (names or consumers):
+        return []
+    others = {name: _predictor(config, with_branches(weights, name), size) for name in names}
+    last = weights.meta.config.get("branches") or weights.meta.model
+    return [BranchStudy(others, (last, predictor), consumers)]
+
+
+def _free_folder(name: str) -> Path:
+    taken = {path.name for path in RUNS.glob(f"{name}-*")}
+    return RUNS / next(f"{name}-{n}" for n in range(1, 10**6) if f"{name}-{n}" not in taken)
 
 
 class Evaluation:
     """One pass of a predictor over a dataset."""
 
     def __init__(
-        self, dataset: SegmentationDataset, predictor: Predictor, predictions: PredictionFolder | None = None
+        self,
+        dataset: SegmentationDataset,
+        predictor: Predictor,
+        predictions: PredictionFolder | None = None,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self.dataset, self.predictor, self.predictions = dataset, predictor, predictions
+        self.observers = observers
         self.confusion = Confusion(dataset.classes.num_classes)
         self.damaged = dataset.num_damaged
         self._sizes: set[tuple[int, int]] = set()
 
-    def events(self, weights: str) -> Generator[ImageDone, None, EvalReport]:
-        """Measure every picture; `weights` is what the report calls them."""
+    def events(self, config: EvalConfig) -> Generator[ImageDone, None, EvalReport]:
+        """Measure every picture; of `config` the report has what the weights are called and what was ablated."""
         start = time.perf_counter()
         total = len(self.dataset)
         for index, sample in enumerate(self.dataset.samples):
@@ -88,7 +143,7 @@ class Evaluation:
             yield ImageDone(index + 1, total, sample.name, self.confusion.miou, self.damaged)
         if not self.predictor.images:
             raise input_error(f"no picture of {self.dataset.layout.root} could be decoded; restore its files")
-        return self._report(weights, time.perf_counter() - start)
+        return self._report(config, time.perf_counter() - start)
 
     def _measure(self, index: int, name: str) -> None:
         try:
@@ -104,8 +159,10 @@ class Evaluation:
         self._sizes.add(self.predictor.segmenter.input_size(*truth.shape))
         if self.predictions:
             self.predictions.write(name, labels)
+        for observer in self.observers:
+            observer.add(name, image, truth, labels)
 
-    def _report(self, weights: str, seconds: float) -> EvalReport:
+    def _report(self, config: EvalConfig, seconds: float) -> EvalReport:
         segmenter = self.predictor.segmenter
         protocol = Protocol(
             dataset=self.dataset.layout.name,
@@ -114,9 +171,13 @@ class Evaluation:
             scales=self.predictor.scales,
             flip=self.predictor.flip,
             branches=segmenter.meta.config.get("branches"),
+            ablation=config.ablation,
         )
+        figures: dict[str, Any] = {}
+        for observer in self.observers:
+            figures |= observer.figures()
         return EvalReport(
-            weights=weights,
+            weights=config.weights,
             model=segmenter.meta.model,
             classes=self.dataset.classes,
             confusion=self.confusion,
@@ -128,6 +189,7 @@ class Evaluation:
             device=str(segmenter.device),
             precision=segmenter.precision,
             card=segmenter.meta.card,
+            figures=figures,
         )
 
 
@@ -164,15 +226,22 @@ def _predictions(config: EvalConfig, dataset: SegmentationDataset) -> Prediction
                 f"--predictions {folder} would write over the dataset's {predictions.path(sample.name)}; "
                 "name another folder"
             )
+    claim_folder("--predictions", folder, config.overwrite)
+    return predictions
+
+
+def claim_folder(flag: str, folder: Path, overwrite: bool) -> None:
+    """Make an output folder; `flag` is what the user calls it.
+
+    Raises:
+        IcnetError: USAGE where it is not empty and may not be written into; OUTPUT where it cannot be made.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()) and not config.overwrite:
-            raise usage_error(
-                f"--predictions {folder} is not empty; name another folder, or -y to write into it"
-            )
+        if any(folder.iterdir()) and not overwrite:
+            raise usage_error(f"{flag} {folder} is not empty; name another folder, or -y to write into it")
     except OSError as error:
-        raise output_error(f"--predictions {folder} cannot be written: {error.strerror}") from error
-    return predictions
+        raise output_error(f"{flag} {folder} cannot be written: {error.strerror}") from error
 
 
 def check_classes_fit(weights: LoadedWeights, found: ClassTable, dataset: Path) -> None:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from icnet_cli.checkpoints.format import LoadedWeights, Normalisation
-from icnet_cli.errors import device_error, usage_error, weights_error
+from icnet_cli.checkpoints.format import Normalisation
+from icnet_cli.errors import device_error
 from icnet_cli.evaluation.confusion import Labels
 from icnet_cli.inference.device import PRECISIONS
 from icnet_cli.inference.segmenter import SMALLEST, Segmenter
-from icnet_cli.models import build
 from icnet_cli.pixels.files import shrink_or_grow
 from icnet_cli.pixels.labels import source_positions
 
@@ -85,28 +83,6 @@ class Predictor:
     def _wait(self) -> None:
         if self.segmenter.device.type == "cuda":
             torch.cuda.synchronize(self.segmenter.device)
-
-
-def with_branches(weights: LoadedWeights, branches: str | None) -> LoadedWeights:
-    """The same weights answering from `sub4`, `sub24` or `sub124` of ICNet's cascade; None changes nothing.
-
-    Raises:
-        IcnetError: USAGE for a network without branches; WEIGHTS for a file without the aux classifiers.
-    """
-    if branches is None:
-        return weights
-    meta = weights.meta
-    if "branches" not in meta.config:
-        raise usage_error(f"--branches {branches} is for ICNet; {weights.path} holds {meta.model}")
-    try:
-        network = build(meta.model, meta.config | {"branches": branches})
-    except ValueError as error:
-        raise weights_error(
-            f"{weights.path}: {error}; take a file that kept them, or --branches sub124"
-        ) from error
-    network.load_state_dict(weights.network.state_dict())
-    config = meta.config | {"branches": branches}
-    return replace(weights, network=network.eval(), meta=replace(meta, config=config))
 
 
 def protocol_size(train_size: Size, picture: Size) -> Size | None:

@@ -6,7 +6,13 @@ right; a bin's accuracy is the mean over the regions of its size, each counting 
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +20,8 @@ from numpy.typing import NDArray
 
 from icnet_cli.evaluation.confusion import IGNORE_INDEX, Labels
 from icnet_cli.pixels.cv import cv2
+from icnet_cli.pixels.files import write_atomically
+from icnet_cli.reports.plots import Panel, draw_panels
 
 BIN_PIXELS, BINS = 3000, 40  # the paper's: regions of 1 to 120,000 pixels
 
@@ -126,3 +134,53 @@ def region_table(curves: dict[str, Regions]) -> dict[str, Any]:
         "larger": first.larger,
         "rows": rows,
     }
+
+
+@dataclass
+class RegionStudy:
+    """Regions by each branch's answers; ends as regions.json, regions.csv and regions.png in `folder`."""
+
+    folder: Path
+    bin_pixels: int = BIN_PIXELS
+    curves: dict[str, Regions] = field(default_factory=dict)
+
+    def add(self, name: str, image: Labels, truth: Labels, answers: Mapping[str, Labels]) -> None:
+        """One picture's truth, and the branches' labels of it."""
+        found = find_regions(truth)
+        for branch, labels in answers.items():
+            self.curves.setdefault(branch, Regions(self.bin_pixels)).add(truth, labels, found)
+
+    def figures(self) -> dict[str, Any]:
+        """Write the files; for the report, `region_table` and where they are. Raises an output error."""
+        table = region_table(self.curves)
+        write_atomically(self.folder / "regions.json", (json.dumps(table, indent=1) + "\n").encode())
+        write_atomically(self.folder / "regions.csv", _csv(table).encode())
+        plot_regions(table, self.folder / "regions.png")
+        return {"regions": table | {"folder": str(self.folder)}}
+
+
+def _csv(table: Mapping[str, Any]) -> str:
+    """A row a bin: from, to, regions, then each curve's accuracy and each change."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    rows = table["rows"]
+    names = [list(rows[0][key]) if rows else [] for key in ("accuracy", "change")]
+    writer.writerow(["from", "to", "regions", *names[0], *names[1]])
+    for row in rows:
+        figures = [*row["accuracy"].values(), *row["change"].values()]
+        writer.writerow([row["from"], row["to"], row["regions"], *(f"{figure:.6f}" for figure in figures)])
+    return text.getvalue()
+
+
+def plot_regions(table: Mapping[str, Any], path: Path) -> None:
+    """Accuracy by size of region, and the changes from branch to branch below, as a PNG."""
+    panels = []
+    for key, title in (("accuracy", "Accuracy of connected regions"), ("change", "Change of it")):
+        series: dict[str, list[tuple[float, float]]] = {}
+        for row in table["rows"]:
+            for name, figure in row[key].items():
+                series.setdefault(name, []).append(((row["from"] + row["to"] - 1) / 2, figure))
+        if series or key == "accuracy":
+            panels.append(Panel(series, title, ylabel=" ", from_zero=True))
+    panels[-1] = replace(panels[-1], xlabel=f"pixels of a region, bins of {table['bin_pixels']}")
+    draw_panels(panels, path)

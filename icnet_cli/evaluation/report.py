@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from icnet_cli.classes import ClassTable
@@ -23,6 +23,7 @@ class Protocol:
         dataset: the layout's name. size: (height, width) of the network's input at scale 1; None where the
             pictures' sizes differ and each was taken at its own.
         scales, flip: the predictions averaged. branches: of ICNet's cascade; None for other networks.
+        ablation: the part of the network that was switched off, if any.
     """
 
     dataset: str
@@ -31,6 +32,7 @@ class Protocol:
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
     branches: str | None = None
+    ablation: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -41,6 +43,7 @@ class Protocol:
             "flip": self.flip,
             "ignore_index": IGNORE_INDEX,
             "branches": self.branches,
+            **({"ablation": self.ablation} if self.ablation else {}),
         }
 
 
@@ -52,6 +55,7 @@ class EvalReport:
         images: pictures counted in `confusion`; images_damaged: those left out.
         model_ms: the network alone, mean over the pictures. seconds: wall time of it all.
         card: the weights' model card, which `reproduces` is read from.
+        figures: what else was made of the pictures, as further keys of the document.
     """
 
     weights: str
@@ -66,18 +70,19 @@ class EvalReport:
     device: str
     precision: str
     card: Mapping[str, Any]
+    figures: Mapping[str, Any] = field(default_factory=dict)
 
     def per_class(self) -> dict[str, float | None]:
         """IoU by class name; None for a class that occurs neither in the truth nor in the predictions."""
         return {
-            name: _number(iou)
+            name: json_number(iou)
             for name, iou in zip(self.classes.names, self.confusion.iou.tolist(), strict=True)
         }
 
     def card_figure(self) -> dict[str, Any]:
         """This result as the card's `metrics` keep it, under one of `CARD_FIELDS`."""
         return {
-            "miou": _number(self.confusion.miou),
+            "miou": json_number(self.confusion.miou),
             "images": self.images,
             "protocol": self.protocol.to_dict(),
         }
@@ -92,15 +97,15 @@ class EvalReport:
     def to_dict(self) -> dict[str, Any]:
         """The JSON document of `icnet eval --json`; NaN becomes None."""
         document: dict[str, Any] = {
-            "miou": _number(self.confusion.miou),
-            "pixel_accuracy": _number(self.confusion.pixel_accuracy),
-            "mean_accuracy": _number(self.confusion.mean_accuracy),
+            "miou": json_number(self.confusion.miou),
+            "pixel_accuracy": json_number(self.confusion.pixel_accuracy),
+            "mean_accuracy": json_number(self.confusion.mean_accuracy),
             "per_class": self.per_class(),
         }
         if self.classes.categories is not None:
             by_category = self.confusion.category_iou(self.classes.categories)
-            document["category_miou"] = _number(self.confusion.category_miou(self.classes.categories))
-            document["per_category"] = {name: _number(iou) for name, iou in by_category.items()}
+            document["category_miou"] = json_number(self.confusion.category_miou(self.classes.categories))
+            document["per_category"] = {name: json_number(iou) for name, iou in by_category.items()}
         return document | {
             "images": self.images,
             "images_damaged": self.images_damaged,
@@ -113,6 +118,7 @@ class EvalReport:
             "model": self.model,
             "device": self.device,
             "precision": self.precision,
+            **self.figures,
         }
 
 
@@ -133,6 +139,8 @@ def reproduces(card: Mapping[str, Any], figure: Mapping[str, Any]) -> dict[str, 
         return None
     # Keys that either side does not know do not tell two protocols apart.
     told = set(stored["protocol"]) & set(figure["protocol"])
+    if "ablation" in told ^ set(figure["protocol"]):
+        return None  # no card is of half a network
     same = all(stored["protocol"][key] == figure["protocol"][key] for key in told)
     if (
         not same
@@ -143,6 +151,6 @@ def reproduces(card: Mapping[str, Any], figure: Mapping[str, Any]) -> dict[str, 
     return {"field": name, "card_value": value, "difference": miou - value}
 
 
-def _number(value: float) -> float | None:
-    """JSON has no NaN."""
+def json_number(value: float) -> float | None:
+    """The value as JSON has it, which has no NaN."""
     return None if math.isnan(value) else value

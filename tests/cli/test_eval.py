@@ -70,3 +70,44 @@ def test_it_says_which_figure_of_the_card_this_is(icnet: Icnet, measured) -> Non
     assert "val_of_train_only_run" in outcome.err
     assert "2 damaged" in outcome.err
     assert "category mIoU" in outcome.out
+
+
+def test_branches_and_regions_are_tables_of_their_own(icnet: Icnet, measured) -> None:
+    figures = {"miou": 0.25, "pixel_accuracy": None, "model_ms": 7.25, "per_class": {}}
+    row = {
+        "from": 1,
+        "to": 3000,
+        "regions": 7,
+        "accuracy": {"sub4": 0.25, "sub24": 0.5},
+        "change": {"sub24-sub4": 0.25},
+    }
+    measured(
+        branches={"sub4": figures},
+        regions={"rows": [row], "larger": 2, "folder": "runs/eval/w-1"},
+        differences="maps",
+        protocol=DOCUMENT["protocol"] | {"scales": [0.5], "ablation": "skip"},
+    )
+    outcome = icnet("eval", "d", "--regions", "--branches", "all", "--diff", "maps", "--progress", "none")
+    words = [line.split() for line in outcome.out.splitlines()]
+    assert ["sub4", "0.2500", "-", "7.2"] in words
+    assert ["1", "to", "3000", "7", "0.2500", "0.5000", "+0.2500"] in words
+    assert "at 352x480 x 0.5, without skip" in outcome.err
+    assert "regions.png in runs/eval/w-1; 2 larger regions are not counted" in outcome.err
+    assert "between them in maps" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("eval d --diff maps", "--diff compares the branches; add --branches all"),
+        ("eval d -o out", "-o is for --regions"),
+        ("eval d --input-scale 2", "--input-scale must be at most 1"),
+        ("eval d --ablation pyramid", "--ablation must be one of skip"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(
+    refused: Callable[..., str], measured, line: str, said: str
+) -> None:
+    configs = measured()
+    assert said in refused(2, *line.split())
+    assert not configs
