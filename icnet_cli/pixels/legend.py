@@ -83,11 +83,12 @@ class Legend:
 
     def draw_planes(self, planes: Planes, colour: YuvColour) -> None:
         """Draw into the top left corner of Y, U, V planes, in place."""
-        for plane, panel in zip(planes, self._panel_planes(colour, subsampling(planes)), strict=True):
+        for plane, panel in zip(planes, self.panel_planes(colour, subsampling(planes)), strict=True):
             _cover(plane, panel)
 
     @lru_cache(maxsize=4)  # noqa: B019  (a legend lives as long as its job)
-    def _panel_planes(self, colour: YuvColour, steps: tuple[int, int]) -> tuple[Array, ...]:
+    def panel_planes(self, colour: YuvColour, steps: tuple[int, int]) -> tuple[Array, ...]:
+        """The panel as Y, U, V planes, chroma at one sample for `steps` rows and columns."""
         rows, columns = steps
         yuv = colour.from_rgb(self.panel)
         chroma = yuv[: yuv.shape[0] // rows * rows, : yuv.shape[1] // columns * columns]

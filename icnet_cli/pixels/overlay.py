@@ -68,6 +68,20 @@ class Painter:
             self._shown[list(only)] = 255
             self._table[self._shown == 0] = 0
 
+    @property
+    def blurs(self) -> bool:
+        """Whether it hides classes in the picture itself, which needs a pixel's surroundings."""
+        return self._blur is not None
+
+    def plane_tables(self, colour: YuvColour) -> tuple[Array, ...]:
+        """Of Y, U and V what becomes of every sample under every label: (256 labels, 256 samples) uint8 each."""
+        labels, samples = np.indices((256, 256), np.uint8)
+        tables = []
+        for table in self._yuv_tables(colour):
+            colours = cv2.LUT(labels, table)
+            tables.append(self._blend(samples, colours, labels) if self.view == "overlay" else colours)
+        return tuple(tables)
+
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """(height, width) of what is painted for a picture of `size`."""
         return (size[0], 2 * size[1]) if self.view == "side-by-side" else size

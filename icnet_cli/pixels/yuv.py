@@ -51,9 +51,14 @@ class YuvColour:
         """As a stream is tagged; a matrix that is not known here is read as BT.709, as swscale reads it."""
         return cls(matrix if matrix in _LUMA_WEIGHTS else "bt709", full_range)
 
+    @property
+    def luma_weights(self) -> tuple[float, float]:
+        """Kr and Kb: how much red and blue there is in Y."""
+        return _LUMA_WEIGHTS[self.matrix]
+
     def from_rgb(self, rgb: NDArray[Any]) -> Array:
         """(..., 3) RGB 0..255 to (..., 3) YUV uint8, rounded to nearest."""
-        red_weight, blue_weight = _LUMA_WEIGHTS[self.matrix]
+        red_weight, blue_weight = self.luma_weights
         red, green, blue = np.moveaxis(np.asarray(rgb, np.float64), -1, 0)
         luma = red_weight * red + (1 - red_weight - blue_weight) * green + blue_weight * blue
         u = (blue - luma) / (2 * (1 - blue_weight))
@@ -64,7 +69,7 @@ class YuvColour:
 
     def to_rgb(self, yuv: NDArray[Any]) -> Array:
         """The inverse, clipped: for pictures of a few pixels and for checks, not for whole videos."""
-        red_weight, blue_weight = _LUMA_WEIGHTS[self.matrix]
+        red_weight, blue_weight = self.luma_weights
         luma, u, v = np.moveaxis(np.asarray(yuv, np.float64), -1, 0)
         luma_scale, chroma_scale, offset = (1, 1, 0) if self.full_range else (219 / 255, 224 / 255, 16)
         luma, u, v = (luma - offset) / luma_scale, (u - 128) / chroma_scale, (v - 128) / chroma_scale
