@@ -35,8 +35,13 @@ class TrainConfig(Config):
 
     dataset: Path = argument("DATASET", "A folder: Cityscapes, CamVid, COCO-Stuff, or images/ and labels/.")
     model: str = option("icnet", "Network to train.", choices=MODELS, panel=NETWORK)
-    keep: float = option(
-        1.0, "Share of the full-width network's channels to build.", above=0, maximum=1, panel=NETWORK
+    keep: float | None = option(
+        None,
+        "Share of the full-width network's channels to build.",
+        above=0,
+        maximum=1,
+        panel=NETWORK,
+        shows="1; with --pretrained, the channels of these weights",
     )
     pretrained: str | None = option(
         None,

@@ -12,7 +12,7 @@ import torch
 
 from icnet_cli.checkpoints.bundled import find_weights
 from icnet_cli.checkpoints.foreign import is_foreign, read_foreign
-from icnet_cli.checkpoints.format import load_weights, write_atomically
+from icnet_cli.checkpoints.format import load_weights, read_meta, write_atomically
 from icnet_cli.config import TrainConfig
 from icnet_cli.data.dataset import SegmentationDataset
 from icnet_cli.data.layouts import Layout, recognise
@@ -121,18 +121,30 @@ def _network(config: TrainConfig, recipe: Recipe, layout: Layout, stored: dict[s
     torch.manual_seed(config.seed)
     if stored:
         return build(stored["model"], stored["model_config"])
-    options = dict(recipe.model.get(config.model, {})) | {
-        "keep": config.keep,
-        "num_classes": layout.classes.num_classes,
-    }
+    start = config.pretrained or recipe.pretrained
+    options = dict(recipe.model.get(config.model, {})) | {"keep": config.keep or 1.0}
+    if start and config.keep is None:
+        options |= _shape_of(start, config.model)
+    options["num_classes"] = layout.classes.num_classes
     try:
         network = build(config.model, options)
     except ValueError as error:
         raise usage_error(f"recipe {recipe.name} does not fit {config.model}: {error}") from error
-    start = config.pretrained or recipe.pretrained
     if start:
         start_from(network, start)
     return network
+
+
+def _shape_of(start: str, model: str) -> dict[str, Any]:
+    """The channels and all else that `start` was built with, a pruned network's too, where it is one of ours."""
+    path = find_weights(start)
+    if is_foreign(path):
+        return {}
+    meta = read_meta(path)
+    # What training needs and an exported form may lack: the auxiliary classifiers, and the whole cascade.
+    needed = {"aux": True, "branches": "sub124"}
+    added = {name: value for name, value in needed.items() if name in meta.config}
+    return {**meta.config, **added} if meta.model == model else {}
 
 
 def start_from(network: Network, weights: str | Path) -> int:
