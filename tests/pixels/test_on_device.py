@@ -147,7 +147,7 @@ def painter(view: str, size: tuple[int, int], **options: object) -> Painter:
 
 
 @pytest.mark.parametrize("view", VIEWS)
-@pytest.mark.parametrize("size", [*SIZES, (200, 301)])
+@pytest.mark.parametrize("size", [(16, 20), (15, 21), (2, 7), (48, 50), (200, 301)])
 @pytest.mark.parametrize("only", [None, (1, 2)])
 @pytest.mark.parametrize("full_range", [False, True])
 def test_planes_are_painted_to_the_last_bit_as_on_the_host(
