@@ -44,7 +44,10 @@ def unevenly_pruned(source: Path, target: Path) -> dict[str, int]:
     return counts
 
 
-@pytest.mark.parametrize(("model", "keep"), [("fast-scnn", 0.5), ("icnet", 0.25)])
+# Half a minute each, most of it the export: the second network is for the gate.
+@pytest.mark.parametrize(
+    ("model", "keep"), [("fast-scnn", 0.5), pytest.param("icnet", 0.25, marks=pytest.mark.slow)]
+)
 def test_a_pruned_file_goes_wherever_its_parent_does(
     model: str, keep: float, icnet: Icnet, camvid: Path, recipe: Path
 ) -> None:
