@@ -58,10 +58,17 @@ def refuse_unwritable(path: Path, *, overwrite: bool, inputs: tuple[Path, ...] =
 
 
 class PartFile:
-    """A hidden `.NAME.XXXX.part` beside the output: `publish` renames it, `discard` removes it."""
+    """A hidden `.NAME.XXXX.part` beside the output: `publish` renames it, `discard` removes it.
 
-    def __init__(self, target: Path, *, overwrite: bool) -> None:
+    Args:
+        path: a file that is there already, instead of the hidden one.
+    """
+
+    def __init__(self, target: Path, *, overwrite: bool, path: Path | None = None) -> None:
         self.target, self._overwrite = target, overwrite
+        if path is not None:
+            self.path = path
+            return
         stem = target.name[:80]  # a name may have 255 bytes, and ours is longer than the target's
         self.path = target.with_name(f".{stem}.{secrets.token_hex(4)}.part")
         try:  # created now, so that a folder without permission is known before any work
@@ -72,13 +79,13 @@ class PartFile:
     def publish(self) -> None:
         """Make the file durable and give it its name; afterwards the part is gone."""
         try:
-            _fsync(self.path)
+            sync(self.path)
             if self._overwrite:
                 os.replace(self.path, self.target)
             else:
                 self._link_or_refuse()
             with contextlib.suppress(OSError):  # some file systems cannot sync a folder
-                _fsync(self.target.parent)
+                sync(self.target.parent)
         except OSError as error:
             raise writing_error(self.target, error) from error
 
@@ -100,7 +107,8 @@ class PartFile:
             os.unlink(self.path)
 
 
-def _fsync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Bring a file or a folder's names to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

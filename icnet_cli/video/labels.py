@@ -1,14 +1,11 @@
 """Label videos: lossless grey frames whose values are classes, and in the same file what they mean and when they are.
 
-Matroska stores times in milliseconds, so each frame's exact time stands in an attachment. FFmpeg wants attachments
-before the first frame, when the times are not known yet; so the file is copied once, packet by packet, at its end.
+Matroska stores times in milliseconds, so each frame's exact time stands in an attachment.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +14,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,6 +37,7 @@ class LabelVideoWriter(VideoWriter):
         self.description: Mapping[str, Any] = {}
         self._base = Fraction(1)
         self._numbers, self._pts, self._durations = array("q"), array("q"), array("q")
+        self._kept = 0  # of these, in segments that are done
 
     def write(
         self,
@@ -59,10 +56,20 @@ class LabelVideoWriter(VideoWriter):
         self._pts.append(pts)
         self._durations.append(duration)
 
-    def _finish(self) -> None:
-        super()._finish()
-        files = {CLASSES_NAME: self.description, TIMES_NAME: self._times()}
-        _attach(self._part.path, {name: json.dumps(document).encode() for name, document in files.items()})
+    def _state(self) -> dict[str, Any]:
+        rows = [column[self._kept :].tolist() for column in (self._numbers, self._pts, self._durations)]
+        self._kept = len(self._pts)
+        return {**super()._state(), "rows": rows, "base": [self._base.numerator, self._base.denominator]}
+
+    def _take_up(self, state: dict[str, Any]) -> None:
+        super()._take_up(state)
+        self._base = Fraction(*state["base"])
+        for column, values in zip((self._numbers, self._pts, self._durations), state["rows"], strict=True):
+            column.extend(values)
+        self._kept = len(self._pts)
+
+    def _attachments(self) -> dict[str, Any]:
+        return {CLASSES_NAME: self.description, TIMES_NAME: self._times()}
 
     def _times(self) -> dict[str, Any]:
         source = self._source
@@ -77,41 +84,6 @@ class LabelVideoWriter(VideoWriter):
             "pts": self._pts.tolist(),
             "duration": self._durations.tolist(),
         }
-
-
-def _attach(path: Path, files: Mapping[str, bytes]) -> None:
-    """Copy a Matroska file onto itself with attachments added; `path` is the old file or the whole new one."""
-    made = path.with_name(path.name + "2")
-    try:
-        with av.open(str(path), metadata_errors="replace") as source:
-            options = {"max_interleave_delta": "1", "avoid_negative_ts": "disabled"}
-            with av.open(str(made), "w", format="matroska", container_options=options) as out:
-                _copy(source, out, files)
-        os.replace(made, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(made)
-        raise
-
-
-def _copy(source: Any, out: Any, files: Mapping[str, bytes]) -> None:
-    out.metadata.update({key: text for key, text in source.metadata.items() if key.lower() != "encoder"})
-    targets = {}
-    for stream in source.streams:
-        target = targets[stream.index] = out.add_stream_from_template(stream, opaque=True)
-        tags = {key: text for key, text in stream.metadata.items() if key.upper() != "DURATION"}
-        target.metadata.update(tags)
-        target.disposition = stream.disposition
-    for name, data in files.items():
-        out.add_attachment(name, _JSON, data)
-    chapters = source.chapters()
-    if chapters:
-        out.set_chapters(chapters)
-    moving = [stream for stream in source.streams if stream.type != "attachment"]
-    for packet in source.demux(moving):
-        if packet.size:
-            packet.stream = targets[packet.stream.index]
-            out.mux_one(packet)
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.inference.segmenter import Segmenter
 from icnet_cli.pipeline.paint import DamagedInputError, paint
 from icnet_cli.pixels.files import read_picture, write_picture
-from icnet_cli.video import labels as video_labels
-from icnet_cli.video import open_video
+from icnet_cli.video import attachments, open_video
+from icnet_cli.video import labels as label_videos
 from icnet_cli.video.labels import LabelVideo
 from tests.inference.tiny import CLASSES, stripes
 
@@ -137,7 +137,7 @@ def test_a_disk_that_is_full_at_the_end_leaves_nothing(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(video_labels, "_copy", full)
+        patch.setattr(attachments, "_copy", full)
         with pytest.raises(IcnetError, match="the disk is full") as caught:
             run(segmenter, video, tmp_path / "labels.mkv")
     assert caught.value.code == ExitCode.OUTPUT
@@ -214,19 +214,19 @@ HOSTILE = {
 def test_strangers_attachments_are_refused(
     tmp_path: Path, video: Path, labels: Path, name: str, data: bytes
 ) -> None:
-    video_labels._attach(labels, {name: data})
+    attachments.attach(labels, {name: data})
     refused(ExitCode.INPUT, "label video|what its classes are", labels, video, tmp_path / "out.mp4")
 
 
 def test_a_video_in_colour_has_no_labels(
     tmp_path: Path, video: Path, labels: Path, segmenter: Segmenter
 ) -> None:
-    files = video_labels._attachments(labels, 10**6)
+    files = label_videos._attachments(labels, 10**6)
     run(segmenter, video, tmp_path / "colour.mkv")
-    video_labels._attach(tmp_path / "colour.mkv", files)
+    attachments.attach(tmp_path / "colour.mkv", files)
     refused(ExitCode.INPUT, "yuv420p, not grey", tmp_path / "colour.mkv", video, tmp_path / "out.mp4")
     run(segmenter, video, tmp_path / "grey.mkv", view="labels")
-    video_labels._attach(tmp_path / "grey.mkv", files)
+    attachments.attach(tmp_path / "grey.mkv", files)
     assert painted(tmp_path / "grey.mkv", video, tmp_path / "out.mp4")["frames"] == len(TIMES)
 
 

@@ -1,0 +1,137 @@
+"""How pictures become packets: one encoder's settings, as a value that can be written down and opened again."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import Any
+
+from av.codec.context import Flags
+
+from icnet_cli.errors import device_error, output_error
+from icnet_cli.video.colour import Colour
+from icnet_cli.video.containers import CODECS, OutputPlan, encoder_options, rate_cap
+from icnet_cli.video.info import VideoInfo
+from icnet_cli.video.pictures import Painter
+
+_FRACTIONS = ("time_base", "rate", "aspect")
+_BOTTOM_FIRST = (3, 4)  # AVFieldOrder: BB, TB
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """All that an encoder is told before its first frame.
+
+    Attributes:
+        codec: its name in CODECS.
+        width, height: of the pictures; what is encoded may be padded to even sizes.
+        aspect: of a sample; None where nothing is said of it.
+        fields: the source's AVFieldOrder where its interlacing is kept; None: what is written is progressive, or
+            nothing is known.
+        family_tag: the codec's name in the container where it is not the usual one.
+    """
+
+    codec: str
+    width: int
+    height: int
+    pix_fmt: str
+    time_base: Fraction
+    rate: Fraction
+    colour: Colour
+    options: dict[str, str]
+    aspect: Fraction | None = None
+    fields: int | None = None
+    family_tag: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        plan: OutputPlan,
+        size: tuple[int, int],
+        pix_fmt: str,
+        colour: Colour,
+        *,
+        time_base: Fraction,
+        rate: Fraction,
+        info: VideoInfo | None = None,
+        interlaced: bool = False,
+        crf: int | None = None,
+        preset: str | None = None,
+    ) -> Encoding:
+        """The settings for pictures of `size` (width, height), made from a video that `info` describes."""
+        width, height = size
+        pixels = width * height / (info.width * info.height) if info else 1.0
+        cap = rate_cap(info.bit_rate, info.codec_name, plan.codec, pixels) if info else None
+        options = encoder_options(plan, crf, preset, cap, pix_fmt)
+        order = info.field_order if info is not None else 0
+        if interlaced:  # and no captions: the pattern's own would be written with every frame
+            first = "bff" if order in _BOTTOM_FIRST else "tff"
+            options |= {"flags": "+ildct+ilme", "a53cc": "0", "x264-params": f"{first}=1"}
+        apples = plan.codec.family == "hevc" and plan.container.muxer in ("mp4", "mov")
+        return cls(
+            next(name for name, codec in CODECS.items() if codec == plan.codec),
+            width, height, pix_fmt, time_base, rate, colour, options,
+            aspect=None if info is None else info.sample_aspect_ratio,
+            fields=None if info is None else order if interlaced else 1,
+            family_tag="hvc1" if apples else None,  # Apple's players want this name, not hev1
+        )  # fmt: skip
+
+    def painter(self, template: Any = None) -> Painter:
+        """What makes the encoder's frames of pictures, with the fields of `template`, an interlaced av.VideoFrame."""
+        even = CODECS[self.codec].family != "ffv1"  # the one codec here that takes odd sizes in 4:2:0
+        return Painter(self.width, self.height, self.pix_fmt, self.colour, even=even, fields=template)
+
+    def add_to(self, container: Any) -> Any:
+        """A stream in an av.OutputContainer, its encoder not yet open."""
+        painter = self.painter()
+        stream = container.add_stream(
+            CODECS[self.codec].encoder, self.rate, dict(self.options), width=painter.width, height=painter.height,
+            time_base=self.time_base,
+        )  # fmt: skip
+        context = stream.codec_context
+        stream.time_base = self.time_base
+        context.pix_fmt = self.pix_fmt
+        context.flags |= Flags.frame_duration  # variable rates keep each frame's own duration
+        painter.tag(context)
+        if self.aspect is not None:
+            context.sample_aspect_ratio = self.aspect
+        if self.fields is not None:
+            context.field_order = self.fields
+        if self.family_tag:
+            context.codec_tag = self.family_tag
+        return stream
+
+    def start(self, stream: Any) -> None:
+        """Open the encoder of a stream.
+
+        Raises:
+            IcnetError: DEVICE where its hardware is missing, OUTPUT where it refuses the pictures.
+        """
+        os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints its settings unless told otherwise here
+        codec = CODECS[self.codec]
+        try:
+            stream.codec_context.open()
+        except Exception as error:
+            if codec.hardware:
+                raise device_error(
+                    f"the encoder {codec.encoder} could not start on this machine; use --codec h264"
+                ) from error
+            raise output_error(
+                f"the encoder {codec.encoder} refuses {self.height}x{self.width} {self.pix_fmt} video; "
+                "choose another --codec or --pix-fmt"
+            ) from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        document = asdict(self)
+        for name in _FRACTIONS:
+            value = document[name]
+            document[name] = None if value is None else [value.numerator, value.denominator]
+        return document
+
+    @classmethod
+    def from_dict(cls, document: dict[str, Any]) -> Encoding:
+        """The settings that `to_dict` wrote."""
+        read = {name: Fraction(*document[name]) for name in _FRACTIONS if document[name] is not None}
+        return cls(**{**document, **read, "colour": Colour(**document["colour"])})
