@@ -20,6 +20,7 @@ def evaluate(config: EvalConfig, console: LoopConsole) -> None:
       icnet eval cityscapes/ --predictions out/ --ids dataset
       icnet eval camvid/ --regions           accuracy by the size of things, branch by branch
       icnet eval camvid/ --branches all --diff maps/
+      icnet eval camvid/ --report page/      a page of figures and of the worst frames
     """
     from icnet_cli.evaluation.evaluate import evaluate as run
 
@@ -64,7 +65,7 @@ def tables(document: dict[str, Any]) -> list[Any]:
     found = [result_table(document)]
     if "branches" in document:
         found.append(branch_table(document["branches"]))
-    if "regions" in document:
+    if "folder" in document.get("regions", ()):  # those of a page alone are on the page
         found.append(region_table(document["regions"]))
     return found
 
@@ -116,11 +117,13 @@ def closing_lines(document: dict[str, Any]) -> list[str]:
     if document.get("images_damaged"):
         lines.append(f"{document['images_damaged']} damaged images were left out")
     regions = document.get("regions")
-    if regions:
+    if regions and "folder" in regions:
         larger = f"; {regions['larger']} larger regions are not counted" if regions["larger"] else ""
         lines.append(f"regions.json, regions.csv and regions.png in {regions['folder']}{larger}")
     if "differences" in document:
         lines.append(f"predictions of each branch and what changes between them in {document['differences']}")
+    if "report" in document:
+        lines.append(f"the page is {document['report']}")
     figure = document.get("reproduces")
     if figure:
         lines.append(

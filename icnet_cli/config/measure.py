@@ -37,6 +37,13 @@ class EvalConfig(Config):
     ids: str = ids_option()
     overwrite: bool = overwrite_option()
     skip_damaged: bool = skip_damaged_option()
+    report: Path | None = option(
+        None,
+        "Write a page of figures and pictures into this folder: one file, index.html, that needs no network.",
+        metavar="DIR",
+        env=False,
+        panel=WHAT,
+    )
     regions: bool = option(
         False,
         "Also the accuracy of connected regions by their size, and how it changes from branch to branch.",

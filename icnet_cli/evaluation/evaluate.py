@@ -29,6 +29,7 @@ from icnet_cli.evaluation.branches import (
 )
 from icnet_cli.evaluation.confusion import Confusion, Labels
 from icnet_cli.evaluation.differences import Differences
+from icnet_cli.evaluation.page import ReportPage
 from icnet_cli.evaluation.predict import Image, Predictor, network_input, protocol_size
 from icnet_cli.evaluation.regions import RegionStudy
 from icnet_cli.evaluation.report import EvalReport, Protocol
@@ -86,7 +87,19 @@ def evaluate(config: EvalConfig) -> Generator[ImageDone, None, EvalReport]:
     size = config.size or protocol_size(weights.meta.train_size, _first_size(dataset))
     predictor = _predictor(config, weights, size)
     observers = _observers(config, weights, predictor, size)
-    return (yield from Evaluation(dataset, predictor, predictions, observers).events(config))
+    page = _page(config, weights)
+    observers += [page] if page else []
+    report = yield from Evaluation(dataset, predictor, predictions, observers).events(config)
+    if page:
+        page.write(report.to_dict())
+    return report
+
+
+def _page(config: EvalConfig, weights: LoadedWeights) -> ReportPage | None:
+    if config.report is None:
+        return None
+    claim_folder("--report", config.report, config.overwrite)
+    return ReportPage(config.report, weights.meta.classes, None if config.regions else weights.meta.model)
 
 
 def _predictor(config: EvalConfig, weights: LoadedWeights, size: tuple[int, int] | None) -> Predictor:

@@ -1,0 +1,146 @@
+"""Parts that several pages have: numbers as they are written, classes as rows, frames as rows of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icnet_cli.reports.html import Column, Html, bar, el, paragraph, scroller, swatch, table
+from icnet_cli.reports.pictures import IGNORE_INDEX, jpeg_uri, labels_uri
+from icnet_cli.reports.shots import Labels
+
+MATRIX_CLASSES = 40  # a larger matrix is no table any more: its largest confusions are
+CONFUSIONS = 12
+NO_FIGURE = "–"
+
+
+def score(value: float | None) -> str:
+    """0..1 with four digits, as in every table of the tool."""
+    return NO_FIGURE if value is None else f"{value:.4f}"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    return NO_FIGURE if value is None else f"{value * 100:.{digits}f} %"
+
+
+def size_words(size: Sequence[int] | None) -> str:
+    return "each at its own size" if size is None else f"{size[0]}x{size[1]} (height x width)"
+
+
+def class_cell(name: str, colour: Sequence[int]) -> Html:
+    return el("span", swatch(colour), name)
+
+
+def class_table(document: Mapping[str, Any], palette: Sequence[Sequence[int]]) -> Html:
+    """IoU a class as bars, with precision, recall and the class's share of the truth."""
+    matrix = np.asarray(document["confusion"], np.float64)
+    hits, true, found = matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0)
+    rows = []
+    for k, (name, iou) in enumerate(document["per_class"].items()):
+        rows.append(
+            [
+                class_cell(name, palette[k]),
+                bar(iou),
+                score(iou),
+                percent(_ratio(hits[k], found[k])),
+                percent(_ratio(hits[k], true[k])),
+                percent(_ratio(true[k], true.sum()), 2),
+            ]
+        )
+    columns = [
+        Column("Class", number=False),
+        Column("", number=False),
+        Column("IoU"),
+        Column("Precision"),
+        Column("Recall"),
+        Column("Share of pixels"),
+    ]
+    caption = (
+        "IoU by class. Precision: of what is called so, how much is. Recall: of what is, how much is found."
+    )
+    return table(caption, columns, rows, sortable=True)
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return float(part / whole) if whole else None
+
+
+def matrix_table(names: Sequence[str], matrix: NDArray[np.float64], rows_are: str, columns_are: str) -> Html:
+    """A confusion matrix in percent of each row. The figure is in every cell; the shade only helps the eye."""
+    totals = matrix.sum(axis=1)
+    head = el(
+        "tr",
+        el("th", f"{rows_are} \\ {columns_are}", scope="col"),
+        [el("th", name, scope="col") for name in names],
+    )
+    body = []
+    for i, name in enumerate(names):
+        cells = [_matrix_cell(_ratio(matrix[i, j], totals[i]), i == j) for j in range(len(names))]
+        body.append(el("tr", el("th", name, scope="row", title=name), cells))
+    caption = f"Rows: {rows_are}. Columns: {columns_are}. Percent of each row's pixels; bold: the same class."
+    whole = el("table", el("caption", caption), el("thead", head), el("tbody", body), class_="matrix")
+    return scroller(whole, caption)
+
+
+def _matrix_cell(share: float | None, same: bool) -> Html:
+    text = NO_FIGURE if share is None else "" if share < 0.0005 else f"{share * 100:.1f}"
+    return el("td", text, class_="hit" if same else None, style=f"--v:{(share or 0) * 100:.1f}")
+
+
+def confusion_list(names: Sequence[str], matrix: NDArray[np.float64], said: str, title: str) -> Html:
+    """The largest numbers off the diagonal, in words. `said` joins the row's class to the column's."""
+    off = matrix.copy()
+    np.fill_diagonal(off, 0)
+    wrong, totals = off.sum(), matrix.sum(axis=1)
+    order = np.argsort(off, axis=None)[::-1][:CONFUSIONS]
+    rows = []
+    for place in order:
+        i, j = divmod(int(place), len(names))
+        if off[i, j]:
+            share = off[i, j] / wrong
+            rows.append(
+                [f"{names[i]} {said} {names[j]}", bar(share), percent(share), percent(off[i, j] / totals[i])]
+            )
+    columns = [Column("What", False), Column("", False), Column("Of all such pixels"), Column("Of the class")]
+    return table(title, columns, rows) if rows else paragraph("Not a single pixel.")
+
+
+def worded(labels: Labels, names: Sequence[str], most: int = 4) -> str:
+    """What is in labels, largest first: the words for who does not see the picture."""
+    counts = np.bincount(labels[labels != IGNORE_INDEX], minlength=len(names))[: len(names)]
+    if not counts.sum():
+        return "nothing labelled"
+    order = [int(k) for k in np.argsort(-counts, kind="stable")[:most] if counts[k]]
+    return ", ".join(f"{names[k]} {counts[k] / counts.sum():.0%}" for k in order)
+
+
+def labels_figure(
+    labels: Labels, names: Sequence[str], palette: NDArray[np.uint8], what: str, caption: str
+) -> Html:
+    """Labels in the classes' colours, with their shares as the words for it."""
+    image = el(
+        "img",
+        src=labels_uri(labels, palette),
+        alt=f"{what}: {worded(labels, names)}",
+        class_="labels",
+        loading="lazy",
+        decoding="async",
+    )
+    return el("figure", image, el("figcaption", caption))
+
+
+def photo(picture: NDArray[np.uint8], alt: str, caption: str) -> Html:
+    image = el("img", src=jpeg_uri(picture), alt=alt, loading="lazy", decoding="async")
+    return el("figure", image, el("figcaption", caption))
+
+
+def class_key(names: Sequence[str], palette: Sequence[Sequence[int]]) -> Html:
+    """The colours of the classes, folded where they are many."""
+    entries = [el("li", class_cell(name, colour)) for name, colour in zip(names, palette, strict=True)]
+    listing = el("ul", entries, class_="key")
+    if len(entries) <= MATRIX_CLASSES:
+        return listing
+    return el("details", el("summary", f"Colours of the {len(entries)} classes"), listing)
