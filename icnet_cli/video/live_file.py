@@ -1,0 +1,74 @@
+"""A video file on a web server: read like a file, with its length, its sound and its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from icnet_cli.errors import IcnetError
+from icnet_cli.video.declared import Declared, declared_by
+from icnet_cli.video.frame import Frame
+from icnet_cli.video.live_address import Address
+from icnet_cli.video.live_connection import open_address
+from icnet_cli.video.reader import DEFAULT_MAX_PIXELS, VideoReader
+
+
+class RemoteFile(VideoReader):
+    """A VideoReader of an http address whose content has an end. A broken connection is taken up where it broke.
+
+    Raises:
+        IcnetError: as VideoReader; the address is named without anything secret in it.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        timeout_s: float,
+        stream: int | None = None,
+        start_s: float | None = None,
+        end_s: float | None = None,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+    ) -> None:
+        self.address = replace(
+            address, options={**address.options, "reconnect": "1", "reconnect_delay_max": "10"}
+        )
+        self._timeout_s = timeout_s
+        try:
+            super().__init__(
+                Path(address.public), stream=stream, start_s=start_s, end_s=end_s, max_pixels=max_pixels
+            )
+        except IcnetError as error:
+            raise self._told(error) from self._cause(error)
+
+    def _connect(self) -> Any:
+        return self.open_again()
+
+    def open_again(self) -> Any:
+        """Another container of the same address, for its other tracks."""
+        return open_address(self.address, max_pixels=self.max_pixels, timeout_s=self._timeout_s)
+
+    def _declaration(self) -> Declared:
+        # What mkv and avi declare is judged with a look into the file.
+        if str(self._container.format.name).startswith("mov"):
+            return declared_by(self._container, self._stream, self.path)
+        own, base = self._stream.duration, self._stream.time_base
+        return Declared(None, None if own is None else own * base, None, complete=False)
+
+    def _size_in_bytes(self) -> int:
+        return max(0, int(self._container.size))
+
+    def __iter__(self) -> Iterator[Frame]:
+        try:
+            yield from super().__iter__()
+        except IcnetError as error:
+            raise self._told(error) from self._cause(error)
+
+    def _told(self, error: IcnetError) -> IcnetError:
+        """The error with the address as it is shown, not as a path (which has lost a slash)."""
+        return IcnetError(str(error).replace(str(Path(self.address.public)), self.address.public), error.code)
+
+    def _cause(self, error: IcnetError) -> Exception:
+        return RuntimeError(self.address.scrub(error.__cause__ or error))
