@@ -18,7 +18,7 @@ from icnet_cli.errors import ExitCode, IcnetError, input_error, output_error, us
 from icnet_cli.pixels.files import PICTURE_SUFFIXES
 from icnet_cli.video import CONTAINERS, check_output
 
-from .lanes import FrameDone
+from .lanes import FrameDone, Notice
 from .segment import DamagedInputError, segment
 from .sources import VIDEO_SUFFIXES, natural_key
 
@@ -77,7 +77,9 @@ def segment_many(
         events = _one(replace(config, source=str(job.source), more=None, output=job.output), segmenter)
         try:
             while True:
-                yield BatchFrameDone(next(events), job.source, number, len(jobs))
+                event = next(events)
+                if isinstance(event, FrameDone):
+                    yield BatchFrameDone(event, job.source, number, len(jobs))
         except StopIteration as end:
             files.append(end.value)
         finally:
@@ -92,7 +94,7 @@ def segment_many(
     }
 
 
-def _one(config: SegmentConfig, segmenter: Segmenter) -> Generator[FrameDone, None, dict[str, Any]]:
+def _one(config: SegmentConfig, segmenter: Segmenter) -> Generator[FrameDone | Notice, None, dict[str, Any]]:
     """`segment`, with a failure as its report."""
     named = {"input": config.source, "output": str(config.output)}
     try:

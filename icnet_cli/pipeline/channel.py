@@ -19,21 +19,26 @@ class AbortedError(Exception):
 
 
 class Channel(Generic[T]):
-    """First in, first out, at most `size` items at a time."""
+    """First in, first out, at most `size` items at a time.
+
+    `dropped` counts items that were put and not given, in channels that do so (`pipeline.live.Inbox`).
+    """
+
+    dropped = 0
 
     def __init__(self, size: int) -> None:
         if size < 1:
             raise ValueError(f"a channel holds at least one item, not {size}")
         self._size = size
         self._items: deque[T] = deque()
-        self._closed = self._aborted = False
+        self._closed = self._aborted = self._ended = False
         self._changed = threading.Condition()
 
     def put(self, item: T) -> None:
         """Wait for room, then add. Raises AbortedError where nobody will take it."""
         with self._changed:
-            self._changed.wait_for(lambda: len(self._items) < self._size or self._aborted)
-            if self._aborted:
+            self._changed.wait_for(lambda: len(self._items) < self._size or self._aborted or self._ended)
+            if self._aborted or self._ended:
                 raise AbortedError
             if self._closed:
                 raise ValueError("the channel is closed")
@@ -57,6 +62,13 @@ class Channel(Generic[T]):
         """No more will be put; what is in it can still be taken."""
         with self._changed:
             self._closed = True
+            self._changed.notify_all()
+
+    def end(self) -> None:
+        """No more is wanted: what is in it is dropped, the taker comes to its end, the putter gets an AbortedError."""
+        with self._changed:
+            self._closed = self._ended = True
+            self._items.clear()
             self._changed.notify_all()
 
     def abort(self) -> None:

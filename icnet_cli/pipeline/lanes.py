@@ -15,6 +15,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
+
+from icnet_cli.video.live import Notice
 
 from .channel import AbortedError, Channel
 from .items import Labels, Picture
@@ -81,6 +84,7 @@ class FrameDone:
         done, total: pictures so far and expected (None: not known).
         index, seconds: the source's number of it, and its time on the source's clock (None from pictures).
         slowest: the lane that takes the longest so far: decode, network or encode.
+        dropped: frames of a live source that were too old by the time of their inference.
     """
 
     done: int
@@ -88,6 +92,7 @@ class FrameDone:
     index: int
     seconds: float | None
     slowest: str
+    dropped: int = 0
 
 
 class Lanes:
@@ -98,20 +103,23 @@ class Lanes:
         label: a picture to its (H, W) labels; called in the thread that iterates `run`.
         render: a picture and its labels to what the sink takes; called, like the sink, in a third.
         total: pictures expected, for the events.
+        decoded: the queue between decoding and the network, where it has to be a special one. Notices that come
+            through it are events at once.
     """
 
     def __init__(
         self,
-        source: Iterator[Picture],
+        source: Iterator[Any],
         label: Callable[[Picture], Labels],
         render: Callable[[Picture, Labels], Rendered],
         sink: Sink,
         total: int | None = None,
+        decoded: Channel[Picture | Notice] | None = None,
     ) -> None:
         self._source, self._label, self._render, self._sink, self._total = source, label, render, sink, total
         self.times = {stage: StageTimes() for stage in ("decode", "network", "render", "encode")}
         self.done = 0
-        self._decoded: Channel[Picture] = Channel(DEPTH)
+        self._decoded: Channel[Picture | Notice] = Channel(DEPTH) if decoded is None else decoded
         self._labelled: Channel[tuple[Picture, Labels]] = Channel(DEPTH)
         self._events: deque[FrameDone] = deque()
         self._error: BaseException | None = None
@@ -132,13 +140,20 @@ class Lanes:
         """Whether both threads have ended, so that what they held may be closed."""
         return not any(thread.is_alive() for thread in self._threads)
 
-    def run(self) -> Iterator[FrameDone]:
+    def finish(self) -> None:
+        """As if the source ended here; what was taken is written. From any thread, or a signal's handler."""
+        self._decoded.end()
+
+    def run(self) -> Iterator[FrameDone | Notice]:
         """Do it all, an event a picture; the sink is closed at the end, or aborted where there is an error."""
         try:
             with no_signals():
                 for thread in self._threads:
                     thread.start()
             for picture in self._decoded:
+                if isinstance(picture, Notice):
+                    yield picture
+                    continue
                 with self.times["network"].measure():
                     labels = self._label(picture)
                 self._labelled.put((picture, labels))
@@ -191,8 +206,9 @@ class Lanes:
                 with self.times["encode"].measure():
                     self._sink.write(picture, rendered)
                 self.done += 1
+                seconds, dropped = picture.seconds, self._decoded.dropped
                 self._events.append(
-                    FrameDone(self.done, self._total, picture.index, picture.seconds, self.slowest)
+                    FrameDone(self.done, self._total, picture.index, seconds, self.slowest, dropped)
                 )
             self._sink.close()
         except BaseException:

@@ -17,7 +17,7 @@ from icnet_cli.video.labels import LabelVideo
 from .artist import Artist
 from .description import describe_classes, described_classes
 from .items import Labels, Picture
-from .lanes import FrameDone, Lanes, no_signals
+from .lanes import FrameDone, Lanes, Notice, no_signals
 from .outputs import Plan, Source, plan_output
 from .palette import read_palette, recolour
 from .segment import DamagedInputError, written
@@ -25,7 +25,7 @@ from .sinks import Sink, open_sink
 from .sources import PIPE, PictureSource, Selection, VideoSource, open_source
 
 
-def paint(config: PaintConfig) -> Generator[FrameDone, None, dict[str, Any]]:
+def paint(config: PaintConfig) -> Generator[FrameDone | Notice, None, dict[str, Any]]:
     """Paint a label video over what it was made from: the picture that `segment` gave, or another look of it.
 
     The source is read as it was then (its range, its stream); of its frames those are taken that have labels.
