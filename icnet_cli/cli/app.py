@@ -9,7 +9,19 @@ from typing import Annotated
 
 import typer
 
-from icnet_cli.cli import bench, data, eval, export, failures, paint, prune, segment, train, weights
+from icnet_cli.cli import (
+    bench,
+    completion,
+    data,
+    eval,
+    export,
+    failures,
+    paint,
+    prune,
+    segment,
+    train,
+    weights,
+)
 from icnet_cli.cli.options import as_command
 from icnet_cli.errors import ExitCode
 
@@ -87,6 +99,13 @@ def _top(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    install_completion: Annotated[
+        bool,
+        typer.Option(completion.INSTALL, help="Complete words in bash, zsh or fish: name one, or yours is."),
+    ] = False,
+    show_completion: Annotated[
+        bool, typer.Option(completion.SHOW, help="Print the shell's script for that instead.")
+    ] = False,
 ) -> None:
     pass
 
@@ -97,6 +116,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in words or bool(os.environ.get("ICNET_DEBUG"))
     try:
         with failures.terminable():
+            if completion.ASKED in os.environ:
+                shell = os.environ[completion.ASKED]
+                completion.answer(shell, list(arguments or sys.argv[1:]), completion.consoles_of(VERBS))
+                return ExitCode.OK
+            if completion.set_up(words):
+                return ExitCode.OK
             # Not main(): it would turn Ctrl-C and a closed pipe into codes of its own.
             command = typer.main.get_command(build_app())
             with command.make_context("icnet", words) as context:

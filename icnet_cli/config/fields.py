@@ -14,9 +14,10 @@ from icnet_cli.errors import usage_error
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 
-def argument(metavar: str, help: str, **default: Any) -> Any:
+def argument(metavar: str, help: str, completes: object = (), **default: Any) -> Any:
     """A field given by its place on the command line; required unless it has a `default`."""
-    return field(metadata={"help": help, "metavar": metavar, "argument": True}, **default)
+    known = {"help": help, "metavar": metavar, "argument": True, "completes": completes}
+    return field(metadata=known, **default)
 
 
 def required(help: str, **metadata: Any) -> Any:
@@ -30,7 +31,8 @@ def option(default: Any, help: str, **metadata: Any) -> Any:
     Metadata: `flags` (names on the command line; default the field's own, hyphenated), `metavar`,
     `choices`, `minimum`, `maximum`, `above` (exclusive lower bound; of each element where the value is a
     tuple), `kind` ("time": 12.5, 1:02.5 or 90m), `env` (False: not from the environment), `panel`
-    (heading in the help), `shows` (the default in words, where the value says too little).
+    (heading in the help), `shows` (the default in words, where the value says too little), `completes` (what a shell
+    offers where there are no `choices`: words, or "weights" or "recipes" for the names of those that are there).
     """
     return field(default=default, metadata={"help": help, **metadata})
 

@@ -28,7 +28,9 @@ class WeightsListConfig(Config):
 class WeightsConfig(Config):
     """`icnet weights show` and `icnet weights path`: one weights file."""
 
-    weights: str = argument("NAME|FILE", "A known name (`icnet weights list`) or a .safetensors file.")
+    weights: str = argument(
+        "NAME|FILE", "A known name (`icnet weights list`) or a .safetensors file.", "weights"
+    )
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class WeightsVerifyConfig(Config):
     weights: str | None = argument(
         "NAME|FILE",
         "A known name or a .safetensors file; left out, all that `icnet weights list` names.",
+        completes="weights",
         default=None,
     )
 
@@ -85,7 +88,9 @@ EXPORT_SUFFIXES = {"onnx": ".onnx", "pt2": ".pt2", "openvino": ".xml"}
 class ExportConfig(Config):
     """`icnet export`: a network for other programs to run."""
 
-    weights: str = argument("WEIGHTS", "A known name (`icnet weights list`) or a .safetensors file.")
+    weights: str = argument(
+        "WEIGHTS", "A known name (`icnet weights list`) or a .safetensors file.", "weights"
+    )
     to: str = required("Format to write.", choices=tuple(EXPORT_SUFFIXES), panel=WHAT)
     output: Path = required(
         "File to write: .onnx, .pt2 or .xml (OpenVINO writes a .bin beside it).",

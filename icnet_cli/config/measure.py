@@ -224,6 +224,7 @@ class BenchConfig(Config):
         metavar="NAME|FILE",
         env=False,
         panel=NETWORK,
+        completes="weights",
         shows="bundled ones where they fit, else random",
     )
     device: str = device_option()

@@ -15,6 +15,8 @@ STDOUT = "-"  # -o -: the frames go to standard output
 MAX_PIXELS = 8192 * 4320
 IDS = ("train", "dataset")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
+CODECS = ("h264", "hevc", "av1", "vp9", "ffv1")
+PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
 BACKENDS = ("auto", "torch")
 
 WHAT = "What to read and write"
@@ -27,7 +29,7 @@ CUTS = "How much to cut"
 
 def device_option() -> Any:
     help = "Where the network runs: auto, cpu, cuda or cuda:N. auto takes a GPU where there is one."
-    return option("auto", help, metavar="DEVICE", panel=NETWORK)
+    return option("auto", help, metavar="DEVICE", panel=NETWORK, completes=("auto", "cpu", "cuda"))
 
 
 def precision_option() -> Any:
@@ -37,7 +39,7 @@ def precision_option() -> Any:
 
 def weights_option() -> Any:
     help = "Weights: a bundled name (`icnet weights list`) or a .safetensors file."
-    return option(DEFAULT_WEIGHTS, help, metavar="NAME|FILE", panel=NETWORK)
+    return option(DEFAULT_WEIGHTS, help, metavar="NAME|FILE", panel=NETWORK, completes="weights")
 
 
 def ids_option() -> Any:
@@ -61,7 +63,8 @@ def legend_option() -> Any:
 
 def palette_option(shows: str) -> Any:
     help = "Other colours: the name of a class table (cityscapes, camvid, coco-stuff) or a YAML file."
-    return option(None, help, metavar="NAME|FILE", panel=PICTURE, shows=shows)
+    tables = ("cityscapes", "camvid", "coco-stuff")
+    return option(None, help, metavar="NAME|FILE", panel=PICTURE, shows=shows, completes=tables)
 
 
 def only_option() -> Any:
@@ -76,7 +79,7 @@ def blur_option() -> Any:
 
 def codec_option() -> Any:
     help = "Video codec: h264, hevc, av1, vp9, ffv1, or an encoder's own name."
-    return option(None, help, metavar="NAME", panel=ENCODING, shows="h264; vp9 in .webm")
+    return option(None, help, metavar="NAME", panel=ENCODING, shows="h264; vp9 in .webm", completes=CODECS)
 
 
 def crf_option() -> Any:
@@ -86,7 +89,7 @@ def crf_option() -> Any:
 
 def preset_option() -> Any:
     help = "Speed of the encoder, in its own words: ultrafast ... veryslow."
-    return option(None, help, metavar="NAME", panel=ENCODING, shows="veryfast")
+    return option(None, help, metavar="NAME", panel=ENCODING, shows="veryfast", completes=PRESETS)
 
 
 def pix_fmt_option() -> Any:
@@ -138,7 +141,7 @@ def workers_option() -> Any:
 
 def recipe_option(shows: str) -> Any:
     help = "Recipe: a name that comes with the tool, or a YAML file."
-    return option(None, help, metavar="NAME|FILE", panel=SCHEDULE, shows=shows)
+    return option(None, help, metavar="NAME|FILE", panel=SCHEDULE, shows=shows, completes="recipes")
 
 
 def time_budget_option(what: str) -> Any:

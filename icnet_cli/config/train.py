@@ -115,6 +115,7 @@ class PruneConfig(Config):
     weights: str | None = argument(
         "WEIGHTS",
         "A .safetensors file or a bundled name; left out, the newest run under runs/train.",
+        completes="weights",
         default=None,
     )
     data: Path | None = option(
