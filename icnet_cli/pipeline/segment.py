@@ -19,7 +19,7 @@ from icnet_cli.pixels.cv import cv2
 from .artist import Artist
 from .description import describe_classes
 from .items import Labels, Picture
-from .lanes import FrameDone, Lanes, no_signals
+from .lanes import FrameDone, Lanes, Notice, no_signals
 from .outputs import Plan, Source, plan_output
 from .palette import read_palette, recolour
 from .sinks import Sink, open_sink
@@ -42,7 +42,7 @@ class DamagedInputError(IcnetError):
 
 def segment(
     config: SegmentConfig, segmenter: Segmenter | None = None
-) -> Generator[FrameDone, None, dict[str, Any]]:
+) -> Generator[FrameDone | Notice, None, dict[str, Any]]:
     """Label every picture of a source and write what is asked for; a generator that ends with its report.
 
     Args:
