@@ -112,8 +112,9 @@ def _largest(matrix: NDArray[np.int64], counted: int) -> tuple[tuple[int, int, f
 class ClassCrops:
     """Of each class the crops where it was found best and where it was missed or invented most.
 
-    A crop is a square around one of the largest regions of the class in a frame. Best are those of the highest IoU of
-    the class inside the crop, worst those with the most wrong pixels of it; a frame gives at most one of each a class.
+    A crop is a square around one of the largest regions of the class in a frame, its IoU that of the class inside. Best
+    are those of the highest IoU. Worst are those of the most wrong pixels times the share that is wrong, so that neither
+    a speck nor the thin rim of something large comes first. A frame gives at most one of each a class.
     """
 
     def __init__(self, num_classes: int, most: int = CROPS) -> None:
@@ -142,9 +143,9 @@ class ClassCrops:
         iou, _, box = max(measured)
         if iou > 0 and self.best[k].wants(iou):
             self.best[k].add(iou, _crop(k, iou, box, frame))
-        iou, wrong, box = max(measured, key=lambda one: one[1])
-        if wrong and self.worst[k].wants(wrong):
-            self.worst[k].add(wrong, _crop(k, iou, box, frame))
+        iou, wrong, box = max(measured, key=lambda one: one[1] * (1 - one[0]))
+        if wrong and self.worst[k].wants(wrong * (1 - iou)):
+            self.worst[k].add(wrong * (1 - iou), _crop(k, iou, box, frame))
 
 
 def _boxes(mask: NDArray[np.bool_]) -> list[Box]:

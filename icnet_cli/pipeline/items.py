@@ -26,6 +26,7 @@ class Picture:
         planes: the same as decoded Y, U, V, where it is to be painted in video; else None.
         pts, duration: in ticks of time_base, on the source's clock; None from pictures.
         labels: where they are known already, because they are painted again.
+        arrived: when a live source's picture was received, in seconds of `time.monotonic`; None from files.
         starts_segment: whether what is written begins anew here: the first picture of a run, and every one that a
             resumed run may have to begin with (`pipeline.resume`). What keeps state between pictures forgets it here,
             so that a resumed run gives what an uninterrupted one does.
@@ -40,6 +41,7 @@ class Picture:
     duration: int | None = None
     time_base: Fraction | None = None
     labels: Labels | None = None
+    arrived: float | None = None
     starts_segment: bool = False
     mark: Any = None
 

@@ -17,9 +17,14 @@ from icnet_cli.errors import ExitCode, IcnetError, input_error, usage_error
 from icnet_cli.pixels.files import PICTURE_SUFFIXES, read_picture
 from icnet_cli.pixels.yuv import Planes
 from icnet_cli.video import Frame, VideoReader, open_video
+from icnet_cli.video.live import resized
+from icnet_cli.video.live_address import is_address
 from icnet_cli.video.pipe import STDIN, PipeReader
 
 from .items import Picture
+
+if TYPE_CHECKING:
+    from .live import LiveOptions
 
 # Suffixes by which a folder's content is called video. A single file may have any: its content decides.
 VIDEO_SUFFIXES = (
@@ -45,8 +50,12 @@ class VideoSource:
     `wants_planes` and `wants_rgb` are set by whoever uses them; a picture without RGB is black there.
     """
 
+    is_live = is_remote = False
+
     def __init__(self, reader: VideoReader, selection: Selection) -> None:
         self.reader = reader
+        self.notices: list[str] = []  # what a user should know of it, a line each
+        self._resized = False
         self.is_pipe = isinstance(reader, PipeReader)  # which is read once, by one
         self.paths = () if self.is_pipe else (reader.path,)
         self.wants_planes, self.wants_rgb = False, True
@@ -126,7 +135,16 @@ class VideoSource:
                 return
             yield frame
 
+    def _note_size(self, frame: Frame) -> None:
+        info = self.reader.info
+        if not self._resized and frame.coded_size != (info.coded_height, info.coded_width):
+            self._resized = True  # said once
+            first = (info.coded_height, info.coded_width)
+            self.notices.append(resized(str(self.reader.path), frame.coded_size, first))
+
     def _picture(self, frame: Frame) -> Picture:
+        if not self.is_live:  # which tells it at once
+            self._note_size(frame)
         return Picture(
             name=PurePath(f"frame_{frame.index:06d}"),
             index=frame.index,
@@ -198,9 +216,13 @@ class PictureSource:
 
 
 def open_source(
-    text: str, selection: Selection, stream: int | None = None, max_pixels: int = MAX_PIXELS
+    text: str,
+    selection: Selection,
+    stream: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    live: LiveOptions | None = None,
 ) -> VideoSource | PictureSource:
-    """The source that `text` names.
+    """The source that `text` names; `live` is how one that is live is read.
 
     Raises:
         IcnetError: INPUT where there is nothing of the kind; USAGE for a mixture, or options that do not fit it.
@@ -208,6 +230,10 @@ def open_source(
     path = Path(text)
     if text == PIPE:
         return _pipe(selection, stream, max_pixels)
+    if is_address(text):
+        from .live import LiveOptions, open_live  # which is made of what stands here
+
+        return open_live(text, selection, stream, max_pixels, live or LiveOptions())
     if path.is_dir():
         return _folder(path, selection, max_pixels)
     if not os.path.lexists(path) and glob.has_magic(text):

@@ -212,7 +212,7 @@ def _crops(hardest: Sequence[int], names: Sequence[str], crops: Sequence[ClassCr
             for title, some in (("Best", crops[k].best), ("Worst", crops[k].worst))
             if some
         ]
-        parts.append(el("article", el("h3", names[k]), el("div", groups, class_="pair")))
+        parts.append(el("article", el("h3", names[k]), groups))
     return parts
 
 

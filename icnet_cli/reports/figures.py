@@ -81,7 +81,7 @@ def matrix_table(names: Sequence[str], matrix: NDArray[np.float64], rows_are: st
         cells = [_matrix_cell(_ratio(matrix[i, j], totals[i]), i == j) for j in range(len(names))]
         body.append(el("tr", el("th", name, scope="row", title=name), cells))
     caption = f"Rows: {rows_are}. Columns: {columns_are}. Percent of each row's pixels; bold: the same class."
-    whole = el("table", el("caption", caption), el("thead", head), el("tbody", body), class_="matrix")
+    whole = el("table", el("thead", head), el("tbody", body), class_="matrix")
     return scroller(whole, caption)
 
 

@@ -96,7 +96,6 @@ def table(
     ]
     whole = el(
         "table",
-        el("caption", caption),
         el("thead", el("tr", heads)),
         el("tbody", body),
         class_="sortable" if sortable else None,
@@ -105,8 +104,9 @@ def table(
 
 
 def scroller(content: Html, label: str) -> Html:
-    """A box that scrolls sideways by itself, by keyboard too."""
-    return el("div", content, class_="scroll", tabindex=0, role="region", aria_label=label)
+    """A table in a box that scrolls sideways by itself, by keyboard too; what it shows stands above and stays."""
+    box = el("div", content, class_="scroll", tabindex=0, role="region", aria_label=label)
+    return el("div", el("p", label, class_="note"), box)
 
 
 def tiles(figures: Iterable[tuple[str, str, str]]) -> Html:

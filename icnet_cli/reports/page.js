@@ -32,6 +32,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
     return heads[column].classList.contains("number") ? (Number.isNaN(number) ? -Infinity : number) : text;
   };
   heads.forEach((head, column) => {
+    if (!head.textContent) return;
     const button = document.createElement("button");
     button.type = "button";
     button.append(...head.childNodes);

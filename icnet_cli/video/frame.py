@@ -163,6 +163,11 @@ class Frame:
     def duration_s(self) -> float:
         return float(self.duration * self.time_base)
 
+    @property
+    def coded_size(self) -> tuple[int, int]:
+        """(height, width) as it was decoded; what the other methods give has the size of the video's first picture."""
+        return int(self._picture.height), int(self._picture.width)
+
     def rgb(self) -> np.ndarray:
         """uint8 (H, W, 3), upright, converted with the stream's own matrix and range."""
         return self._converter.rgb(self._picture)
