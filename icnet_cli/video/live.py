@@ -59,7 +59,8 @@ class LiveReader:
         clock, pause: stand-ins for `time.monotonic` and for waiting (which says whether it was stopped meanwhile).
     """
 
-    start_s = end_s = range_end = shortfall = None  # of a VideoReader: no range is read, nothing is declared
+    # Of a VideoReader: no range is read, nothing is declared, nothing can be gone on from.
+    start_s = end_s = range_end = shortfall = mark = None
 
     def __init__(
         self,
