@@ -6,6 +6,7 @@ say what happened without knowing how it will be printed.
 
 from __future__ import annotations
 
+import sys
 from enum import IntEnum
 
 
@@ -30,6 +31,22 @@ class IcnetError(Exception):
     def __init__(self, message: str, code: ExitCode) -> None:
         super().__init__(message)
         self.code = code
+
+
+class AlreadyToldError(IcnetError):
+    """Another process of the same run has said why, or will; this one only ends, with the code."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, in whatever way torch or Python says so. No torch is imported for it."""
+    if isinstance(error, MemoryError):
+        return True
+    torch = sys.modules.get("torch")  # asked for only where it is already loaded
+    if torch is not None and isinstance(error, torch.OutOfMemoryError):
+        return True
+    # The CPU allocator, cuDNN and cuBLAS say it in words only.
+    said = str(error).lower()
+    return isinstance(error, RuntimeError) and ("out of memory" in said or "can't allocate memory" in said)
 
 
 def usage_error(message: str) -> IcnetError:

@@ -15,7 +15,8 @@ from typing import Any
 import typer
 
 from icnet_cli.cli.console import StdoutClosedError, discard, say, stdout_closed
-from icnet_cli.errors import ExitCode, IcnetError
+from icnet_cli.errors import AlreadyToldError, ExitCode, IcnetError, is_out_of_memory
+from icnet_cli.training.launch import Place, find_place
 
 # Typer does not export the base of its usage errors, and older releases keep it in click.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -60,8 +61,24 @@ def explain(error: BaseException, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
     line, code = _words(error)
-    say(f"icnet: {line}")
+    line = "; ".join([line, *getattr(error, "__notes__", ())])  # what a stopped run leaves, and how to go on
+    if not _told_elsewhere(error):
+        say(f"icnet: {line}")
     return code
+
+
+def _told_elsewhere(error: BaseException) -> bool:
+    """Whether another process of the same run says this: what ends all of them is one line, not one each."""
+    if isinstance(error, AlreadyToldError):
+        return True
+    return not _place().speaks and isinstance(error, _UsageError | KeyboardInterrupt | TerminatedError)
+
+
+def _place() -> Place:
+    try:
+        return find_place()
+    except IcnetError:
+        return Place()
 
 
 def _words(error: BaseException) -> tuple[str, ExitCode]:
@@ -73,7 +90,7 @@ def _words(error: BaseException) -> tuple[str, ExitCode]:
         return "interrupted", ExitCode.INTERRUPTED
     if isinstance(error, TerminatedError):
         return "terminated", ExitCode.TERMINATED
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return "out of memory; try a smaller --size or --batch, or another --device", ExitCode.DEVICE
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
         where = f"{error.filename}: " if error.filename else ""
@@ -93,14 +110,3 @@ def _usage(error: Any) -> str:
     message = error.format_message().rstrip(".")
     context = getattr(error, "ctx", None)
     return f"{message}; see `{context.command_path} --help`" if context else message
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, MemoryError):
-        return True
-    torch = sys.modules.get("torch")  # asked for only where it is already loaded
-    if torch is not None and isinstance(error, torch.OutOfMemoryError):
-        return True
-    # The CPU allocator, cuDNN and cuBLAS say it in words only.
-    said = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in said or "can't allocate memory" in said)

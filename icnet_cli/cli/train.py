@@ -21,10 +21,15 @@ def train(config: TrainConfig, console: LoopConsole) -> None:
       icnet train camvid/ --model fast-scnn --time-budget 90m
       icnet train cityscapes/ --keep 0.5 --splits train,val
       icnet train camvid/ --resume runs/train/icnet-1
+      torchrun --nproc-per-node 4 -m icnet_cli train cityscapes/
     """
+    from icnet_cli.training.launch import find_place
     from icnet_cli.training.trainer import train as run
 
-    report = watch(run(config), console.progress, Narrator().status)
+    speaks = find_place().speaks
+    report = watch(run(config), console.progress if speaks else "none", Narrator().status)
+    if not speaks:
+        return
     if console.json:
         emit_json(report.to_dict())
         return

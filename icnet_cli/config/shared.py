@@ -52,6 +52,11 @@ def overwrite_option() -> Any:
     return option(False, help, flags=("--overwrite", "-y"), panel=WHAT, env=False)
 
 
+def resume_option() -> Any:
+    help = "Go on with a run that was stopped: the same command again, with this added."
+    return option(False, help, panel=WHAT, env=False)
+
+
 def alpha_option() -> Any:
     help = "Strength of the classes' colours over the picture."
     return option(0.5, help, minimum=0, maximum=1, panel=PICTURE)
@@ -130,7 +135,8 @@ def skip_damaged_option() -> Any:
 
 
 def cache_option() -> Any:
-    return option("none", "Keep the decoded pictures in memory.", choices=("none", "memory"), panel=WHAT)
+    help = "Keep the decoded pictures: in memory, or on the training device, which then augments them too."
+    return option("none", help, choices=("none", "memory", "device"), panel=WHAT)
 
 
 def workers_option() -> Any:

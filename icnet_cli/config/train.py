@@ -49,9 +49,13 @@ class TrainConfig(Config):
         metavar="NAME|FILE",
         panel=NETWORK,
         shows="what the recipe says",
+        completes="weights",
     )
     device: str = device_option()
     precision: str = precision_option()
+    deterministic: bool = option(
+        False, "Only algorithms that give the same bits each time; slower on a GPU.", panel=NETWORK
+    )
 
     output: Path | None = option(
         None,
@@ -63,7 +67,11 @@ class TrainConfig(Config):
         shows="runs/train/MODEL-N",
     )
     resume: Path | None = option(
-        None, "Go on with this run folder, from its last checkpoint.", metavar="DIR", env=False, panel=WHAT
+        None,
+        "Go on with this run folder, from its last checkpoint; newest is the last one under runs/train.",
+        metavar="DIR|newest",
+        env=False,
+        panel=WHAT,
     )
     splits: tuple[str, ...] | None = option(
         None,

@@ -76,6 +76,19 @@ class MetricsLog:
             self._board.close()
 
 
+class NoLog(MetricsLog):
+    """The record of a process that keeps none: among several that train together one does."""
+
+    def __init__(self) -> None:
+        self._board = None
+
+    def _row(self, **values: Any) -> None:
+        pass
+
+    def rewind(self, step: int) -> None:
+        pass
+
+
 def _tensorboard(folder: Path) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter

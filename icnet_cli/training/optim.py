@@ -32,11 +32,19 @@ def _spared(module: nn.Module, parameter: nn.Parameter, recipe: OptimizerRecipe)
     return "depthwise" in recipe.no_decay and depthwise
 
 
-def build_optimizer(network: nn.Module, recipe: OptimizerRecipe, lr: float) -> torch.optim.Optimizer:
+def build_optimizer(
+    network: nn.Module, recipe: OptimizerRecipe, lr: float, fused: bool = False
+) -> torch.optim.Optimizer:
+    """The recipe's optimizer; `fused` is one kernel for all parameters, which heeds a flag on the device."""
     groups = parameter_groups(network, recipe)
     if recipe.name == "adamw":
-        return torch.optim.AdamW(groups, lr=lr)
-    return torch.optim.SGD(groups, lr=lr, momentum=recipe.momentum)
+        return torch.optim.AdamW(groups, lr=lr, fused=fused or None)
+    optimizer = torch.optim.SGD(groups, lr=lr, momentum=recipe.momentum, fused=fused or None)
+    if fused and recipe.momentum:
+        # Its first step makes the buffers without filling them; left out by the flag, it would leave them so.
+        for parameter in (p for group in groups for p in group["params"]):
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
 
 
 def rate_at(progress: float, recipe: ScheduleRecipe) -> float:
@@ -61,14 +69,15 @@ class Ema:
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
+        """All tensors at once: one by one they would keep a GPU waiting for the host."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        for name, tensor in network.state_dict().items():
-            average = self.shadow[name]
-            if average.is_floating_point():
-                average.lerp_(tensor, 1 - decay)
-            else:
-                average.copy_(tensor)
+        now = network.state_dict()
+        real = [name for name in now if self.shadow[name].is_floating_point()]
+        torch._foreach_lerp_([self.shadow[name] for name in real], [now[name] for name in real], 1 - decay)
+        counts = [name for name in now if not self.shadow[name].is_floating_point()]
+        if counts:
+            torch._foreach_copy_([self.shadow[name] for name in counts], [now[name] for name in counts])
 
     def state_dict(self) -> dict[str, Any]:
         return {"updates": self.updates, "shadow": self.shadow}

@@ -16,18 +16,26 @@ from icnet_cli.checkpoints.format import load_weights, read_meta, write_atomical
 from icnet_cli.config import TrainConfig
 from icnet_cli.data.dataset import SegmentationDataset
 from icnet_cli.data.layouts import Layout, recognise
-from icnet_cli.errors import input_error, output_error, usage_error, weights_error
-from icnet_cli.inference.device import choose_device
+from icnet_cli.errors import IcnetError, input_error, output_error, usage_error, weights_error
 from icnet_cli.models import Network, build
-from icnet_cli.training.recipe import Recipe, load_recipe, recipe_from_dict
+from icnet_cli.training.ranks import ALONE, Ranks
+from icnet_cli.training.recipe import Recipe, Stage, load_recipe, recipe_from_dict
 
 RUNS = Path("runs/train")
 RUN_FILE = "run.json"
+NEWEST = Path("newest")  # --resume newest
+
+# What a resumed run keeps of its first command line unless it is told otherwise: without it, it would be another run.
+_KEPT = ("batch", "accumulate", "lr", "seed", "time_budget_s", "skip_damaged", "deterministic")
 
 
 @dataclass(frozen=True)
 class Run:
-    """Everything `Trainer` needs; nothing in it changes while training."""
+    """Everything `Trainer` needs; nothing in it changes while training.
+
+    Attributes:
+        batch: pictures of one process at once; `accumulate` of them, over all `ranks`, make a step at rate `lr`.
+    """
 
     config: TrainConfig
     recipe: Recipe
@@ -41,46 +49,58 @@ class Run:
     accumulate: int
     lr: float
     resumed: bool
+    ranks: Ranks = ALONE
+
+    def batch_of(self, stage: Stage) -> int:
+        """Pictures of one process at once in a stage of the recipe."""
+        of_stage = -(-stage.batch // self.ranks.world) if stage.batch else None
+        return self.config.batch or of_stage or self.batch
 
 
-def prepare(config: TrainConfig) -> Run:
+def prepare(config: TrainConfig, ranks: Ranks = ALONE) -> Run:
     """Open, build and check everything, and make the run folder.
 
     Raises:
         IcnetError: with the code that fits: 2 for arguments, 3 for data, 4 for weights, 6 for the device.
     """
-    run = assemble(config)
-    if not run.resumed:
+    run = assemble(config, ranks=ranks)
+    if not run.resumed and ranks.writes:
         claim(run)
+    ranks.meet()  # what one of them refuses ends all before the first step
     return run
 
 
-def assemble(config: TrainConfig, network: Network | None = None, recipe: Recipe | None = None) -> Run:
+def assemble(
+    config: TrainConfig, network: Network | None = None, recipe: Recipe | None = None, ranks: Ranks = ALONE
+) -> Run:
     """Open, build and check everything but the run folder, which `claim` makes.
 
     Args:
         network, recipe: used as they are instead of what `config` would build: how a pruned network is fine-tuned.
+        ranks: the processes that train together.
 
     Raises:
         IcnetError: as `prepare`.
     """
     layout = recognise(config.dataset)
-    stored = _stored(config.resume) if config.resume else None
-    if stored and config.model not in (TrainConfig.model, stored["model"]):
-        raise usage_error(f"{config.resume} trains {stored['model']}, not {config.model}; leave --model out")
+    stored = None
+    if config.resume:
+        # The run folder may be on the first rank's machine alone.
+        config, stored = ranks.first(lambda: _resumed(config))
     recipe = recipe or _recipe(config, layout, stored)
-    device = choose_device(config.device)
-    cache = config.cache != "none"
+    device = ranks.device(config.device)
+    cache = config.cache == "memory"  # on a device it is in `resident` instead
     train = SegmentationDataset(layout, recipe.splits, cache=cache, skip_damaged=config.skip_damaged)
     train.check_files()
-    val = _validation(layout, recipe, config, cache)
+    val = _validation(layout, recipe, config, config.cache != "none")
     network = network or _network(config, recipe, layout, stored)
-    batch, accumulate, lr = _batch(config, recipe)
-    _check_batch_norm(network, recipe, batch)
-    folder = config.resume or config.output or _new_folder(config.model)
-    return Run(
-        config, recipe, folder, layout, train, val, network, device, batch, accumulate, lr, stored is not None
-    )
+    batch, accumulate, lr = _batch(config, recipe, ranks.world)
+    folder = config.resume or config.output or ranks.first(lambda: _new_folder(config.model))
+    run = Run(
+        config, recipe, folder, layout, train, val, network, device, batch, accumulate, lr, stored is not None, ranks
+    )  # fmt: skip
+    _check_batch_norm(run)
+    return run
 
 
 def _recipe(config: TrainConfig, layout: Layout, stored: dict[str, Any] | None) -> Recipe:
@@ -177,18 +197,19 @@ def label_shares(dataset: SegmentationDataset, most: int = 400) -> list[float]:
     return (known / max(1, known.sum())).tolist()
 
 
-def _batch(config: TrainConfig, recipe: Recipe) -> tuple[int, int, float]:
-    """(pictures in memory, batches a step, learning rate). The rate follows the effective batch."""
-    batch = config.batch or recipe.batch
-    accumulate = config.accumulate or max(1, round(recipe.batch / batch))
-    lr = config.lr or recipe.optimizer.lr * batch * accumulate / recipe.batch
+def _batch(config: TrainConfig, recipe: Recipe, world: int) -> tuple[int, int, float]:
+    """(pictures of a process at once, batches a step, learning rate). The rate follows the effective batch."""
+    batch = config.batch or -(-recipe.batch // world)
+    accumulate = config.accumulate or max(1, round(recipe.batch / (batch * world)))
+    lr = config.lr or recipe.optimizer.lr * batch * world * accumulate / recipe.batch
     return batch, accumulate, lr
 
 
-def _check_batch_norm(network: Network, recipe: Recipe, batch: int) -> None:
-    for stage in recipe.stages or (recipe.stage_at(0.0),):
-        size = stage.batch or batch
-        if size * network.smallest_map(*stage.crop_size) < 2:
+def _check_batch_norm(run: Run) -> None:
+    together = run.ranks.world if run.device.type == "cuda" else 1  # SyncBatchNorm is for GPUs
+    for stage in run.recipe.stages or (run.recipe.stage_at(0.0),):
+        size = run.batch_of(stage)
+        if size * together * run.network.smallest_map(*stage.crop_size) < 2:
             height, width = stage.crop_size
             raise usage_error(
                 f"batch {size} at {height}x{width} gives BatchNorm a single value a channel; use --batch 2 or more"
@@ -216,6 +237,7 @@ def claim(run: Run) -> None:
         "batch": run.batch,
         "accumulate": run.accumulate,
         "lr": run.lr,
+        "processes": run.ranks.world,
     }
     try:
         run.folder.mkdir(parents=True, exist_ok=True)
@@ -225,11 +247,54 @@ def claim(run: Run) -> None:
     write_atomically(run.folder / RUN_FILE, lambda part: part.write_text(text, encoding="utf-8"))
 
 
+def _resumed(config: TrainConfig) -> tuple[TrainConfig, dict[str, Any]]:
+    """The configuration of a run that goes on, and what its folder says of it."""
+    assert config.resume is not None
+    folder = find_run(config.resume)
+    stored = _stored(folder)
+    if config.model not in (TrainConfig.model, stored["model"]):
+        raise usage_error(f"{folder} trains {stored['model']}, not {config.model}; leave --model out")
+    for part in folder.glob(".*.part"):  # of a save that was killed
+        part.unlink(missing_ok=True)
+    changes: dict[str, Any] = {"resume": folder, "model": stored["model"]}
+    told = {name for name in _KEPT if getattr(config, name) != getattr(TrainConfig, name)}
+    size_told = told & {"batch", "accumulate"}
+    for name in set(_KEPT) - told - ({"batch", "accumulate"} if size_told else set()):
+        changes[name] = stored["config"].get(name, getattr(TrainConfig, name))
+    config = replace(config, **changes)
+    try:
+        config.check()  # the folder's word is no better than the user's
+    except TypeError as error:
+        raise _damaged(folder) from error
+    return config, stored
+
+
+def find_run(told: Path) -> Path:
+    """The run folder that --resume means: itself, the newest one in it, or the newest of all.
+
+    Raises:
+        IcnetError: exit 3 where there is none.
+    """
+    if (told / RUN_FILE).is_file():
+        return told
+    inside = RUNS if told == NEWEST and not told.exists() else told
+    # The newest is the one that was trained last, not the one that was begun last.
+    runs = [path.parent for path in inside.glob(f"*/{RUN_FILE}")]
+    if not runs:
+        raise input_error(f"{inside} is not a run folder to resume, and holds none: no {RUN_FILE}")
+    return max(runs, key=lambda run: max(file.stat().st_mtime_ns for file in run.iterdir()))
+
+
 def _stored(folder: Path) -> dict[str, Any]:
     try:
         document = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-        return {key: document[key] for key in ("recipe", "model", "model_config")}
+        found = {key: document[key] for key in ("recipe", "model", "model_config", "config")}
+        if not isinstance(found["config"], dict):
+            raise TypeError("config")
+        return found
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise input_error(
-            f"{folder} is not a run folder to resume: {RUN_FILE} is missing or damaged"
-        ) from error
+        raise _damaged(folder) from error
+
+
+def _damaged(folder: Path) -> IcnetError:
+    return input_error(f"{folder} is not a run folder to resume: {RUN_FILE} is missing or damaged")

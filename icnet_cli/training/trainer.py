@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Generator, Iterator
@@ -12,24 +11,28 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from icnet_cli.checkpoints.format import WeightsMeta, save_weights
-from icnet_cli.checkpoints.state import load_state, save_state
+from icnet_cli.checkpoints.state import list_states, load_state, save_state
 from icnet_cli.config import TrainConfig
-from icnet_cli.errors import ExitCode, IcnetError, check_error
+from icnet_cli.errors import AlreadyToldError, ExitCode, IcnetError, check_error
+from icnet_cli.evaluation.confusion import Confusion
 from icnet_cli.evaluation.evaluate import evaluate_network
-from icnet_cli.models import Network
 from icnet_cli.reports.plots import plot_training
-from icnet_cli.training.loader import AugmentedDataset, epoch_batches, load_batches, worker_count
-from icnet_cli.training.losses import CascadeLoss, class_weights
-from icnet_cli.training.metrics import MetricsLog
-from icnet_cli.training.optim import Ema, build_optimizer, rate_at
-from icnet_cli.training.run import Run, label_shares, prepare
+from icnet_cli.training.conduct import arithmetic, memory_words
+from icnet_cli.training.feed import batches_of, open_feed
+from icnet_cli.training.metrics import MetricsLog, NoLog
+from icnet_cli.training.optim import rate_at
+from icnet_cli.training.ranks import joined
+from icnet_cli.training.run import Run, prepare
 from icnet_cli.training.signals import DeferredSignals
+from icnet_cli.training.step import Stepper
 
 CHECKPOINT_EVERY_S = 120.0
 NON_FINITE_LIMIT = 3
+# How many steps a GPU is left to itself between two looks at its losses, at the clock and at signals.
+LOOK_EVERY = 16
 
 
 @dataclass(frozen=True)
@@ -74,53 +77,69 @@ Event = StepDone | EvalDone
 def train(config: TrainConfig) -> Generator[Event, None, TrainReport]:
     """Train as `config` says; the generator's value is the report.
 
+    Under torchrun each process calls this; all yield the same events, and the first one alone writes files.
+
     Raises:
         IcnetError: 2 arguments, 3 data, 4 weights, 6 device, 7 diverged, 130 and 143 after a signal (state saved).
     """
-    config.check()
-    run = prepare(config)
-    return (yield from Trainer(run).events())
+    with joined() as ranks:
+        config.check()
+        run = prepare(config, ranks)
+        return (yield from Trainer(run).events())
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A batch that is done, its loss perhaps still on the device."""
+
+    step: int
+    progress: float
+    loss: Tensor
+    lr: float
+    pictures: int
 
 
 class Trainer:
-    """One run's moving parts: network, optimizer, average, and how far they are."""
+    """One run: how far it is, what it has seen, and what it keeps."""
 
     def __init__(self, run: Run) -> None:
-        self.run, self.recipe = run, run.recipe
-        self.memory_format = torch.channels_last
-        self.network: Network = run.network.to(run.device).to(memory_format=self.memory_format)  # type: ignore[call-overload]
-        self.optimizer = build_optimizer(self.network, self.recipe.optimizer, run.lr)
-        self.ema = Ema(self.network, self.recipe.ema) if self.recipe.ema else None
-        weight = class_weights(label_shares(run.train), self.recipe.loss) if self._weighted else None
-        self.loss = CascadeLoss(self.recipe.loss, weight, run.network.align_corners).to(run.device)
-        self.autocast = _autocast(run.config.precision, run.device)
-        self.scaler = torch.amp.GradScaler(run.device.type, enabled=self.autocast is torch.float16)
+        self.run, self.recipe, self.ranks = run, run.recipe, run.ranks
+        with self._words():
+            self.stepper = Stepper(run)
+            self.feed = open_feed(run)
         self.step, self.epoch, self.batch_in_epoch = 0, 0, 0
-        self.accumulated = 0  # batches of the next step that are done; it runs on from epoch to epoch
+        self.epoch_batches, self.epoch_start = (
+            1,
+            0.0,
+        )  # of this epoch: its batches, and the progress it began at
         self.elapsed_s, self.best_miou, self.non_finite = 0.0, -1.0, 0
         self.next_eval = 1.0 / self.recipe.evaluations
-        self.log = MetricsLog(run.folder, run.config.tensorboard)
-        self._started = self._saved_at = time.monotonic()
+        self.look_every = LOOK_EVERY if self.stepper.deferred else 1
+        self.seen: list[_Seen] = []
+        self.saved: Path | None = None
+        self.log = MetricsLog(run.folder, run.config.tensorboard) if self.ranks.writes else NoLog()
+        self._started = self._saved_at = self._looked_at = time.monotonic()
+        self._agreed_s = 0.0
         if run.resumed:
-            self._restore(load_state(run.folder))
-
-    @property
-    def _weighted(self) -> bool:
-        return self.recipe.loss.class_weights != "none"
+            self._restore(self.ranks.first(lambda: load_state(run.folder)))
 
     # How far the run is -------------------------------------------------------------------------------------------
 
     @property
     def seconds(self) -> float:
         """Spent training, over all resumed parts."""
+        # Ranks must not differ on when the time is up: theirs is what they agreed on at their last look.
+        return self._own_seconds() if self.ranks.alone else self._agreed_s
+
+    def _own_seconds(self) -> float:
         return self.elapsed_s + time.monotonic() - self._started
 
-    def progress(self, batches_in_epoch: int = 1) -> float:
+    def progress(self) -> float:
         """0..1 of the run. A time budget compresses the schedule, so that the rate still reaches zero at its end."""
         if self.recipe.steps:
             done = self.step / self.recipe.steps
         else:
-            done = (self.epoch + self.batch_in_epoch / max(1, batches_in_epoch)) / (self.recipe.epochs or 1)
+            done = (self.epoch + self.batch_in_epoch / self.epoch_batches) / (self.recipe.epochs or 1)
         if self.run.config.time_budget_s:
             done = max(done, self.seconds / self.run.config.time_budget_s)
         return min(1.0, done)
@@ -128,108 +147,94 @@ class Trainer:
     # The loop -----------------------------------------------------------------------------------------------------
 
     def events(self) -> Generator[Event, None, TrainReport]:
-        with DeferredSignals() as signals:
+        with DeferredSignals() as signals, arithmetic(self.run), self._words():
             while self.progress() < 1.0:
                 yield from self._epoch(signals)
+            yield from self._look(signals)
             yield from self._evaluate()
-        self._save()
+        if self.ranks.writes:
+            self._save()
         self._save_weights("last")
         self.log.close()
-        plot_training(self.log.path, self.run.folder / "curves.png")
+        if self.ranks.writes:
+            plot_training(self.log.path, self.run.folder / "curves.png")
+        self.ranks.meet()
         best = self.best_miou if self.best_miou >= 0 else None
         return TrainReport(self.run.folder, best, self.step, self.seconds)
 
     def _epoch(self, signals: DeferredSignals) -> Iterator[Event]:
-        stage = self.recipe.stage_at(self.progress())
-        batch = self.run.config.batch or stage.batch or self.run.batch
-        config = self.run.config
-        batches = epoch_batches(len(self.run.train), batch, config.seed, self.epoch)
-        dataset = AugmentedDataset(self.run.train, self.recipe.augment, stage, self.recipe.normalisation.fill)
-        loader = load_batches(
-            dataset,
-            batches[self.batch_in_epoch :],
-            config.seed,
-            self.epoch,
-            worker_count(config.workers, self.run.device),
-            self._on_gpu,
-        )
-        before = time.monotonic()
-        for pictures, labels in loader:
-            progress = self.progress(len(batches))
+        if self.batch_in_epoch == 0:
+            self.epoch_start = self.progress()
+        # Of the epoch's start, so that one begun in a stage is finished in it, resumed or not.
+        stage = self.recipe.stage_at(self.epoch_start)
+        batches = batches_of(self.run, stage, self.epoch)
+        self.epoch_batches = len(batches)
+        for pictures, labels in self.feed.batches(stage, self.epoch, batches[self.batch_in_epoch :]):
+            progress = self.progress()
             if progress >= 1.0:
                 return
-            loss, lr = self._train_batch(pictures, labels, rate_at(progress, self.recipe.schedule))
-            now = time.monotonic()
-            rate = len(pictures) / max(1e-9, now - before)
-            before = now
-            event = StepDone(self.step, self.epoch, self.progress(len(batches)), loss, lr, rate, self.seconds)
-            self.log.step(event)
-            yield event
-            if progress >= self.next_eval:
+            self._train_batch(pictures, labels, self.run.lr * rate_at(progress, self.recipe.schedule))
+            due = progress >= self.next_eval
+            if not (due or self._time_to_look(signals)):
+                continue
+            yield from self._look(signals)
+            if due:
                 yield from self._evaluate()
                 self.next_eval = progress + 1.0 / self.recipe.evaluations
-                before = time.monotonic()
             self._save_if_due(signals)
         self.epoch, self.batch_in_epoch = self.epoch + 1, 0
 
-    def _train_batch(self, pictures: Tensor, labels: Tensor, factor: float) -> tuple[float, float]:
-        """One forward and backward pass, and the optimizer's step when the effective batch is full."""
-        lr = self.run.lr * factor
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+    def _train_batch(self, pictures: Tensor, labels: Tensor, lr: float) -> None:
         # Dropout is a function of (seed, step) alone, so a resumed run drops what an uninterrupted one does.
-        counter = self.step * self.run.accumulate + self.accumulated
-        torch.manual_seed(int(np.random.SeedSequence((self.run.config.seed, counter)).generate_state(1)[0]))
-        self.network.train()
-        x = self.recipe.normalisation.apply(pictures.to(self.run.device, non_blocking=True))
-        x = x.contiguous(memory_format=self.memory_format)
-        with torch.autocast(self.run.device.type, self.autocast, enabled=self.autocast is not None):
-            outputs = self.network(x)
-        loss = self.loss(outputs, labels.to(self.run.device, non_blocking=True))
-        value = float(loss.detach())
-        self._check_finite(value, lr)
-        if math.isfinite(value):
-            self.scaler.scale(loss / self.run.accumulate).backward()
+        counter = self.step * self.run.accumulate + self.stepper.accumulated
+        words = (self.run.config.seed, counter, *([self.ranks.rank] if self.ranks.rank else []))
+        torch.manual_seed(int(np.random.SeedSequence(words).generate_state(1)[0]))
+        loss, ended_step = self.stepper.batch(pictures, labels, lr)
         self.batch_in_epoch += 1
-        self.accumulated += 1
-        if self.accumulated == self.run.accumulate:
-            self._optimizer_step()
-        return value, lr
+        self.step += ended_step
+        self.seen.append(_Seen(self.step, self.progress(), loss, lr, self.ranks.world * len(pictures)))
 
-    def _optimizer_step(self) -> None:
-        if self.recipe.optimizer.clip_norm:
-            self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.optimizer.clip_norm)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.step, self.accumulated = self.step + 1, 0
-        if self.ema:
-            self.ema.update(self.network)
+    def _time_to_look(self, signals: DeferredSignals) -> bool:
+        if not self.ranks.alone:  # all at the same batch, and none while gradients are still each rank's own
+            return len(self.seen) >= self.look_every and not self.stepper.accumulated
+        return len(self.seen) >= self.look_every or signals.code is not None
 
-    def _check_finite(self, value: float, lr: float) -> None:
-        self.non_finite = 0 if math.isfinite(value) else self.non_finite + 1
+    def _look(self, signals: DeferredSignals) -> Iterator[StepDone]:
+        """Read the losses of the batches since the last look, and agree with the other ranks on signals and time."""
+        if not self.seen:
+            return
+        seen, self.seen = self.seen, []
+        losses = self.ranks.sum(torch.stack([batch.loss for batch in seen])).tolist()
+        code, self._agreed_s = self.ranks.largest(float(signals.code or 0), self._own_seconds())
+        signals.code = ExitCode(int(code)) if code else None
+        now = time.monotonic()
+        rate = sum(batch.pictures for batch in seen) / max(1e-9, now - self._looked_at)
+        self._looked_at = now
+        for batch, loss in zip(seen, losses, strict=True):
+            self._check_finite(batch, loss)
+            event = StepDone(batch.step, self.epoch, batch.progress, loss, batch.lr, rate, self.seconds)
+            self.log.step(event)
+            yield event
+
+    def _check_finite(self, batch: _Seen, loss: float) -> None:
+        self.non_finite = 0 if math.isfinite(loss) else self.non_finite + 1
         if self.non_finite >= NON_FINITE_LIMIT:
+            good = (
+                f"the last good checkpoint is {self.saved}"
+                if self.saved
+                else "no checkpoint was saved before"
+            )
             raise check_error(
-                f"training diverged: the loss was not finite {NON_FINITE_LIMIT} times running at step {self.step}, "
-                f"learning rate {lr:.3g}; the last good checkpoint is in {self.run.folder}; try a lower --lr"
+                f"training diverged: the loss was not finite {NON_FINITE_LIMIT} times running at step {batch.step}, "
+                f"learning rate {batch.lr:.3g}; {good}; try a lower --lr"
             )
 
     # Measuring and keeping ----------------------------------------------------------------------------------------
 
-    def averaged(self) -> Network:
-        """The network to measure and to keep: the moving average where there is one."""
-        network = copy.deepcopy(self.network)
-        if self.ema:
-            network.load_state_dict(self.ema.shadow)
-        return network.eval()
-
     def _evaluate(self) -> Iterator[Event]:
         if self.run.val is None:
             return
-        confusion = evaluate_network(
-            self.averaged(), self.run.val, self.recipe.eval_size, self.run.device, self.recipe.normalisation
-        )
+        confusion = self._confusion()
         better = confusion.miou > self.best_miou
         if better:
             self.best_miou = confusion.miou
@@ -237,9 +242,23 @@ class Trainer:
         event = EvalDone(self.step, self.epoch, confusion.miou, confusion.pixel_accuracy, better)
         self.log.evaluation(event, self.seconds)
         yield event
+        self._looked_at = time.monotonic()
+
+    def _confusion(self) -> Confusion:
+        """Over the whole validation split, of which each rank measures its share: counts add up exactly."""
+        assert self.run.val is not None
+        pictures = _Share(self.run.val, self.ranks.rank, self.ranks.world)
+        network, recipe = self.stepper.averaged(), self.recipe
+        confusion = evaluate_network(
+            network, pictures, recipe.eval_size, self.run.device, recipe.normalisation
+        )
+        confusion.matrix = self.ranks.sum(torch.from_numpy(confusion.matrix)).numpy()
+        return confusion
 
     def _save_weights(self, name: str) -> None:
-        run = self.run
+        run, network = self.run, self.stepper.averaged()
+        if not self.ranks.writes:
+            return
         card = {
             "recipe": self.recipe.name,
             "seed": run.config.seed,
@@ -255,61 +274,74 @@ class Trainer:
             normalisation=self.recipe.normalisation,
             card=card,
         )
-        save_weights(run.folder / f"{name}.safetensors", self.averaged(), meta)
+        save_weights(run.folder / f"{name}.safetensors", network, meta)
 
     def _save_if_due(self, signals: DeferredSignals) -> None:
-        if signals.code is not None:
-            path = self._save()
+        if signals.code is not None and (self.ranks.alone or not self.stepper.accumulated):
             word = "interrupted" if signals.code is ExitCode.INTERRUPTED else "terminated"
+            if not self.ranks.writes:
+                self.ranks.meet()
+                raise AlreadyToldError(word, signals.code)
+            path = self._save()
+            self.ranks.meet()  # a launcher that sees one process end may kill the others
             raise IcnetError(
                 f"{word} at step {self.step}; saved {path}; go on with --resume {self.run.folder}",
                 signals.code,
             )
-        if time.monotonic() - self._saved_at > CHECKPOINT_EVERY_S:
+        # What is not finite may be in the network's statistics already: the checkpoint before is the good one.
+        due = time.monotonic() - self._saved_at > CHECKPOINT_EVERY_S
+        if (
+            due
+            and self.ranks.writes
+            and not self.non_finite
+            and (self.ranks.alone or not self.stepper.accumulated)
+        ):
             self._save()
 
     def _save(self) -> Path:
         self._saved_at = time.monotonic()
-        state = {
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "ema": self.ema.state_dict() if self.ema else None,
-            "scaler": self.scaler.state_dict(),
-            "gradients": [None if p.grad is None else p.grad for p in self.network.parameters()],
+        state = self.stepper.state_dict() | {
             "step": self.step,
             "epoch": self.epoch,
             "batch_in_epoch": self.batch_in_epoch,
-            "accumulated": self.accumulated,
+            "epoch_batches": self.epoch_batches,
+            "epoch_start": self.epoch_start,
             "seconds": self.seconds,
             "best_miou": self.best_miou,
             "next_eval": self.next_eval,
+            "non_finite": self.non_finite,
         }
-        return save_state(self.run.folder, self.step, state)
+        self.saved = save_state(self.run.folder, self.step, state)
+        return self.saved
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        if self.ema and state["ema"]:
-            self.ema.load_state_dict(state["ema"])
-        # Gradients of an effective batch that was half accumulated when the run was saved.
-        for parameter, gradient in zip(self.network.parameters(), state["gradients"], strict=True):
-            parameter.grad = None if gradient is None else gradient.to(parameter.device)
-        self.step, self.epoch, self.batch_in_epoch = state["step"], state["epoch"], state["batch_in_epoch"]
-        self.accumulated = state.get("accumulated", 0)
+        self.step, self.epoch = state["step"], state["epoch"]
         self.elapsed_s, self.best_miou = state["seconds"], state["best_miou"]
-        self.next_eval = state["next_eval"]
+        self.next_eval, self.non_finite = state["next_eval"], state.get("non_finite", 0)
+        self._agreed_s, before = self.elapsed_s, state.get("epoch_batches", 0)
+        self.epoch_start = state.get("epoch_start", self.progress())
+        self.batch_in_epoch = state["batch_in_epoch"]
+        stage = self.recipe.stage_at(self.epoch_start)
+        self.epoch_batches = len(batches_of(self.run, stage, self.epoch))
+        same = before in (0, self.epoch_batches)
+        if not same:  # batches of another size now: the same share of the epoch is done
+            self.batch_in_epoch = self.batch_in_epoch * self.epoch_batches // before
+        self.stepper.load_state_dict(state, same)
         self.log.rewind(self.step)
+        self.saved = list_states(self.run.folder)[-1] if self.ranks.writes else None
 
-    @property
-    def _on_gpu(self) -> bool:
-        return self.run.device.type == "cuda"
+    def _words(self) -> Any:
+        return memory_words(self.run)
 
 
-def _autocast(precision: str, device: torch.device) -> torch.dtype | None:
-    """fp32 on a CPU; on a GPU bf16 where it has it (no loss scaling needed), else fp16."""
-    if precision == "auto":
-        if device.type != "cuda":
-            return None
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    return {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+class _Share:
+    """The pictures of a dataset that one rank measures: each belongs to one rank."""
+
+    def __init__(self, dataset: Any, rank: int, world: int) -> None:
+        self.dataset, self.mine = dataset, range(rank, len(dataset), world)
+
+    def __len__(self) -> int:
+        return len(self.mine)
+
+    def read(self, index: int) -> Any:
+        return self.dataset.read(self.mine[index])
