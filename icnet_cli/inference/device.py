@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
-from icnet_cli.errors import device_error, usage_error
+from icnet_cli.errors import IcnetError, device_error, usage_error
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -54,3 +56,23 @@ def set_exactness(precision: str) -> None:
     exact = precision == "fp32"
     torch.backends.cuda.matmul.allow_tf32 = not exact
     torch.backends.cudnn.allow_tf32 = not exact
+
+
+@contextmanager
+def device_words(device: torch.device) -> Iterator[None]:
+    """Torch's ways of saying that memory ran out, as one line."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise _out_of_memory(device) from error
+    except RuntimeError as error:
+        # The CPU's allocator has no exception of its own.
+        if "can't allocate memory" in str(error) or "CUDA error" in str(error):
+            raise _out_of_memory(device, str(error)) from error
+        raise
+
+
+def _out_of_memory(device: torch.device, text: str = "memory") -> IcnetError:
+    if "memory" not in text:
+        return device_error(f"{device} failed: {text.splitlines()[0]}; try --device cpu")
+    return device_error(f"out of memory on {device}; give a smaller --size or another --device")
