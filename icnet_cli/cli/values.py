@@ -15,6 +15,7 @@ _SIZE = re.compile(r"(\d{1,6})[xX×](\d{1,6})")
 _CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:\.\d*)?)")
 _RATE = re.compile(r"(\d{1,7})/(\d{1,7})|(\d{1,4}(?:\.\d{1,6})?)")
 _UNITS = re.compile(r"(?:(\d+(?:\.\d*)?)h)?(?:(\d+(?:\.\d*)?)m)?(?:(\d+(?:\.\d*)?)s?)?", re.IGNORECASE)
+_THOUSANDTHS = re.compile(r"(\d+(?:\.\d*)?)ms", re.IGNORECASE)
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
@@ -27,8 +28,11 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def parse_seconds(text: str) -> float:
-    """Seconds from `12.5`, `1:02.5`, `0:01:02`, `90m`, `2h30m` or `45s`; ValueError otherwise."""
+    """Seconds from `12.5`, `1:02.5`, `0:01:02`, `90m`, `2h30m`, `45s` or `100ms`; ValueError otherwise."""
     stripped = text.strip()
+    thousandths = _THOUSANDTHS.fullmatch(stripped)
+    if thousandths is not None:
+        return float(thousandths[1]) / 1000
     clock, units = _CLOCK.fullmatch(stripped), _UNITS.fullmatch(stripped)
     match = clock or units
     if match is None or not stripped:

@@ -9,6 +9,16 @@ from fractions import Fraction
 from pathlib import Path
 
 from icnet_cli.config.fields import Config, argument, option
+from icnet_cli.config.live import (
+    NOWHERE,
+    every_frame_option,
+    live_contradictions,
+    max_latency_option,
+    output_or_window,
+    reconnect_option,
+    show_option,
+    timeout_option,
+)
 from icnet_cli.config.shared import (
     NETWORK,
     STDOUT,
@@ -45,9 +55,11 @@ class SegmentConfig(Config):
 
     source: str = argument(
         "SOURCE",
-        "A video file, an image, a folder of images, a quoted glob of them, or - for a video on stdin.",
+        "A video file, an image, a folder of images, a quoted glob of them, - for a video on stdin, camera:0, "
+        "or an address (rtsp, rtmp, http, https, udp or tcp://...).",
     )
-    output: Path = video_output()
+    output: Path = output_or_window()
+    show: bool = show_option()
     more: tuple[str, ...] | None = argument(
         "MORE", "More videos: each goes to the output folder under its own name.", default=None
     )
@@ -74,6 +86,11 @@ class SegmentConfig(Config):
     stream: int | None = stream_option()
     max_pixels: int = max_pixels_option()
     no_audio: bool = no_audio_option()
+
+    max_latency_s: float | None = max_latency_option()
+    every_frame: bool = every_frame_option()
+    timeout_s: float | None = timeout_option()
+    reconnect: int | None = reconnect_option()
 
     weights: str = weights_option()
     size: tuple[int, int] | None = option(
@@ -107,7 +124,27 @@ class SegmentConfig(Config):
             found.append(f"--end {self.end_s:g} s is not after --start {self.start_s:g} s")
         if self.start_s and self.source == STDOUT:
             found.append("--start needs a file: what comes through a pipe cannot be sought")
+        if self.output == NOWHERE and not self.show:
+            found.append("--output is missing: where to write a video, a picture or a folder (or look on with --show)")
+        sources = (self.source, *(self.more or ())) if self.source else ()
+        if self.show and len(sources) > 1:
+            found.append("--show is for one source")
+        found += live_contradictions(
+            sources, self.live_options_given, every_frame=self.every_frame,
+            limited=self.max_latency_s is not None, resume=getattr(self, "resume", False),
+        )  # fmt: skip
         return found + _output_contradictions(self)
+
+    @property
+    def live_options_given(self) -> tuple[str, ...]:
+        """The options that only live sources have, of those that were given."""
+        given = {
+            "--max-latency": self.max_latency_s is not None,
+            "--every-frame": self.every_frame,
+            "--timeout": self.timeout_s is not None,
+            "--reconnect": self.reconnect is not None,
+        }
+        return tuple(name for name, is_given in given.items() if is_given)
 
 
 def _output_contradictions(config: SegmentConfig | PaintConfig) -> list[str]:
