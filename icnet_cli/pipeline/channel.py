@@ -18,6 +18,10 @@ class AbortedError(Exception):
     """The other end is gone; whoever sees this puts its things away and ends."""
 
 
+class EndOfChannelError(Exception):
+    """The channel is closed, and everything has been taken."""
+
+
 class Channel(Generic[T]):
     """First in, first out, at most `size` items at a time.
 
@@ -48,15 +52,23 @@ class Channel(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         """Take items until the channel is closed and empty. Raises AbortedError where no more will come."""
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._items or self._closed or self._aborted)
-                if self._aborted:
-                    raise AbortedError
-                if not self._items:
-                    return
-                item = self._items.popleft()
-                self._changed.notify_all()
+            try:
+                item = self.take()
+            except EndOfChannelError:
+                return
             yield item
+
+    def take(self) -> T:
+        """The next item, waited for. Raises AbortedError, or EndOfChannelError where it is closed and empty."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._items or self._closed or self._aborted)
+            if self._aborted:
+                raise AbortedError
+            if not self._items:
+                raise EndOfChannelError
+            item = self._items.popleft()
+            self._changed.notify_all()
+            return item
 
     def close(self) -> None:
         """No more will be put; what is in it can still be taken."""

@@ -14,45 +14,17 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 from icnet_cli.video.live import Notice
 
 from .channel import AbortedError, Channel
 from .items import Labels, Picture
+from .network import AtOnce, Flight, Network, StageTimes
 from .sinks import Rendered, Sink
 
 DEPTH = 3  # pictures waiting between two lanes: enough to smooth a slow one, 30 MB of full HD
-_TIMES_KEPT = 4096  # a stage, for its median: memory stays flat however long the video
 _PATIENCE_S = 10.0  # for a lane to notice that it is over; it looks up after each picture
-
-
-class StageTimes:
-    """Milliseconds a picture of one stage."""
-
-    def __init__(self) -> None:
-        self._recent: deque[float] = deque(maxlen=_TIMES_KEPT)
-        self.total = 0.0
-
-    @contextmanager
-    def measure(self) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.add((time.perf_counter() - start) * 1000)
-
-    def add(self, milliseconds: float) -> None:
-        self._recent.append(milliseconds)
-        self.total += milliseconds
-
-    @property
-    def recent(self) -> tuple[float, ...]:
-        """Of each of the last pictures."""
-        return tuple(self._recent)
-
-    @property
-    def median(self) -> float:
-        return median(tuple(self._recent) or (0.0,))
 
 
 @contextmanager
@@ -100,8 +72,10 @@ class Lanes:
 
     Args:
         source: iterated in a thread of its own.
-        label: a picture to its (H, W) labels; called in the thread that iterates `run`.
-        render: a picture and its labels to what the sink takes; called, like the sink, in a third.
+        label: a picture to its (H, W) labels, or a `Network` with several pictures under way; called in the thread
+            that iterates `run`.
+        render: a picture and its labels (of a `Network`: what it gives) to what the sink takes; called, like the
+            sink, in a third.
         total: pictures expected, for the events.
         decoded: the queue between decoding and the network, where it has to be a special one. Notices that come
             through it are events at once.
@@ -110,17 +84,19 @@ class Lanes:
     def __init__(
         self,
         source: Iterator[Any],
-        label: Callable[[Picture], Labels],
-        render: Callable[[Picture, Labels], Rendered],
+        label: Callable[[Picture], Labels] | Network,
+        render: Callable[[Picture, Any], Rendered],
         sink: Sink,
         total: int | None = None,
         decoded: Channel[Picture | Notice] | None = None,
     ) -> None:
-        self._source, self._label, self._render, self._sink, self._total = source, label, render, sink, total
-        self.times = {stage: StageTimes() for stage in ("decode", "network", "render", "encode")}
+        self._source, self._render, self._sink, self._total = source, render, sink, total
+        self._network: Network = AtOnce.one_by_one(label) if callable(label) else label
+        self.times = {stage: StageTimes() for stage in ("decode", "render", "encode")}
+        self.times["network"] = self._network.busy
         self.done = 0
         self._decoded: Channel[Picture | Notice] = Channel(DEPTH) if decoded is None else decoded
-        self._labelled: Channel[tuple[Picture, Labels]] = Channel(DEPTH)
+        self._labelled: Channel[Flight] = Channel(DEPTH)
         self._events: deque[FrameDone] = deque()
         self._error: BaseException | None = None
         self._threads = [
@@ -154,10 +130,9 @@ class Lanes:
                 if isinstance(picture, Notice):
                     yield picture
                     continue
-                with self.times["network"].measure():
-                    labels = self._label(picture)
-                self._labelled.put((picture, labels))
+                self._pass_on(self._network.send(picture))
                 yield from self._waiting_events()
+            self._pass_on(self._network.rest())
             self._labelled.close()
             for thread in self._threads:
                 thread.join()
@@ -169,13 +144,22 @@ class Lanes:
         if self._error is not None:
             raise self._error
 
-    def _stop(self) -> None:
+    def _pass_on(self, flight: Flight | None) -> None:
+        if flight is not None:
+            self._labelled.put(flight)
+
+    def _abort(self) -> None:
         self._decoded.abort()
         self._labelled.abort()
+        self._network.abort()
+
+    def _stop(self) -> None:
+        self._abort()
         deadline = time.monotonic() + _PATIENCE_S
         for thread in self._threads:
             if self.started:
                 thread.join(max(0.0, deadline - time.monotonic()))
+        self._network.close()
 
     def _guarded(self, lane: Callable[[], None]) -> None:
         try:
@@ -184,8 +168,7 @@ class Lanes:
             pass
         except BaseException as error:
             self._error = self._error or error
-            self._decoded.abort()
-            self._labelled.abort()
+            self._abort()
 
     def _decode(self) -> None:
         pictures = iter(self._source)
@@ -200,20 +183,23 @@ class Lanes:
 
     def _encode(self) -> None:
         try:
-            for picture, labels in self._labelled:
-                with self.times["render"].measure():
-                    rendered = self._render(picture, labels)
-                with self.times["encode"].measure():
-                    self._sink.write(picture, rendered)
-                self.done += 1
-                seconds, dropped = picture.seconds, self._decoded.dropped
-                self._events.append(
-                    FrameDone(self.done, self._total, picture.index, seconds, self.slowest, dropped)
-                )
+            for flight in self._labelled:
+                for picture, labels in flight.land():
+                    self._write(picture, labels)
+                flight.free()
             self._sink.close()
         except BaseException:
             self._sink.abort()  # here, because nobody else may touch a file that this thread writes
             raise
+
+    def _write(self, picture: Picture, labels: Any) -> None:
+        with self.times["render"].measure():
+            rendered = self._render(picture, labels)
+        with self.times["encode"].measure():
+            self._sink.write(picture, rendered)
+        self.done += 1
+        seconds, dropped = picture.seconds, self._decoded.dropped
+        self._events.append(FrameDone(self.done, self._total, picture.index, seconds, self.slowest, dropped))
 
     @property
     def slowest(self) -> str:
