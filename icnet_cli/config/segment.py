@@ -125,7 +125,7 @@ class SegmentConfig(Config):
         if self.start_s and self.source == STDOUT:
             found.append("--start needs a file: what comes through a pipe cannot be sought")
         if self.output == NOWHERE and not self.show:
-            found.append("--output is missing: where to write a video, a picture or a folder (or look on with --show)")
+            found.append("--output is missing: where to write a video, a picture or a folder; or --show")
         sources = (self.source, *(self.more or ())) if self.source else ()
         if self.show and len(sources) > 1:
             found.append("--show is for one source")

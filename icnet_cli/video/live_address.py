@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
 
+from icnet_cli.config.live import is_live_name
 from icnet_cli.errors import usage_error
 from icnet_cli.video.source import FORMATS, printable
 
@@ -81,7 +82,7 @@ class Address:
 
 def is_address(text: str) -> bool:
     """Whether a source's name is a camera or has the form of an address: no file is looked for then."""
-    return text.startswith(_CAMERA) or bool(_SCHEME.match(text) or _DEVICE.fullmatch(text))
+    return is_live_name(text)
 
 
 def parse_address(text: str, platform: str = sys.platform) -> Address:
@@ -94,6 +95,8 @@ def parse_address(text: str, platform: str = sys.platform) -> Address:
         return _camera(text, platform)
     match = _SCHEME.match(text)
     scheme = match[1].lower() if match else ""
+    if not match and not text.startswith("/"):
+        raise usage_error(f"an address begins with {text.partition(':')[0].lower()}://")
     if scheme not in _PROTOCOLS:
         raise usage_error(
             f"{printable(scheme, 20)}:// is not read here; there are {', '.join(_PROTOCOLS)}, and camera:0"
