@@ -29,22 +29,25 @@ def load(
     device: str = "auto",
     precision: str = "auto",
     size: tuple[int, int] | None = None,
+    backend: str = "torch",
 ) -> Segmenter:
-    """A Segmenter from bundled weights by name, or from a .safetensors file.
+    """A Segmenter from bundled weights by name, from a .safetensors file, or from a file of `icnet export`.
 
     Args:
         device: `auto` (a GPU where there is one), `cpu`, `cuda` or `cuda:N`.
         precision: `auto` (fp32 on a CPU, fp16 on a GPU), `fp32`, `fp16` or `bf16`.
         size: the network's input (height, width); default: see `inference.segmenter.default_input_size`.
+        backend: `torch`; or `openvino`, `onnx` or `compile`, which build the network at the first picture's size,
+            once, and keep it on the disk (`ICNET_CACHE_DIR`).
 
-    `.labels(frame)` labels a picture; `.network` is the nn.Module to fine-tune.
+    `.labels(frame)` labels a picture; `.network` is the nn.Module to fine-tune (an exported file has none).
 
     Raises:
         IcnetError: WEIGHTS for a missing or invalid file; DEVICE or USAGE for a device that is not to be had.
     """
     from icnet_cli.inference.segmenter import load as load_segmenter
 
-    return load_segmenter(name_or_file, device, precision, size)
+    return load_segmenter(name_or_file, device, precision, size, backend)
 
 
 def open_video(path: str | Path) -> VideoReader:

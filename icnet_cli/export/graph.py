@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from icnet_cli.checkpoints.format import Normalisation
 from icnet_cli.inference.backends.base import LABELS, RAW, Ports
+from icnet_cli.inference.backends.graph import quietly
 from icnet_cli.inference.fold import fold_batchnorm
 from icnet_cli.models import Network
 from icnet_cli.models.icnet import ICNet
@@ -84,16 +80,3 @@ def trace(network: Network, normalisation: Normalisation, ports: Ports) -> Expor
     example = torch.zeros(shape, dtype=torch.float32 if raw else torch.uint8)
     with quietly(), torch.no_grad():
         return torch.export.export(graph, (example,), dynamic_shapes=free, strict=False)
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Without the exporters' warnings: they are about their own insides."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)

@@ -15,12 +15,12 @@ from icnet_cli.data.layouts import recognise
 from icnet_cli.errors import IcnetError
 from icnet_cli.evaluation.confusion import Confusion
 from icnet_cli.inference.backends.base import ExportedModel
+from icnet_cli.inference.backends.graph import quietly
 from icnet_cli.models import Network
 from icnet_cli.pixels.cv import cv2
 from icnet_cli.pixels.files import read_picture, shrink_or_grow
 
 from .agreement import Picture, model_input, original_labels, picture_files, spread
-from .graph import quietly
 
 CALIBRATED_ON = 32  # pictures
 MEASURED_ON = 50

@@ -9,23 +9,17 @@ import torch
 from torch.export import ExportedProgram
 
 from icnet_cli.inference.backends.base import Ports
-
-from .graph import quietly
+from icnet_cli.inference.backends.graph import quietly, save_onnx, to_onnx, to_openvino
 
 Writer = Callable[[Path, ExportedProgram, Ports, Mapping[str, str]], None]
-ONNX_OPSET = 18  # what torch's exporter writes without converting
 
 
 def write_onnx(path: Path, program: ExportedProgram, ports: Ports, metadata: Mapping[str, str]) -> None:
     """One .onnx file; input and output are named as `ports` has them."""
-    with quietly():
-        made = torch.onnx.export(program, dynamo=True, verbose=False, opset_version=ONNX_OPSET)
-    if made is None:
-        raise RuntimeError("torch.onnx.export gave no program")
+    made = to_onnx(program)
     made.model.graph.outputs[0].name = ports.output
     made.model.metadata_props.update(metadata)
-    made.model.producer_name = "icnet"
-    made.save(str(path), external_data=False)
+    save_onnx(path, made)
 
 
 def write_pt2(path: Path, program: ExportedProgram, ports: Ports, metadata: Mapping[str, str]) -> None:
@@ -36,11 +30,7 @@ def write_pt2(path: Path, program: ExportedProgram, ports: Ports, metadata: Mapp
 
 def write_openvino(path: Path, program: ExportedProgram, ports: Ports, metadata: Mapping[str, str]) -> None:
     """An .xml and a .bin beside it. With fp16 the weights are halved; how it computes, the device chooses."""
-    import openvino
-
-    with quietly():
-        model = openvino.convert_model(program)
-    save_openvino(path, model, ports, metadata)
+    save_openvino(path, to_openvino(program), ports, metadata)
 
 
 def save_openvino(path: Path, model: object, ports: Ports, metadata: Mapping[str, str]) -> None:

@@ -36,12 +36,14 @@ class Engine(Protocol):
         backend: its name in reports: torch, compile, openvino, onnx.
         device: where `prepare` puts pictures and `forward` puts scores.
         align_corners: of the last upsampling, as the network was trained.
+        gives_scores: False where `forward` gives labels (N, 1, h, w) already, as some exported files do.
     """
 
     backend: str
     device: torch.device
     precision: str
     align_corners: bool
+    gives_scores: bool
 
     def prepare(self, frames: Sequence[Picture], size: Size) -> Tensor:
         """N pictures (H, W, 3) of one size to the network's input (N, 3, *size) on the device."""
@@ -53,6 +55,10 @@ class Engine(Protocol):
 
     def postprocess(self, scores: Tensor, size: Size, network_size: Size) -> list[Labels]:
         """Score maps of pictures that the network saw at `network_size` to N labels of `size`."""
+        ...
+
+    def warm(self, size: Size) -> None:
+        """Do now what the first picture of that network size would wait for: compile, open, capture."""
         ...
 
     def close(self) -> None:
@@ -83,6 +89,7 @@ class TorchEngine:
     """The folded network, run by torch operator by operator: the default on a CPU, the fallback on a GPU."""
 
     backend = "torch"
+    gives_scores = True
 
     def __init__(
         self, network: nn.Module, normalisation: Normalisation, device: torch.device, precision: str
@@ -114,6 +121,9 @@ class TorchEngine:
             return self._pixels.postprocess(scores, size, network_size)
         labels = labels_from_scores_torch(scores, size, self.align_corners, network_size)
         return list(labels.cpu().numpy())
+
+    def warm(self, size: Size) -> None:
+        """Nothing waits for a first picture."""
 
     def close(self) -> None:
         """Nothing is held outside of Python's memory."""

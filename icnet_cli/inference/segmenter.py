@@ -23,10 +23,13 @@ from torch import Tensor, nn
 from icnet_cli.checkpoints.bundled import find_weights
 from icnet_cli.checkpoints.format import WeightsMeta, load_weights
 from icnet_cli.classes import ClassTable
-from icnet_cli.errors import IcnetError, device_error, usage_error
+from icnet_cli.errors import usage_error
 
-from .device import choose_device, choose_precision
-from .engine import Engine, Labels, Picture, TorchEngine
+from .choice import Work, check_backend, device_for
+from .device import choose_device, choose_precision, device_words
+from .engine import Engine, Labels, Picture
+from .engines import build_engine
+from .exported import ExportedEngine, is_exported, open_engine
 
 MULTIPLE = 32  # what the networks' deepest map divides their input by
 SMALLEST = 32  # pixels a side that every network takes
@@ -60,9 +63,10 @@ class Segmenter:
         meta: what its weights file says: classes, normalisation, training size.
         device, precision: `auto` or by name, see `device`.
         size: the network's input (height, width) for every picture; default `default_input_size`.
+        backend: torch, compile, openvino or onnx; or `auto`, the one that has `work` done soonest.
 
     Raises:
-        IcnetError: DEVICE or USAGE for a device or precision that is not to be had.
+        IcnetError: DEVICE or USAGE for a device, precision or backend that is not to be had.
     """
 
     def __init__(
@@ -72,23 +76,64 @@ class Segmenter:
         device: str = "auto",
         precision: str = "auto",
         size: tuple[int, int] | None = None,
+        backend: str = "torch",
+        work: Work | None = None,
     ) -> None:
+        check_backend(backend, device, precision)
         if size is not None and min(size) < SMALLEST:
             least = f"{SMALLEST}x{SMALLEST}"
             raise usage_error(f"the network's input must be at least {least}, not {size[0]}x{size[1]}")
-        self.network, self.meta = network, meta
-        self.device = choose_device(device)
+        self._network: nn.Module | None = network
+        self.device = choose_device(device_for(backend, device))
         self.precision = choose_precision(precision, self.device)
-        self._size = size
-        self._times: dict[str, deque[float]] = {stage: deque(maxlen=_TIMES_KEPT) for stage in STAGES}
+        self._backend, self._work = backend, work
+        self._set_up(meta, size)
         self.refresh()
+
+    @classmethod
+    def of_exported(cls, engine: ExportedEngine, size: tuple[int, int] | None = None) -> Segmenter:
+        """A Segmenter that runs a file of `icnet export`; it has no `.network`.
+
+        Raises:
+            IcnetError: USAGE for a size that the file does not take.
+        """
+        engine.check_size(size)
+        self = cls.__new__(cls)
+        self._network, self.engine = None, engine
+        self.device, self.precision = engine.device, engine.precision
+        self._set_up(engine.meta, size or engine.fixed_size)
+        return self
+
+    def _set_up(self, meta: WeightsMeta, size: tuple[int, int] | None) -> None:
+        self.meta, self._size = meta, size
+        self._times: dict[str, deque[float]] = {stage: deque(maxlen=_TIMES_KEPT) for stage in STAGES}
+
+    @property
+    def network(self) -> nn.Module:
+        """The network as it was given, to fine-tune; an exported file has none (AttributeError)."""
+        if self._network is None:
+            raise AttributeError(
+                "an exported file has no network to train; load the .safetensors it came from"
+            )
+        return self._network
 
     def refresh(self) -> None:
         """Fold and upload `.network` again, after its weights have changed."""
-        with _device_words(self.device):
-            self.engine: Engine = TorchEngine(
-                self.network, self.meta.normalisation, self.device, self.precision
+        with device_words(self.device):
+            self.engine: Engine = build_engine(
+                self.network,
+                self.meta.normalisation,
+                self.device,
+                self.precision,
+                self._backend,
+                self._work,
+                self.input_size,
             )
+
+    def warm(self, height: int, width: int) -> None:
+        """Do now what the first picture of that size would wait for: compiling, and opening what is compiled."""
+        with device_words(self.device):
+            self.engine.warm(self.input_size(height, width))
 
     @property
     def classes(self) -> ClassTable:
@@ -96,9 +141,14 @@ class Segmenter:
 
     @property
     def ready(self) -> nn.Module:
-        """The network that runs: a folded copy of `.network` on the device, in its precision."""
-        assert isinstance(self.engine, TorchEngine)
-        return self.engine.ready
+        """The network that torch runs: a folded copy of `.network` on the device, in its precision.
+
+        AttributeError where another backend runs it.
+        """
+        ready = getattr(self.engine, "ready", None)
+        if ready is None:
+            raise AttributeError(f"{self.backend} runs the network, so there is no module of it")
+        return ready  # type: ignore[no-any-return]
 
     @property
     def backend(self) -> str:
@@ -122,7 +172,13 @@ class Segmenter:
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """The (height, width) at which the network sees a picture of that size."""
-        return self._size or default_input_size((height, width), self.meta.train_size)
+        if self._size is not None:
+            return self._size
+        chosen = default_input_size((height, width), self.meta.train_size)
+        if isinstance(self.engine, ExportedEngine):
+            least = math.ceil(self.engine.smallest / MULTIPLE) * MULTIPLE
+            chosen = max(least, chosen[0]), max(least, chosen[1])
+        return chosen
 
     def labels(self, frame: Picture) -> Labels:
         """The class of every pixel: (H, W, 3) RGB uint8, any size from 1x1, to (H, W) uint8 train ids.
@@ -136,7 +192,7 @@ class Segmenter:
     def labels_batch(self, frames: Sequence[Picture]) -> list[Labels]:
         """`labels` of pictures of one size in a single pass of the network."""
         size = _check_pictures(frames)
-        with _device_words(self.device):
+        with device_words(self.device):
             scores = self.forward(self.prepare(frames))
             return self.postprocess(scores, size)
 
@@ -153,10 +209,16 @@ class Segmenter:
                 yield self.labels(frame.rgb()), frame.pts
 
     @torch.inference_mode()
-    def prepare(self, frames: Sequence[Picture]) -> Tensor:
-        """N pictures (H, W, 3) of one size to the network's input (N, 3, h, w) on the device."""
+    def prepare(self, frames: Sequence[Picture], size: tuple[int, int] | None = None) -> Tensor:
+        """N pictures (H, W, 3) of one size to what `forward` takes, (N, 3, h, w) on the device.
+
+        Its values and type are the engine's affair: bytes, or floats normalised or not.
+
+        Args:
+            size: the (h, w), where it is not `input_size`.
+        """
         with self._timed("prepare", len(frames)):
-            return self.engine.prepare(frames, self.input_size(*frames[0].shape[:2]))
+            return self.engine.prepare(frames, size or self.input_size(*frames[0].shape[:2]))
 
     @torch.inference_mode()
     def forward(self, pictures: Tensor) -> Tensor:
@@ -195,37 +257,24 @@ def _check_pictures(frames: Sequence[Picture]) -> tuple[int, int]:
     return frames[0].shape[0], frames[0].shape[1]
 
 
-@contextmanager
-def _device_words(device: torch.device) -> Iterator[None]:
-    """Torch's ways of saying that memory ran out, as one line."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise _out_of_memory(device) from error
-    except RuntimeError as error:
-        # The CPU's allocator has no exception of its own.
-        if "can't allocate memory" in str(error) or "CUDA error" in str(error):
-            raise _out_of_memory(device, str(error)) from error
-        raise
-
-
-def _out_of_memory(device: torch.device, text: str = "memory") -> IcnetError:
-    if "memory" not in text:
-        return device_error(f"{device} failed: {text.splitlines()[0]}; try --device cpu")
-    return device_error(f"out of memory on {device}; give a smaller --size or another --device")
-
-
 def load(
     name_or_file: str | Path = "icnet-camvid",
     device: str = "auto",
     precision: str = "auto",
     size: tuple[int, int] | None = None,
+    backend: str = "torch",
+    work: Work | None = None,
 ) -> Segmenter:
-    """A Segmenter from bundled weights by name, or from a .safetensors file.
+    """A Segmenter from bundled weights by name, from a .safetensors file, or from a file of `icnet export`.
 
     Raises:
         IcnetError: WEIGHTS for a missing or invalid file; DEVICE or USAGE as `Segmenter`.
     """
-    choose_precision(precision, choose_device(device))  # a wrong word is told before a file is read
-    loaded = load_weights(find_weights(name_or_file))
-    return Segmenter(loaded.network, loaded.meta, device, precision, size)
+    # A wrong word is told before a file is read.
+    check_backend(backend, device, precision)
+    choose_precision(precision, choose_device(device_for(backend, device)))
+    path = find_weights(name_or_file)
+    if is_exported(path):
+        return Segmenter.of_exported(open_engine(path, device, precision, backend), size)
+    loaded = load_weights(path)
+    return Segmenter(loaded.network, loaded.meta, device, precision, size, backend, work)

@@ -8,26 +8,21 @@ A file says of itself what it takes and gives; `meta` is what its weights file s
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 from icnet_cli.errors import usage_error, weights_error
 
-from .base import ExportedModel, Ports
+from .base import MODULES, ExportedModel, Ports, missing_modules, need
 
 SUFFIXES = {".onnx": "onnx", ".pt2": "pt2", ".xml": "openvino"}
-MODULES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino",), "pt2": ()}
 
 __all__ = ["MODULES", "SUFFIXES", "ExportedModel", "Ports", "open_exported", "require"]
 
 
 def require(kind: str) -> None:
     """Raise a usage error where what `kind` needs is not installed."""
-    missing = [name for name in MODULES[kind] if importlib.util.find_spec(name) is None]
-    if missing:
-        raise usage_error(
-            f"{kind} needs {', '.join(missing)}, not installed here: pip install 'icnet[{kind}]'"
-        )
+    if missing_modules(kind):
+        raise usage_error(need(kind))
 
 
 def open_exported(path: Path, threads: int | None = None, own: bool = False) -> ExportedModel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -15,9 +16,22 @@ from numpy.typing import NDArray
 from icnet_cli.checkpoints.format import WeightsMeta
 from icnet_cli.errors import weights_error
 
+# What each kind of file is run with; the extra that brings it has the kind's name.
+MODULES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino",), "pt2": ()}
 META_KEY, PORTS_KEY = "icnet", "icnet_ports"
 FRAMES, RAW = "frames", "input"  # uint8 NHWC RGB; or float32 NCHW, normalised, in the network's channel order
 LABELS, LOGITS = "labels", "logits"  # uint8 (N, H, W); or float32 (N, K, H, W)
+
+
+def missing_modules(kind: str) -> list[str]:
+    """The modules that `kind` needs and that are not installed; none of them is imported for it."""
+    return [name for name in MODULES[kind] if importlib.util.find_spec(name) is None]
+
+
+def need(kind: str) -> str:
+    """What is missing, and the line that installs it."""
+    missing = ", ".join(missing_modules(kind))
+    return f"{kind} needs {missing}, not installed here: pip install 'icnet[{kind}]'"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,99 @@
+"""Which backend runs a network: what was named, or the fastest one here that is worth its start-up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from icnet_cli.errors import usage_error
+
+from .backends.runtimes import RUNTIMES, runtime_of
+from .device import choose_device
+
+BACKENDS = ("auto", "torch", *RUNTIMES)
+HOST_ONLY = ("openvino", "onnx")  # they run on the CPU alone
+UNKNOWN_FRAMES = 3000  # what a pipe or a live source is taken for: two minutes
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be done, as far as it is known before it begins.
+
+    Attributes:
+        frames: pictures to come; None where nobody knows.
+        picture_size: the (height, width) they all have; None where they may differ.
+    """
+
+    frames: int | None = None
+    picture_size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a backend gives and takes, on a CPU.
+
+    Attributes:
+        speed: times torch's own pictures a second, of the network alone.
+        open_s: to load the runtime and a network that is on the disk already.
+        build_s: to make the network, the first time at a size.
+    """
+
+    speed: float
+    open_s: float
+    build_s: float
+
+
+# Medians on two cores of an AMD EPYC (AVX2), torch 2.13, OpenVINO 2026.4, ONNX Runtime 1.31: docs/performance.md,
+# "Backends". Slower processors build more slowly and gain more.
+COSTS = {
+    "openvino": Cost(speed=1.25, open_s=0.5, build_s=8),
+    "onnx": Cost(speed=1.2, open_s=0.5, build_s=14),
+    "compile": Cost(speed=1.15, open_s=1.5, build_s=60),
+}
+GFLOPS_A_CORE = 60.0  # torch's own rate there for these networks
+_MARGIN = 2.0  # the gain is an estimate, the wait is certain
+
+
+def check_backend(backend: str, device: str, precision: str) -> None:
+    """Raise a usage error for a backend that cannot be had, as far as words tell: before a file is read."""
+    if backend not in BACKENDS:
+        raise usage_error(f"--backend must be {', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}, not {backend!r}")
+    if backend in ("auto", "torch"):
+        return
+    if backend in HOST_ONLY and device.startswith("cuda"):
+        raise usage_error(f"--backend {backend} runs on the CPU; leave --device out, or use --backend torch")
+    on_host = device == "cpu" or backend in HOST_ONLY or choose_device(device).type == "cpu"
+    if on_host and precision not in ("auto", "fp32"):
+        words = f"--backend {backend} computes in fp32 on a CPU, not --precision {precision}"
+        raise usage_error(f"{words}; leave --precision out, or use --backend torch")
+    if on_host:
+        runtime_of(backend)
+
+
+def device_for(backend: str, device: str) -> str:
+    """The device to choose: `auto` is the CPU for what runs nowhere else."""
+    return "cpu" if backend in HOST_ONLY and device == "auto" else device
+
+
+def fastest(work: Work, gflops: Callable[[], float], is_built: Callable[[str], bool]) -> str:
+    """The backend that has `work` done soonest on this CPU: torch where none is worth its start-up.
+
+    Args:
+        gflops: operations of the network a picture; asked for only where it matters.
+        is_built: whether a backend has the network on the disk already.
+    """
+    if work.picture_size is None:
+        return "torch"  # another size would be another network to build
+    installed = [name for name in COSTS if RUNTIMES[name].missing() is None]
+    if not installed:
+        return "torch"
+    frames = UNKNOWN_FRAMES if work.frames is None else work.frames
+    torch_s = frames * gflops() / (GFLOPS_A_CORE * torch.get_num_threads())
+    seconds = {"torch": torch_s}
+    for name in installed:
+        cost = COSTS[name]
+        start = cost.open_s + (0 if is_built(name) else cost.build_s)
+        seconds[name] = torch_s / cost.speed + _MARGIN * start
+    return min(seconds, key=lambda name: seconds[name])
