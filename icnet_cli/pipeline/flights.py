@@ -1,10 +1,10 @@
 """Pictures on their way to a device and back: up, worked on and down at once, and nobody waits but who must.
 
-A slot is memory for one flight: pinned bytes up and down on the host, and their like on the device. Filling a slot and
-sending it take the host a moment; copying up, the stages and copying down then follow one another by marks in the
+A slot is memory for one flight: pinned bytes up and down on the host, and their like on the device. Filling a slot
+and sending it take the host a moment; copying up, the stages and copying down then follow one another by marks in the
 device's own queues, while the next slots are filled and the last ones encoded. Only the lane that encodes waits, for
-the mark at the end of the flight it is about to write; when it has written, the slot is free again. So no byte of a slot
-is touched while the device may be at it, and the number of slots bounds what is under way.
+the mark at the end of the flight it is about to write; when it has written, the slot is free again. So no byte of a
+slot is touched while the device may be at it, and the number of slots bounds what is under way.
 """
 
 from __future__ import annotations
