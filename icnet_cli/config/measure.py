@@ -9,13 +9,13 @@ from pathlib import Path
 
 from icnet_cli.config.fields import Config, argument, option
 from icnet_cli.config.shared import (
-    BACKENDS,
     BRANCHES,
     MODELS,
     NETWORK,
     SCHEDULE,
     VIEWS,
     WHAT,
+    backend_option,
     device_option,
     ids_option,
     overwrite_option,
@@ -112,6 +112,7 @@ class EvalConfig(Config):
     flip: bool = option(False, "Average with the mirrored picture's prediction.", panel=NETWORK)
     device: str = device_option()
     precision: str = precision_option()
+    backend: str = backend_option("torch")
 
     def _contradictions(self) -> list[str]:
         found = []

@@ -25,6 +25,7 @@ from icnet_cli.config.shared import (
     VIEWS,
     WHAT,
     alpha_option,
+    backend_option,
     blur_option,
     codec_option,
     crf_option,
@@ -103,6 +104,7 @@ class SegmentConfig(Config):
     )
     device: str = device_option()
     precision: str = precision_option()
+    backend: str = backend_option()
 
     view: str | None = view_option(VIEWS, None, "overlay; labels for a folder or a name like labels.*")
     alpha: float = alpha_option()

@@ -17,7 +17,7 @@ IDS = ("train", "dataset")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 CODECS = ("h264", "hevc", "av1", "vp9", "ffv1")
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
-BACKENDS = ("auto", "torch")
+BACKENDS = ("auto", "torch", "compile", "openvino", "onnx")
 
 WHAT = "What to read and write"
 NETWORK = "The network"
@@ -37,8 +37,15 @@ def precision_option() -> Any:
     return option("auto", help, choices=PRECISIONS, panel=NETWORK)
 
 
+def backend_option(default: str = "auto") -> Any:
+    help = (
+        "What runs the network. auto: on a CPU the fastest one installed that is worth its start-up for this many frames."
+    )
+    return option(default, help, choices=BACKENDS, panel=NETWORK)
+
+
 def weights_option() -> Any:
-    help = "Weights: a bundled name (`icnet weights list`) or a .safetensors file."
+    help = "Weights: a bundled name (`icnet weights list`), a .safetensors file, or an exported .onnx or .xml."
     return option(DEFAULT_WEIGHTS, help, metavar="NAME|FILE", panel=NETWORK, completes="weights")
 
 

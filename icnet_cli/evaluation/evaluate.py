@@ -33,7 +33,9 @@ from icnet_cli.evaluation.page import ReportPage
 from icnet_cli.evaluation.predict import Image, Predictor, network_input, protocol_size
 from icnet_cli.evaluation.regions import RegionStudy
 from icnet_cli.evaluation.report import EvalReport, Protocol
+from icnet_cli.inference.choice import Work, check_backend, device_for
 from icnet_cli.inference.device import choose_device, choose_precision
+from icnet_cli.inference.exported import ExportedEngine, is_exported, open_engine
 from icnet_cli.inference.segmenter import Segmenter
 from icnet_cli.pixels.files import write_labels_png
 from icnet_cli.pixels.labels import labels_from_scores, labels_from_scores_torch
@@ -76,16 +78,17 @@ def evaluate(config: EvalConfig) -> Generator[ImageDone, None, EvalReport]:
             that does not decode, 5 for a prediction that cannot be written, 6 where memory does not suffice.
     """
     config.check()
-    choose_precision(config.precision, choose_device(config.device))  # told before a file is read
-    weights = load_weights(find_weights(config.weights))
-    weights = with_ablation(with_branches(weights, config.branches), config.ablation)
+    # Wrong words are told before a file is read.
+    check_backend(config.backend, config.device, config.precision)
+    choose_precision(config.precision, choose_device(device_for(config.backend, config.device)))
+    weights = _weights(config)
     layout = recognise(config.dataset)
     check_classes_fit(weights, layout.classes, config.dataset)
     dataset = SegmentationDataset(layout, [config.split], skip_damaged=config.skip_damaged)
     dataset.check_files()
     predictions = _predictions(config, dataset) if config.predictions else None
     size = config.size or protocol_size(weights.meta.train_size, _first_size(dataset))
-    predictor = _predictor(config, weights, size)
+    predictor = _predictor(config, weights, size, len(dataset))
     observers = _observers(config, weights, predictor, size)
     page = _page(config, weights)
     observers += [page] if page else []
@@ -95,20 +98,47 @@ def evaluate(config: EvalConfig) -> Generator[ImageDone, None, EvalReport]:
     return report
 
 
-def _page(config: EvalConfig, weights: LoadedWeights) -> ReportPage | None:
+def _weights(config: EvalConfig) -> LoadedWeights | ExportedEngine:
+    """The network of a weights file as `config` wants it, or a file of `icnet export` as it is."""
+    path = find_weights(config.weights)
+    if not is_exported(path):
+        return with_ablation(with_branches(load_weights(path), config.branches), config.ablation)
+    engine = open_engine(path, config.device, config.precision, config.backend)
+    for flag, value in (("--branches", config.branches), ("--ablation", config.ablation)):
+        if value is not None:
+            raise usage_error(f"{flag} needs the network itself, and {path} is an exported file")
+    averaged = config.flip or config.scales != (1.0,) or config.input_scale != 1
+    if averaged and not engine.gives_scores:
+        raise usage_error(f"{path} gives labels, which cannot be averaged; leave --scales and --flip out")
+    if averaged and engine.fixed_size is not None and (config.scales != (1.0,) or config.input_scale != 1):
+        raise usage_error(f"{path} takes pictures of one size alone; leave --scales out, or export with --dynamic")
+    return engine
+
+
+def _page(config: EvalConfig, weights: LoadedWeights | ExportedEngine) -> ReportPage | None:
     if config.report is None:
         return None
     claim_folder("--report", config.report, config.overwrite)
     return ReportPage(config.report, weights.meta.classes, None if config.regions else weights.meta.model)
 
 
-def _predictor(config: EvalConfig, weights: LoadedWeights, size: tuple[int, int] | None) -> Predictor:
-    segmenter = Segmenter(weights.network, weights.meta, config.device, config.precision, size)
+def _predictor(
+    config: EvalConfig, weights: LoadedWeights | ExportedEngine, size: tuple[int, int] | None, images: int
+) -> Predictor:
+    if isinstance(weights, ExportedEngine):
+        segmenter = Segmenter.of_exported(weights, config.size)
+    else:
+        segmenter = Segmenter(
+            weights.network, weights.meta, config.device, config.precision, size, config.backend, Work(images, size)
+        )
     return Predictor(segmenter, [scale * config.input_scale for scale in config.scales], config.flip)
 
 
 def _observers(
-    config: EvalConfig, weights: LoadedWeights, predictor: Predictor, size: tuple[int, int] | None
+    config: EvalConfig,
+    weights: LoadedWeights | ExportedEngine,
+    predictor: Predictor,
+    size: tuple[int, int] | None,
 ) -> list[Observer]:
     consumers: list[Consumer] = []
     if config.regions:
@@ -118,12 +148,21 @@ def _observers(
     if config.diff:
         claim_folder("--diff", config.diff, config.overwrite)
         consumers.append(Differences(config.diff, weights.meta.classes))
-    names = studied(weights.meta.config, config.branches, config.regions)
+    names: tuple[str, ...] = ()
+    if isinstance(weights, LoadedWeights):
+        names = studied(weights.meta.config, config.branches, config.regions)
     if not (names or consumers):
         return []
-    others = {name: _predictor(config, with_branches(weights, name), size) for name in names}
+    others = {name: _branch(config, weights, name, size) for name in names}
     last = weights.meta.config.get("branches") or weights.meta.model
     return [BranchStudy(others, (last, predictor), consumers)]
+
+
+def _branch(
+    config: EvalConfig, weights: LoadedWeights | ExportedEngine, name: str, size: tuple[int, int] | None
+) -> Predictor:
+    assert isinstance(weights, LoadedWeights)
+    return _predictor(config, with_branches(weights, name), size, images=0)
 
 
 def _free_folder(name: str) -> Path:
@@ -201,6 +240,7 @@ class Evaluation:
             seconds=seconds,
             device=str(segmenter.device),
             precision=segmenter.precision,
+            backend=segmenter.backend,
             card=segmenter.meta.card,
             figures=figures,
         )
@@ -257,7 +297,7 @@ def claim_folder(flag: str, folder: Path, overwrite: bool) -> None:
         raise output_error(f"{flag} {folder} cannot be written: {error.strerror}") from error
 
 
-def check_classes_fit(weights: LoadedWeights, found: ClassTable, dataset: Path) -> None:
+def check_classes_fit(weights: LoadedWeights | ExportedEngine, found: ClassTable, dataset: Path) -> None:
     """Raise a usage error naming both sides unless the dataset's classes are the weights', in their order."""
     own = weights.meta.classes
     if own.names == found.names:

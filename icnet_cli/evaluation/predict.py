@@ -14,7 +14,6 @@ from torch import Tensor
 from icnet_cli.checkpoints.format import Normalisation
 from icnet_cli.errors import device_error
 from icnet_cli.evaluation.confusion import Labels
-from icnet_cli.inference.device import PRECISIONS
 from icnet_cli.inference.segmenter import SMALLEST, Segmenter
 from icnet_cli.pixels.files import shrink_or_grow
 from icnet_cli.pixels.labels import source_positions
@@ -57,10 +56,8 @@ class Predictor:
         total: Tensor | None = None
         for scale in self.scales:
             input_size = scaled_size(self.segmenter.input_size(*size), scale)
-            x = network_input(image, input_size, self.segmenter.device, self.segmenter.meta.normalisation)
-            x = x.to(PRECISIONS[self.segmenter.precision])
-            for scores in self._passes(x):
-                full = upsample_scores(scores, size, bool(self.segmenter.network.align_corners), input_size)
+            for scores in self._passes(self.segmenter.prepare([image], input_size)):
+                full = upsample_scores(scores, size, self.segmenter.engine.align_corners, input_size)
                 part = full.softmax(dim=1)
                 total = part if total is None else total.add_(part)
         assert total is not None  # a config with no scales is refused
