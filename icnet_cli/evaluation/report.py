@@ -70,6 +70,7 @@ class EvalReport:
     device: str
     precision: str
     card: Mapping[str, Any]
+    backend: str = "torch"
     figures: Mapping[str, Any] = field(default_factory=dict)
 
     def per_class(self) -> dict[str, float | None]:
@@ -118,6 +119,7 @@ class EvalReport:
             "model": self.model,
             "device": self.device,
             "precision": self.precision,
+            "backend": self.backend,
             **self.figures,
         }
 

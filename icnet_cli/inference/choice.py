@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import torch
 
+from icnet_cli.config import BACKENDS
 from icnet_cli.errors import usage_error
 
 from .backends.runtimes import RUNTIMES, runtime_of
 from .device import choose_device
 
-BACKENDS = ("auto", "torch", *RUNTIMES)
 HOST_ONLY = ("openvino", "onnx")  # they run on the CPU alone
 UNKNOWN_FRAMES = 3000  # what a pipe or a live source is taken for: two minutes
 
