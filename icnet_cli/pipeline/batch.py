@@ -112,9 +112,11 @@ def _one(config: SegmentConfig, segmenter: Segmenter) -> Generator[FrameDone | N
 
 
 def _load(config: SegmentConfig) -> Segmenter:
+    from icnet_cli.inference.choice import Work
     from icnet_cli.inference.segmenter import load
 
-    return load(config.weights, config.device, config.precision, config.size)
+    work = Work(None, config.size)  # videos of many sizes, unless --size makes them one
+    return load(config.weights, config.device, config.precision, config.size, config.backend, work)
 
 
 # What is done, and where to -----------------------------------------------------------------------------------------

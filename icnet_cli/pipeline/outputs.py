@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from icnet_cli.config import STDOUT, SegmentConfig
+from icnet_cli.config.live import NOWHERE
 from icnet_cli.errors import IcnetError, output_error, usage_error
 from icnet_cli.video import CONTAINERS, check_output
 from icnet_cli.video.atomic import refuse_unwritable
@@ -37,7 +38,7 @@ class Plan:
     """Where to and how.
 
     Attributes:
-        kind: `video`, `picture` (one file), `folder` or `stream` (standard output).
+        kind: `video`, `picture` (one file), `folder`, `stream` (standard output) or `window` (shown, and not kept).
         target: the output, links resolved.
         view: overlay, color, side-by-side or labels.
         codec: of a video, where its view or the user asks for one.
@@ -60,10 +61,12 @@ def plan_output(config: SegmentConfig, source: Source) -> Plan:
         IcnetError: USAGE where the output is an input, exists, cannot hold the view, or does not fit the source;
             OUTPUT where its folder does not exist.
     """
-    kind = _kind(config.output)
+    kind = "window" if config.output == NOWHERE else _kind(config.output)
     view = config.view or _default_view(kind, config.output)
     _check_options(config, kind, view, source)
     rate = config.fps or PICTURES_RATE
+    if kind == "window":
+        return Plan(kind, config.output, view)
     if kind == "stream":
         return _plan_stream(config, source, view)
     if kind == "folder":
@@ -84,7 +87,7 @@ def _check_options(config: SegmentConfig, kind: str, view: str, source: VideoSou
         encoding["--pix-fmt"] = config.pix_fmt
     given = [name for name, value in encoding.items() if value is not None]
     if given and kind != "video":
-        where = "stdout" if kind == "stream" else config.output
+        where = {"stream": "stdout", "window": "a window"}.get(kind, str(config.output))
         raise usage_error(f"{', '.join(given)}: for a video file, and {where} is none")
     if config.fps is not None and (kind not in ("video", "stream") or _keeps_times(kind, source)):
         raise usage_error("--fps is for -o - and for pictures: a video file keeps the times of its source")
@@ -113,13 +116,14 @@ def _plan_stream(config: SegmentConfig, source: VideoSource | PictureSource, vie
     check_stream(config.format or "y4m", config.pix_fmt)
     rate, is_steady = config.fps, True
     if rate is None and isinstance(source, VideoSource):
-        rate, is_steady = _own_rate(source), not source.is_pipe
+        # What comes live is late or missing now and then: its pictures are repeated and left out to keep time.
+        rate, is_steady = _own_rate(source), source.is_live or not (source.is_pipe or source.is_remote)
     return Plan("stream", Path(STDOUT), view, None, rate or PICTURES_RATE, is_steady)
 
 
 def _own_rate(source: VideoSource) -> Fraction:
     reader, every = source.reader, source.selection.every
-    if source.is_pipe:  # whose frames show only as they come whether they keep it
+    if source.is_pipe or source.is_remote:  # whose frames show only as they come whether they keep it
         rate = reader.info.frame_rate
         return PICTURES_RATE if rate is None else rate / every
     start = None if not reader.start_s else Fraction(reader.info.start_s).limit_denominator(10**9)

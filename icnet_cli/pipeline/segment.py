@@ -23,7 +23,7 @@ from .lanes import FrameDone, Lanes, Notice, no_signals
 from .outputs import Plan, Source, plan_output
 from .palette import read_palette, recolour
 from .sinks import Sink, open_sink
-from .sources import Selection, open_source
+from .sources import Selection, VideoSource, open_source
 from .stats import StatsFile
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def segment(
         stats = _stats(config, plan, source, stack)
 
         started = time.perf_counter()
-        segmenter = segmenter or _load(config)
+        segmenter = segmenter or _load(config, source)
         segmenter.reset_times()
         classes = recolour(segmenter.classes, palette)
         artist = Artist(config, plan.view, source, classes)
@@ -107,10 +107,17 @@ def _stats(config: SegmentConfig, plan: Plan, source: Source, stack: ExitStack) 
     return stats
 
 
-def _load(config: SegmentConfig) -> Segmenter:
+def _load(config: SegmentConfig, source: Source) -> Segmenter:
+    from icnet_cli.inference.choice import Work
     from icnet_cli.inference.segmenter import load
 
-    return load(config.weights, config.device, config.precision, config.size)
+    # Pictures may differ in size, and each size would be another network to build; a video has one.
+    size = source.size if isinstance(source, VideoSource) else config.size
+    work = Work(source.total, size)
+    segmenter = load(config.weights, config.device, config.precision, config.size, config.backend, work)
+    if size is not None:
+        segmenter.warm(*size)
+    return segmenter
 
 
 class _Tally:

@@ -119,6 +119,24 @@ class VideoSink:
             self._writer.abort()
 
 
+class NoSink:
+    """For pictures that are only shown."""
+
+    left_out: tuple[str, ...] = ()
+
+    def begin(self, description: dict[str, Any]) -> None:
+        pass
+
+    def write(self, picture: Picture, rendered: Rendered) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def abort(self) -> None:
+        pass
+
+
 class PictureSink:
     """One picture file."""
 
@@ -226,12 +244,14 @@ def _cannot_write(path: Path, error: OSError) -> Exception:
 
 
 def _not_in_pipe(source: Source, no_audio: bool) -> tuple[str, ...]:
-    """What a pipe carried beside its pictures: it passes once, and the pictures take it all."""
+    """What a pipe or a live source carried beside its pictures: it passes once, and the pictures take it all."""
     if not isinstance(source, VideoSource) or not source.is_pipe:
         return ()
     others = [
         name for name in source.reader.info.other_streams if not (no_audio and name.startswith("audio"))
     ]
+    if source.is_live:
+        return tuple(f"{name} (of a live source the pictures are kept)" for name in others)
     return tuple(f"{name} (a pipe is read once, for its pictures; name a file to keep it)" for name in others)
 
 
@@ -246,6 +266,8 @@ def open_sink(plan: Plan, config: SegmentConfig, source: Source) -> Sink:
         # with more colour than 4:2:0 are worth painting in full.
         on_planes = plan.kind in ("video", "stream") and plan.view != "labels"
         source.wants_planes = on_planes and has_halved_colour(config.pix_fmt)
+    if plan.kind == "window":
+        return NoSink()
     if plan.kind == "stream":
         return StreamSink(plan, config, source)
     if plan.kind == "video":
