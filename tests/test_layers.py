@@ -17,7 +17,7 @@ PACKAGE = Path(icnet_cli.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 TIERS = (
     ("cli",),
-    ("benchmark", "pruning"),
+    ("benchmark", "doctor", "pruning"),
     ("training", "pipeline", "export"),
     ("evaluation",),
     ("inference", "reports"),

@@ -13,6 +13,7 @@ from icnet_cli.cli import (
     bench,
     completion,
     data,
+    doctor,
     eval,
     export,
     failures,
@@ -37,6 +38,7 @@ Examples:
   icnet data check camvid/                 find what is wrong with a dataset
   icnet weights list                       what comes with the tool
   icnet export icnet-camvid --to onnx --with-argmax -o icnet.onnx
+  icnet doctor                             what this machine has, and whether all agrees
 
 \b
 Road video to per-pixel classes in real time. `icnet VERB --help` lists its
@@ -58,6 +60,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "weights path": weights.path,
     "weights verify": weights.verify,
     "weights import": weights.import_foreign,
+    "doctor": doctor.doctor,
 }
 GROUPS = {"data": "Look after datasets.", "weights": "Look after weights files."}
 

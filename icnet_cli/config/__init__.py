@@ -8,6 +8,7 @@ is touched. Sizes are (height, width); seconds end in `_s`.
 
 from __future__ import annotations
 
+from icnet_cli.config.doctor import DoctorConfig
 from icnet_cli.config.fields import Config, flag_of, option
 from icnet_cli.config.files import (
     EXPORT_SUFFIXES,
@@ -49,6 +50,7 @@ __all__ = [
     "BenchConfig",
     "Config",
     "DataCheckConfig",
+    "DoctorConfig",
     "EvalConfig",
     "ExportConfig",
     "PaintConfig",
@@ -78,4 +80,5 @@ COMMANDS: dict[str, type[Config]] = {
     "weights verify": WeightsVerifyConfig,
     "weights import": WeightsImportConfig,
     "export": ExportConfig,
+    "doctor": DoctorConfig,
 }

@@ -1,0 +1,112 @@
+"""Whether every way of running a network here gives the same labels: each against torch on the CPU in fp32."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from icnet_cli.config import BACKENDS
+from icnet_cli.doctor.findings import ABSENT, BAD, OK, WARNING, Finding, version_of
+from icnet_cli.errors import IcnetError
+
+GROUP = "parity"
+LEAST = {"fp32": 0.999, "fp16": 0.995, "bf16": 0.97}  # share of equal pixels
+FRAME = (360, 640)  # of the built-in frame
+_PACKAGES = {"onnx": ("onnxruntime", "onnx", "onnxscript"), "openvino": ("openvino",)}
+
+
+class Way(NamedTuple):
+    """One way of running a network."""
+
+    backend: str
+    device: str
+    precision: str
+
+    @property
+    def name(self) -> str:
+        """As the report has it."""
+        return f"{self.backend} {self.device} {self.precision}"
+
+
+def backends() -> Iterator[Finding]:
+    """Which of the ways to run a network are installed."""
+    for name in ("torch", "compile", "onnx", "openvino"):
+        missing = lacking(name)
+        if missing:
+            cure = f"pip install 'icnet[{name}]'" if name in _PACKAGES else "install g++"
+            yield Finding("backends", name, ABSENT, f"needs {', '.join(missing)}", cure)
+        else:
+            versions = [f"{package} {version_of(package)}" for package in _PACKAGES.get(name, ("torch",))]
+            yield Finding("backends", name, OK, ", ".join(versions))
+
+
+def lacking(backend: str) -> list[str]:
+    """What a backend needs and does not find."""
+    if backend == "compile":  # torch's compiler writes C++
+        return [] if any(map(shutil.which, ("g++", "c++", "clang++"))) else ["a C++ compiler"]
+    return [name for name in _PACKAGES.get(backend, ()) if importlib.util.find_spec(name) is None]
+
+
+def ways() -> list[Way]:
+    """Every way that is installed, the reference left out."""
+    import torch
+
+    found = [
+        Way(name, "cpu", "fp32") for name in BACKENDS if name not in ("auto", "torch") and not lacking(name)
+    ]
+    if torch.cuda.is_available():
+        found += [Way("torch", "cuda", precision) for precision in ("fp32", "fp16")]
+        if "compile" in BACKENDS:
+            found.append(Way("compile", "cuda", "fp16"))
+    return found
+
+
+class Parity:
+    """Runs one network in every way on a frame that is drawn here.
+
+    Args:
+        weights: a bundled name or a file.
+    """
+
+    def __init__(self, weights: str) -> None:
+        from icnet_cli.checkpoints.bundled import find_weights
+        from icnet_cli.checkpoints.format import load_weights
+        from icnet_cli.export.agreement import street_frame
+
+        self._loaded = load_weights(find_weights(weights))
+        self._frame = street_frame(*FRAME)
+        self.reference, self.reference_ms = self.labels(Way("torch", "cpu", "fp32"))
+
+    def labels(self, way: Way) -> tuple[Any, float]:
+        """The labels of the frame in this way, and how long a second run took in milliseconds."""
+        from icnet_cli.inference.segmenter import Segmenter
+
+        backend = {} if way.backend == "torch" else {"backend": way.backend}
+        segmenter = Segmenter(
+            self._loaded.network,
+            self._loaded.meta,
+            way.device,
+            way.precision,
+            **backend,  # type: ignore[arg-type]
+        )
+        segmenter.labels(self._frame)
+        start = time.perf_counter()
+        labels = segmenter.labels(self._frame)
+        return labels, (time.perf_counter() - start) * 1000
+
+    def finding(self, way: Way) -> Finding:
+        """How many of the pixels agree."""
+        try:
+            labels, milliseconds = self.labels(way)
+        except IcnetError as error:
+            return Finding(GROUP, way.name, WARNING, f"did not run: {error}")
+        agreement = float((labels == self.reference).mean())
+        least = LEAST[way.precision]
+        detail = f"{agreement:.3%} of pixels agree, {milliseconds:.0f} ms a frame"
+        if agreement >= least:
+            return Finding(GROUP, way.name, OK, detail)
+        cure = f"leave out --backend {way.backend} on {way.device}, and tell us"
+        return Finding(GROUP, way.name, BAD, f"{detail}; at least {least:.1%} must", cure)
