@@ -9,6 +9,7 @@ from pathlib import Path
 
 from icnet_cli.config.fields import Config, argument, option
 from icnet_cli.config.shared import (
+    BACKENDS,
     BRANCHES,
     MODELS,
     NETWORK,
@@ -230,7 +231,12 @@ class BenchConfig(Config):
     )
     device: str = device_option()
     precision: str = precision_option()
-    backend: str = option("auto", "What runs the network.", choices=BACKENDS, panel=NETWORK)
+    backend: str = option(
+        "auto",
+        "What runs the network; all times each that is installed. auto: torch; with --video what segment takes.",
+        choices=(*BACKENDS, "all"),
+        panel=NETWORK,
+    )
 
     batch: int = option(1, "Pictures in one run of the network.", minimum=1, maximum=1024, panel=SCHEDULE)
     seconds: float = option(

@@ -38,9 +38,7 @@ def precision_option() -> Any:
 
 
 def backend_option(default: str = "auto") -> Any:
-    help = (
-        "What runs the network. auto: on a CPU the fastest one installed that is worth its start-up for this many frames."
-    )
+    help = "What runs the network. auto: on a CPU the fastest one here that is worth its start-up for this many frames."
     return option(default, help, choices=BACKENDS, panel=NETWORK)
 
 
