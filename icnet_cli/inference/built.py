@@ -72,6 +72,12 @@ class BuiltEngine:
         """See `Engine.postprocess`."""
         return self._pixels.postprocess(scores, size, network_size)
 
+    def still_to_build(self, size: Size) -> str | None:
+        """See `Engine.still_to_build`."""
+        if size in self._runs or self.is_built(size):
+            return None
+        return f"{self.backend} builds the network for {size[0]}x{size[1]}, once, {self._runtime.build_time}"
+
     def warm(self, size: Size) -> None:
         """See `Engine.warm`."""
         self._run_at(size)

@@ -57,6 +57,10 @@ class Engine(Protocol):
         """Score maps of pictures that the network saw at `network_size` to N labels of `size`."""
         ...
 
+    def still_to_build(self, size: Size) -> str | None:
+        """What takes seconds before the first picture of that network size, in words; None where nothing does."""
+        ...
+
     def warm(self, size: Size) -> None:
         """Do now what the first picture of that network size would wait for: compile, open, capture."""
         ...
@@ -121,6 +125,10 @@ class TorchEngine:
             return self._pixels.postprocess(scores, size, network_size)
         labels = labels_from_scores_torch(scores, size, self.align_corners, network_size)
         return list(labels.cpu().numpy())
+
+    def still_to_build(self, size: Size) -> str | None:
+        """Nothing has to be built."""
+        return None
 
     def warm(self, size: Size) -> None:
         """Nothing waits for a first picture."""

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from icnet_cli.checkpoints.format import Normalisation
-from icnet_cli.errors import IcnetError
 from icnet_cli.models.count import gflops
 
 from .backends.runtimes import runtime_of
@@ -48,7 +47,7 @@ def build_engine(
 
 
 def _worth_it(network: nn.Module, normalisation: Normalisation, work: Work, size: Size) -> Engine | None:
-    """The engine that pays for its start-up; None where torch is soonest done, or what is sooner cannot be built."""
+    """The engine that pays for its start-up; None where torch is soonest done."""
 
     @cache
     def digest() -> str:
@@ -59,10 +58,4 @@ def _worth_it(network: nn.Module, normalisation: Normalisation, work: Work, size
         return BuiltEngine(network, normalisation, runtime_of(name), digest=digest())
 
     name = fastest(work, lambda: gflops(network, *size), lambda name: engine(name).is_built(size))
-    if name == "torch":
-        return None
-    try:
-        engine(name).warm(size)
-    except IcnetError:  # nobody asked for it by name
-        return None
-    return engine(name)
+    return None if name == "torch" else engine(name)

@@ -89,6 +89,10 @@ class ExportedEngine:
         labels = maps.to(torch.uint8).numpy()
         return [_nearest(one, size) for one in labels]
 
+    def still_to_build(self, size: Size) -> str | None:
+        """Nothing has to be built."""
+        return None
+
     def warm(self, size: Size) -> None:
         """Nothing waits for a first picture."""
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from icnet_cli.checkpoints.bundled import find_weights
 from icnet_cli.checkpoints.format import WeightsMeta, load_weights
 from icnet_cli.classes import ClassTable
-from icnet_cli.errors import usage_error
+from icnet_cli.errors import IcnetError, usage_error
 
 from .choice import Work, check_backend, device_for
 from .device import choose_device, choose_precision, device_words
@@ -99,7 +99,7 @@ class Segmenter:
         """
         engine.check_size(size)
         self = cls.__new__(cls)
-        self._network, self.engine = None, engine
+        self._network, self.engine, self._backend = None, engine, engine.backend
         self.device, self.precision = engine.device, engine.precision
         self._set_up(engine.meta, size or engine.fixed_size)
         return self
@@ -130,10 +130,20 @@ class Segmenter:
                 self.input_size,
             )
 
+    def still_to_build(self, height: int, width: int) -> str | None:
+        """What `warm` would take seconds for, in words; None where it would not."""
+        return self.engine.still_to_build(self.input_size(height, width))
+
     def warm(self, height: int, width: int) -> None:
         """Do now what the first picture of that size would wait for: compiling, and opening what is compiled."""
-        with device_words(self.device):
-            self.engine.warm(self.input_size(height, width))
+        try:
+            with device_words(self.device):
+                self.engine.warm(self.input_size(height, width))
+        except IcnetError:
+            if self._backend != "auto":
+                raise
+            self._backend = "torch"  # nobody asked by name for what cannot be built here
+            self.refresh()
 
     @property
     def classes(self) -> ClassTable:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
+import numpy as np
+from numpy.typing import NDArray
+
 from icnet_cli.classes import ClassTable
 from icnet_cli.config import SegmentConfig
 from icnet_cli.errors import usage_error
@@ -62,6 +65,13 @@ class Artist:
             colour = source.reader.info.colour
             self._colour = YuvColour.named(colour.matrix_name, colour.full_range)
         self.output_size: tuple[int, int] | None = None
+
+    def label_colours(self) -> NDArray[np.uint8]:
+        """(256, 3) RGB of the values of a label picture, for whoever shows one."""
+        colours = np.full((256, 3), 128, np.uint8)
+        numbers = np.arange(len(self._palette)) if self._values is None else self._values[: len(self._palette)]
+        colours[numbers] = self._palette
+        return colours
 
     def render(self, picture: Picture, labels: Labels) -> Rendered:
         """What is written for one picture: labels, or the picture painted on its planes where it has them."""

@@ -69,7 +69,7 @@ def segment(
         stats = _stats(config, plan, source, stack)
 
         started = time.perf_counter()
-        segmenter = segmenter or _load(config, source)
+        segmenter = segmenter or (yield from _load(config, source))
         segmenter.reset_times()
         classes = recolour(segmenter.classes, palette)
         artist = Artist(config, plan.view, source, classes)
@@ -107,7 +107,7 @@ def _stats(config: SegmentConfig, plan: Plan, source: Source, stack: ExitStack) 
     return stats
 
 
-def _load(config: SegmentConfig, source: Source) -> Segmenter:
+def _load(config: SegmentConfig, source: Source) -> Generator[Notice, None, Segmenter]:
     from icnet_cli.inference.choice import Work
     from icnet_cli.inference.segmenter import load
 
@@ -116,6 +116,9 @@ def _load(config: SegmentConfig, source: Source) -> Segmenter:
     work = Work(source.total, size)
     segmenter = load(config.weights, config.device, config.precision, config.size, config.backend, work)
     if size is not None:
+        to_build = segmenter.still_to_build(*size)
+        if to_build:
+            yield Notice(to_build)
         segmenter.warm(*size)
     return segmenter
 

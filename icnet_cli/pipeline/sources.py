@@ -168,6 +168,8 @@ class PictureSource:
     """Picture files in their natural order. A damaged one is counted and left out."""
 
     duration_s: float | None = None  # pictures have no times
+    is_live = is_remote = False
+    notices: tuple[str, ...] = ()
 
     def __init__(
         self, paths: list[Path], names: list[PurePath], selection: Selection, max_pixels: int = MAX_PIXELS

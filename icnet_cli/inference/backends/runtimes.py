@@ -30,10 +30,11 @@ COMPILERS = ("g++", "clang++", "c++")
 
 
 class Runtime(Protocol):
-    """One of them. `name` is the backend's; `suffix` that of its files."""
+    """One of them. `name` is the backend's; `suffix` that of its files; `build_time` how long `make` takes, in words."""
 
     name: str
     suffix: str
+    build_time: str
 
     def missing(self) -> str | None:
         """What is not installed and how to get it, in words; None where all is here."""
@@ -55,7 +56,7 @@ class Runtime(Protocol):
 class OpenVino:
     """OpenVINO's CPU plugin; the file is its compiled model."""
 
-    name, suffix = "openvino", ".blob"
+    name, suffix, build_time = "openvino", ".blob", "which takes some ten seconds"
 
     def missing(self) -> str | None:
         return need("openvino") if missing_modules("openvino") else None
@@ -98,7 +99,7 @@ class OpenVino:
 class OnnxRuntime:
     """ONNX Runtime on the CPU; the file is an .onnx."""
 
-    name, suffix = "onnx", ".onnx"
+    name, suffix, build_time = "onnx", ".onnx", "which takes some fifteen seconds"
 
     def missing(self) -> str | None:
         return need("onnx") if missing_modules("onnx") else None
@@ -130,7 +131,7 @@ class Inductor:
     Just in time it would compile at each start: frozen weights are not in its cache.
     """
 
-    name, suffix = "compile", ".pt2"
+    name, suffix, build_time = "compile", ".pt2", "which takes a minute"
 
     def missing(self) -> str | None:
         if any(map(shutil.which, COMPILERS)):
