@@ -111,7 +111,9 @@ def _weights(config: EvalConfig) -> LoadedWeights | ExportedEngine:
     if averaged and not engine.gives_scores:
         raise usage_error(f"{path} gives labels, which cannot be averaged; leave --scales and --flip out")
     if averaged and engine.fixed_size is not None and (config.scales != (1.0,) or config.input_scale != 1):
-        raise usage_error(f"{path} takes pictures of one size alone; leave --scales out, or export with --dynamic")
+        raise usage_error(
+            f"{path} takes pictures of one size alone; leave --scales out, or export with --dynamic"
+        )
     return engine
 
 
@@ -126,11 +128,19 @@ def _predictor(
     config: EvalConfig, weights: LoadedWeights | ExportedEngine, size: tuple[int, int] | None, images: int
 ) -> Predictor:
     if isinstance(weights, ExportedEngine):
-        segmenter = Segmenter.of_exported(weights, config.size)
+        segmenter = Segmenter.of_exported(weights, config.size if weights.fixed_size else size)
     else:
         segmenter = Segmenter(
-            weights.network, weights.meta, config.device, config.precision, size, config.backend, Work(images, size)
+            weights.network,
+            weights.meta,
+            config.device,
+            config.precision,
+            size,
+            config.backend,
+            Work(images, size),
         )
+    if size is not None:
+        segmenter.warm(*size)
     return Predictor(segmenter, [scale * config.input_scale for scale in config.scales], config.flip)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from icnet_cli.config import STDOUT, SegmentConfig
+from icnet_cli.config.live import is_live_name
 from icnet_cli.errors import ExitCode, IcnetError, input_error, output_error, usage_error
 from icnet_cli.pixels.files import PICTURE_SUFFIXES
 from icnet_cli.video import CONTAINERS, check_output
@@ -50,6 +51,8 @@ def is_batch(config: SegmentConfig) -> bool:
     """Whether a configuration names several videos: by more than one source, a pattern, or a folder of them."""
     if config.more:
         return True
+    if is_live_name(config.source):
+        return False
     path = Path(config.source)
     if path.is_dir():
         files = list(_walk(path))
