@@ -28,6 +28,9 @@ class ExitCode(IntEnum):
 class IcnetError(Exception):
     """An error a user can act on: one line saying what, where and what to do next."""
 
+    # Of several processes that work together, the one to say this: those that agreed on it set it on their error.
+    agreed = False
+
     def __init__(self, message: str, code: ExitCode) -> None:
         super().__init__(message)
         self.code = code

@@ -71,7 +71,10 @@ def _told_elsewhere(error: BaseException) -> bool:
     """Whether another process of the same run says this: what ends all of them is one line, not one each."""
     if isinstance(error, AlreadyToldError):
         return True
-    return not _place().speaks and isinstance(error, _UsageError | KeyboardInterrupt | TerminatedError)
+    if _place().speaks or getattr(error, "agreed", False):
+        return False
+    # Before the processes have met, and when all are stopped, each of them meets the same.
+    return isinstance(error, IcnetError | _UsageError | KeyboardInterrupt | TerminatedError)
 
 
 def _place() -> Place:

@@ -155,6 +155,8 @@ def joined() -> Iterator[Ranks]:
     except Exception as error:
         # The group is left as it is: the others learn of it from connections that close as this process ends.
         told = ranks.told(error)
+        if isinstance(told, IcnetError):
+            told.agreed = True
         if told is error:
             raise
         raise told from error
