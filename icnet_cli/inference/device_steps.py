@@ -9,6 +9,7 @@ Axes: N pictures of a batch, (H, W) upright pictures with even sides, K classes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -88,6 +89,7 @@ class DeviceSteps:
 
     Args:
         network: ready to run on the device in `dtype`: folded, channels last, with `scores`.
+        scores: what runs it, where that is not its own method.
         kernel: of the upsampling (`ScoreUpsampler`).
 
     Attributes:
@@ -102,9 +104,11 @@ class DeviceSteps:
         dtype: torch.dtype,
         job: DeviceJob,
         device: torch.device,
+        scores: Callable[[Tensor], Tensor] | None = None,
         kernel: Kernel | None = None,
     ) -> None:
-        self.job, self._network, self._dtype, self._device = job, network, dtype, device
+        self.job, self._dtype, self._device = job, dtype, device
+        self._scores_of: Callable[[Tensor], Tensor] = scores or network.scores  # type: ignore[assignment]
         self._kernel = kernel
         self._num_classes = int(network.num_classes)  # type: ignore[arg-type]
         self._align_corners = bool(network.align_corners)
@@ -162,7 +166,7 @@ class DeviceSteps:
     @torch.inference_mode()
     def forward(self) -> None:
         """The network's input to its score map."""
-        self._scores: Tensor = self._network.scores(self._x)  # type: ignore[operator]
+        self._scores = self._scores_of(self._x)
 
     @torch.inference_mode()
     def postprocess(self) -> None:

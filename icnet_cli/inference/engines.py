@@ -14,6 +14,7 @@ from icnet_cli.models.count import gflops
 from .backends.runtimes import runtime_of
 from .built import BuiltEngine, weights_digest
 from .choice import Work, fastest
+from .cuda import CudaEngine
 from .engine import Engine, Size, TorchEngine
 
 
@@ -43,6 +44,8 @@ def build_engine(
             return chosen
     if device.type == "cpu" and backend not in ("auto", "torch"):
         return BuiltEngine(network, normalisation, runtime_of(backend))
+    if device.type == "cuda":
+        return CudaEngine(network, normalisation, device, precision, compiled=backend == "compile")
     return TorchEngine(network, normalisation, device, precision)
 
 

@@ -205,6 +205,23 @@ def captured(work: Work, stream: torch.cuda.Stream, pool: Any = None) -> Work:
     return graph.replay
 
 
+def graph_of(work: Work, device: torch.device) -> Work:
+    """`work` on the current stream as a graph of its own, after a few runs of it.
+
+    Raises:
+        CaptureError: as `captured`.
+    """
+    stream, current = torch.cuda.Stream(device), torch.cuda.current_stream(device)
+    stream.wait_stream(current)
+    with searching_algorithms(), torch.cuda.stream(stream):
+        for _ in range(_WARM_UPS):
+            work()
+    torch.cuda.synchronize(device)
+    replay = captured(work, stream)
+    current.wait_stream(stream)
+    return replay
+
+
 @contextmanager
 def searching_algorithms() -> Iterator[None]:
     """cuDNN measures its algorithms for each new shape: worth it before a capture, which keeps what was found."""

@@ -149,7 +149,7 @@ def test_nothing_is_asked_of_the_host_and_no_full_size_scores_exist(
         (96, 128), (32, 64), COLOUR, Painter(CLASSES.palette_array(), "overlay", 0.4), confidence=True
     )
     network = ready_network(SixClasses(), CPU, torch.float32)
-    steps = DeviceSteps(network, tiny_meta().normalisation, torch.float32, job, CPU, kernel)
+    steps = DeviceSteps(network, tiny_meta().normalisation, torch.float32, job, CPU, kernel=kernel)
     through(steps, [planes_of(stripes(96, 128))])  # the first time, geometry is worked out
     with Watch() as watch:
         through(steps, [planes_of(stripes(96, 128))])
