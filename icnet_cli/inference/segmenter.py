@@ -102,10 +102,11 @@ class Segmenter:
         self._network, self.engine, self._backend = None, engine, engine.backend
         self.device, self.precision = engine.device, engine.precision
         self._set_up(engine.meta, size or engine.fixed_size)
+        self._least = math.ceil(engine.smallest / MULTIPLE) * MULTIPLE
         return self
 
     def _set_up(self, meta: WeightsMeta, size: tuple[int, int] | None) -> None:
-        self.meta, self._size = meta, size
+        self.meta, self._size, self._least = meta, size, SMALLEST
         self._times: dict[str, deque[float]] = {stage: deque(maxlen=_TIMES_KEPT) for stage in STAGES}
 
     @property
@@ -185,10 +186,7 @@ class Segmenter:
         if self._size is not None:
             return self._size
         chosen = default_input_size((height, width), self.meta.train_size)
-        if isinstance(self.engine, ExportedEngine):
-            least = math.ceil(self.engine.smallest / MULTIPLE) * MULTIPLE
-            chosen = max(least, chosen[0]), max(least, chosen[1])
-        return chosen
+        return max(self._least, chosen[0]), max(self._least, chosen[1])
 
     def labels(self, frame: Picture) -> Labels:
         """The class of every pixel: (H, W, 3) RGB uint8, any size from 1x1, to (H, W) uint8 train ids.

@@ -141,7 +141,7 @@ class VideoSource:
         if not self._resized and frame.coded_size != (info.coded_height, info.coded_width):
             self._resized = True  # said once
             first = (info.coded_height, info.coded_width)
-            self.notices.append(resized(str(self.reader.path), frame.coded_size, first))
+            self.notices.append(resized(str(self.reader.name), frame.coded_size, first))
 
     def _picture(self, frame: Frame) -> Picture:
         if not self.is_live:  # which tells it at once

@@ -88,8 +88,17 @@ class VideoReader:
 
     # -- opening; what differs where the source is no file stands in methods of its own
 
-    def _connect(self) -> Any:
+    @property
+    def name(self) -> str | Path:
+        """What messages call it."""
+        return self.path
+
+    def open_again(self) -> Any:
+        """Another container of the same source, for its other tracks."""
         return open_source(self.path, max_pixels=self.max_pixels)
+
+    def _connect(self) -> Any:
+        return self.open_again()
 
     def _declaration(self) -> Declared:
         return declared_by(self._container, self._stream, self.path)

@@ -16,7 +16,7 @@ from av.stream import Discard
 
 from icnet_cli.errors import usage_error
 from icnet_cli.video.containers import OutputPlan, container_for_audio, holds
-from icnet_cli.video.source import is_cover, open_source, printable
+from icnet_cli.video.source import is_cover, printable
 
 # What a source's tags say of its own file or its own encoding, and would be false of ours.
 _STALE = (
@@ -48,12 +48,16 @@ class OtherTracks:
 
     `left_out` names what the container cannot hold; `packets_lost` counts damaged packets that were not copied.
     Audio that the container cannot hold is refused at once, unless dropped.
+
+    Args:
+        source: its name, for messages.
+        container: the source, opened once more; closed with this.
     """
 
     def __init__(
-        self, source: Path, video_index: int, plan: OutputPlan, *, no_audio: bool, max_pixels: int
+        self, source: str | Path, container: Any, video_index: int, plan: OutputPlan, *, no_audio: bool
     ) -> None:
-        self._container = open_source(source, max_pixels=max_pixels)
+        self._container = container
         self._targets: dict[int, Any] = {}
         self._last_dts: dict[int, int] = {}
         self._waiting: Any = None
@@ -67,7 +71,7 @@ class OtherTracks:
             raise
         self._packets = self._demux()
 
-    def _choose(self, source: Path, video_index: int, plan: OutputPlan, no_audio: bool) -> list[Any]:
+    def _choose(self, source: str | Path, video_index: int, plan: OutputPlan, no_audio: bool) -> list[Any]:
         taken, left = [], []
         for stream in self._container.streams:
             if stream.index == video_index or (stream.type == "audio" and no_audio) or _is_time_code(stream):
@@ -86,7 +90,7 @@ class OtherTracks:
         self.left_out = tuple(left)
         return taken
 
-    def _refuse_audio(self, source: Path, stream: Any, plan: OutputPlan) -> None:
+    def _refuse_audio(self, source: str | Path, stream: Any, plan: OutputPlan) -> None:
         suffix = container_for_audio(stream, plan.codec.family)
         cure = (
             f"name the output {suffix}, or drop the audio with --no-audio"
