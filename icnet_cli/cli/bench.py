@@ -47,7 +47,10 @@ def bench(config: BenchConfig, console: LoopConsole) -> None:
         say(line)
 
 
-def _status(event: Any) -> Status:
+def _status(event: Any) -> Status | None:
+    if hasattr(event, "text"):  # a notice
+        say(event.text)
+        return None
     if hasattr(event, "slowest"):  # a frame of --video
         return Status(event.done, event.total, notes={"slowest": event.slowest})
     return Status(event.done, event.total, unit="rows", rate_unit="rows/s", notes={"timing": event.name})

@@ -52,8 +52,11 @@ def refuse_json_on_stdout(output: Path, console: LoopConsole) -> None:
         )
 
 
-def status(event: Any) -> Status:
-    """A `FrameDone` for the progress display."""
+def status(event: Any) -> Status | None:
+    """A `FrameDone` for the progress display; a notice is told at once."""
+    if not hasattr(event, "done"):
+        say(event.text)
+        return None
     return Status(event.done, event.total, notes={"slowest": event.slowest})
 
 

@@ -62,7 +62,7 @@ class VideoReader:
         end_s: float | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
     ) -> None:
-        self.path = Path(path)
+        self.path = self.name = Path(path)
         self.start_s, self.end_s = start_s, end_s
         self.max_pixels = max_pixels
         self._container: Any = None
@@ -88,17 +88,9 @@ class VideoReader:
 
     # -- opening; what differs where the source is no file stands in methods of its own
 
-    @property
-    def name(self) -> str | Path:
-        """What messages call it."""
-        return self.path
-
-    def open_again(self) -> Any:
-        """Another container of the same source, for its other tracks."""
+    def connect(self) -> Any:
+        """Another container of the source: for reading, and once more for its other tracks."""
         return open_source(self.path, max_pixels=self.max_pixels)
-
-    def _connect(self) -> Any:
-        return self.open_again()
 
     def _declaration(self) -> Declared:
         return declared_by(self._container, self._stream, self.path)
@@ -107,7 +99,7 @@ class VideoReader:
         return self.path.stat().st_size
 
     def _open(self, number: int | None) -> None:
-        self._container = self._connect()
+        self._container = self.connect()
         self._stream = choose_video(self._container, self.path, number)
         require_known_codec(self._stream, self.path)
         self._time_base: Fraction = self._stream.time_base

@@ -94,7 +94,7 @@ class VideoWriter:
         self._tracks: OtherTracks | None = None
         if source is not None and copy_other_streams:
             self._tracks = OtherTracks(
-                source.name, source.open_again(), source.info.stream_index, self._plan, no_audio=no_audio
+                source.name, source.connect(), source.info.stream_index, self._plan, no_audio=no_audio
             )
             self.left_out = self._tracks.left_out
         joint = Joint(
