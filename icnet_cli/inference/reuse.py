@@ -59,13 +59,14 @@ class Trail:
     def __init__(self, value: Tensor, grey: Any) -> None:
         self.value, self.grey = value, grey
         self.age = 0
-        self._newest, self._flow = grey, None
+        self._newest, self._flow = grey, None  # no flow: the newest frame is this one
 
-    def advance(self, motion: Motion, grey: Any) -> None:
-        """The next frame has come."""
-        step = motion.flow(self._newest, grey)
+    def advance(self, motion: Motion, grey: Any, step: Any = None) -> Any:
+        """The next frame has come; the flow of this step, which may be given where it is known already."""
+        step = motion.flow(self._newest, grey) if step is None else step
         self._flow = step if self._flow is None else motion.compose(self._flow, step)
         self._newest, self.age = grey, self.age + 1
+        return step
 
     def fit(self, motion: Motion) -> Fit:
         """How well the way back explains the newest frame."""
@@ -73,7 +74,7 @@ class Trail:
 
     def carried(self, motion: Motion) -> Tensor:
         """The value as it lies in the newest frame."""
-        return motion.carry(self.value, self._flow)
+        return self.value if self._flow is None else motion.carry(self.value, self._flow)
 
     def fits(self, grey: Any) -> bool:
         """Whether that frame has the size of those before."""
@@ -88,6 +89,7 @@ class FrameScores:
         segmenter: what computes them; it must give scores, not labels.
         reuse: how long they are used.
         smooth: how much of a spot's earlier probabilities counts, 0 to below 1; 0 leaves the scores as they are.
+        size: the (h, w) at which the network sees pictures, where it is not the segmenter's; it may be changed.
 
     Attributes:
         counts: frames by what became of them: `carried`, or why the network ran: `first`, `due`, `unexplained`,
@@ -102,6 +104,7 @@ class FrameScores:
     smooth: float = 0.0
     motion: Motion | None = None
     counts: Counter[str] = field(default_factory=Counter)
+    size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         self._motion = self.motion or motion_on(self.segmenter.device)
@@ -133,12 +136,19 @@ class FrameScores:
         if why == "carried":
             assert self._key is not None
             return self._as_scores(self._key.carried(self._motion))
-        # Copied: what runs the network may write its next scores where these are.
-        fresh = self.segmenter.forward(self.segmenter.prepare([rgb])).clone()
+        return self._run(rgb, grey, fit)
+
+    def _run(self, rgb: Picture, grey: Any, fit: Fit | None) -> Tensor:
+        """The network on this frame, which is then the key; `fit` is of the one before, where it is known."""
+        fresh = self._network(rgb)
         if self.smooth:
             fresh = self._blend(fresh, self._key if fit and not fit.cut else None, fit)
         self._key = Trail(fresh, grey)
         return self._as_scores(fresh)
+
+    def _network(self, rgb: Picture) -> Tensor:
+        # Copied: what runs the network may write its next scores where these are.
+        return self.segmenter.forward(self.segmenter.prepare([rgb], self.size)).clone()
 
     def _look(self, grey: Any) -> tuple[str, Fit | None]:
         """Why the network is to run on this frame, or `carried`; and how the flow fits, where that was asked."""
@@ -165,7 +175,7 @@ class FrameScores:
 
     def _cascaded(self, rgb: Picture, grey: Any, why: str) -> Tensor:
         assert self._cascade is not None
-        x = self.segmenter.prepare([rgb])
+        x = self.segmenter.prepare([rgb], self.size)
         if why == "carried":
             assert self._key is not None
             deep = self._key.carried(self._motion)
@@ -185,10 +195,12 @@ class FrameScores:
 
     def _blend(self, fresh: Tensor, before: Trail | None, fit: Fit | None) -> Tensor:
         """Probabilities of this frame, averaged with those before where the picture is the same."""
-        now = fresh.float().softmax(dim=1)
         if before is None or fit is None:
-            return now
-        carried = before.carried(self._motion)
+            return fresh.float().softmax(dim=1)
+        return self._mix(fresh, before.carried(self._motion), fit)
+
+    def _mix(self, fresh: Tensor, carried: Tensor, fit: Fit) -> Tensor:
+        now = fresh.float().softmax(dim=1)
         size = (now.shape[2], now.shape[3])
         if carried.shape != now.shape:  # the network ran at another size
             carried = torch.nn.functional.interpolate(carried, size, mode="bilinear", align_corners=False)

@@ -52,7 +52,7 @@ class PipeReader(VideoReader):
                 raise input_error(f"cannot read {_NAME}: {_CURE}") from error
             raise
 
-    def connect(self) -> Any:
+    def _connect(self) -> Any:
         with reading(_NAME):
             if os.name == "posix":
                 select.select([self._descriptor], [], [])  # which Ctrl-C ends, unlike FFmpeg's own waiting

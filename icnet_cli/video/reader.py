@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import av
@@ -89,8 +88,11 @@ class VideoReader:
     # -- opening; what differs where the source is no file stands in methods of its own
 
     def connect(self) -> Any:
-        """Another container of the source: for reading, and once more for its other tracks."""
+        """A container of the source: to read it, and once more for its other tracks."""
         return open_source(self.path, max_pixels=self.max_pixels)
+
+    def _connect(self) -> Any:
+        return self.connect()
 
     def _declaration(self) -> Declared:
         return declared_by(self._container, self._stream, self.path)
@@ -99,7 +101,7 @@ class VideoReader:
         return self.path.stat().st_size
 
     def _open(self, number: int | None) -> None:
-        self._container = self.connect()
+        self._container = self._connect()
         self._stream = choose_video(self._container, self.path, number)
         require_known_codec(self._stream, self.path)
         self._time_base: Fraction = self._stream.time_base
@@ -368,9 +370,7 @@ class VideoReader:
     def __enter__(self) -> VideoReader:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
