@@ -12,21 +12,26 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
+from icnet_cli.config import SegmentConfig
 from icnet_cli.errors import ExitCode, IcnetError, usage_error
 from icnet_cli.video.live import TIMEOUT_S, TRIES, LiveFrame, LiveReader, Notice
-from icnet_cli.video.live_address import Address, parse_address
+from icnet_cli.video.live_address import Address, is_address, parse_address
 from icnet_cli.video.live_file import RemoteFile
 from icnet_cli.video.reader import VideoReader
 
+from .artist import Artist
 from .channel import AbortedError, Channel
 from .items import Picture
 from .lanes import no_signals
+from .show import ScreenSink
 from .sinks import Rendered, Sink
 from .sources import Selection, VideoSource
+from .watched import Watched
 
 MAX_LATENCY_S = 0.1
 _WAITING_BYTES = 128 << 20  # decoded frames that may wait: about 40 of full HD
 _MOST_WAITING = 64
+_TICK_S = 0.1  # a window that is not asked for its events for longer feels stuck
 
 
 @dataclass(frozen=True)
@@ -151,7 +156,7 @@ class Inbox(Channel[Any]):
                 yield item
                 continue
             given += 1
-            yield self._source.picture(item)
+            yield replace(self._source.picture(item), starts_segment=given == 1)
             if given == self._source.selection.frames:
                 self.end()
 
@@ -176,6 +181,10 @@ class Inbox(Channel[Any]):
     def end(self) -> None:
         """Also stops the source, which else would be waited for."""
         super().end()
+        self._source.live.stop()
+
+    def abort(self) -> None:
+        super().abort()
         self._source.live.stop()
 
 
@@ -251,3 +260,52 @@ def _remote_file(
     length = "" if seconds is None else f" of {seconds:.1f} s"
     source.notices.append(f"{address.public} is a file{length}: read to its end, no frame is dropped")
     return source
+
+
+# What `segment` asks of a source, live or not ------------------------------------------------------------------------
+
+
+def live_options(config: SegmentConfig) -> LiveOptions:
+    """How a live source is to be read."""
+    latency = MAX_LATENCY_S if config.max_latency_s is None else config.max_latency_s
+    return LiveOptions(
+        max_latency_s=None if config.every_frame else latency,
+        timeout_s=TIMEOUT_S if config.timeout_s is None else config.timeout_s,
+        tries=TRIES if config.reconnect is None else config.reconnect,
+        chosen=config.live_options_given,
+    )
+
+
+def public_name(source: str) -> str:
+    """What a source is called from when it is open: an address without what is secret in it."""
+    return parse_address(source).public if is_address(source) else source
+
+
+def inbox_of(source: Any, config: SegmentConfig, watched: Watched) -> Inbox | None:
+    """The queue of a live source; None for any other."""
+    if not isinstance(source, LiveSource):
+        return None
+    return Inbox(
+        source, live_options(config).max_latency_s, tick_s=None if watched.screen is None else _TICK_S
+    )
+
+
+def tapped(sink: Sink, source: Any, artist: Artist, watched: Watched) -> Sink:
+    """The sink with what is to see its pictures: a window, and of a live source the next picture's time."""
+    if isinstance(source, LiveSource):
+        sink = HeldSink(sink)
+    if watched.screen is None:
+        return sink
+    watched.screen.colours = artist.label_colours()
+    return ScreenSink(sink, watched.screen)
+
+
+def live_report(source: Any, inbox: Inbox | None) -> dict[str, Any]:
+    """What a report tells of a source beside its frames."""
+    live = source.live if isinstance(source, LiveSource) else None
+    return {
+        "frames_dropped": 0 if inbox is None else inbox.dropped,
+        "reconnects": 0 if live is None else live.reconnects,
+        "gaps": [] if live is None else [gap.to_dict() for gap in live.gaps],
+        "notices": list(source.notices),
+    }

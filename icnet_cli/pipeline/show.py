@@ -56,11 +56,6 @@ class Screen:
         """The newest picture, once."""
         return self._newest.pop() if self._newest else None
 
-    def learn(self, palette: NDArray[np.uint8], values: NDArray[np.uint8] | None) -> None:
-        """What colours the classes have, and by which values label pictures call them (None: by their number)."""
-        numbers = np.arange(len(palette)) if values is None else values[: len(palette)]
-        self.colours[numbers] = palette
-
 
 class ScreenSink:
     """A sink that also shows what it writes."""

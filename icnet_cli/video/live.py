@@ -289,9 +289,9 @@ def resized(name: str, size: tuple[int, int], first: tuple[int, int]) -> str:
 
 def _has_an_end(container: Any) -> bool:
     """Whether what a server gives is a file: of known length, or a playlist that says how long it is."""
-    if str(container.format.name) == "hls":
-        return container.duration is not None and container.duration > 0
-    return int(container.size) > 0
+    has_duration = container.duration is not None and container.duration > 0
+    # The size is known where the server tells it, but sometimes no more once all has been read.
+    return has_duration or (str(container.format.name) != "hls" and int(container.size) > 0)
 
 
 def _reason(error: IcnetError) -> str:

@@ -42,12 +42,9 @@ class RemoteFile(VideoReader):
             )
         except IcnetError as error:
             raise self._told(error) from self._cause(error)
+        self.name = address.public
 
-    def _connect(self) -> Any:
-        return self.open_again()
-
-    def open_again(self) -> Any:
-        """Another container of the same address, for its other tracks."""
+    def connect(self) -> Any:
         return open_address(self.address, max_pixels=self.max_pixels, timeout_s=self._timeout_s)
 
     def _declaration(self) -> Declared:

@@ -61,8 +61,8 @@ class VideoReader:
         end_s: float | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
     ) -> None:
-        self.path = self.name = Path(path)
-        self.start_s, self.end_s = start_s, end_s
+        self.path, self.start_s, self.end_s = Path(path), start_s, end_s
+        self.name: str | Path = self.path  # what messages call it
         self.max_pixels = max_pixels
         self._container: Any = None
         self._begin(stream)
