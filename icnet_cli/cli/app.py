@@ -11,6 +11,7 @@ import typer
 
 from icnet_cli.cli import (
     bench,
+    compare,
     completion,
     data,
     doctor,
@@ -34,6 +35,7 @@ Examples:
   icnet train camvid/ --keep 0.5           train ICNet at half its width
   icnet prune --keep 0.5                   prune the newest run to half its width
   icnet eval camvid/ --split val           measure the bundled weights
+  icnet compare A B street.mp4 -o ab.mp4   two weights side by side
   icnet bench                              how fast the networks are here
   icnet data check camvid/                 find what is wrong with a dataset
   icnet weights list                       what comes with the tool
@@ -53,6 +55,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "prune": prune.prune,
     "eval": eval.evaluate,
     "bench": bench.bench,
+    "compare": compare.compare,
     "export": export.export,
     "data check": data.check,
     "weights list": weights.list_bundled,

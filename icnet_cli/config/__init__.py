@@ -8,6 +8,7 @@ is touched. Sizes are (height, width); seconds end in `_s`.
 
 from __future__ import annotations
 
+from icnet_cli.config.compare import CompareConfig
 from icnet_cli.config.doctor import DoctorConfig
 from icnet_cli.config.fields import Config, flag_of, option
 from icnet_cli.config.files import (
@@ -48,6 +49,7 @@ __all__ = [
     "STDOUT",
     "VIEWS",
     "BenchConfig",
+    "CompareConfig",
     "Config",
     "DataCheckConfig",
     "DoctorConfig",
@@ -73,6 +75,7 @@ COMMANDS: dict[str, type[Config]] = {
     "prune": PruneConfig,
     "eval": EvalConfig,
     "bench": BenchConfig,
+    "compare": CompareConfig,
     "data check": DataCheckConfig,
     "weights list": WeightsListConfig,
     "weights show": WeightsConfig,

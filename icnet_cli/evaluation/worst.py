@@ -113,8 +113,8 @@ class ClassCrops:
     """Of each class the crops where it was found best and where it was missed or invented most.
 
     A crop is a square around one of the largest regions of the class in a frame, its IoU that of the class inside. Best
-    are those of the highest IoU. Worst are those of the most wrong pixels times the share that is wrong, so that neither
-    a speck nor the thin rim of something large comes first. A frame gives at most one of each a class.
+    are those of the highest IoU. Worst are those of the most wrong pixels times the share that is wrong, so that
+    neither a speck nor the thin rim of something large comes first. A frame gives at most one of each a class.
     """
 
     def __init__(self, num_classes: int, most: int = CROPS) -> None:

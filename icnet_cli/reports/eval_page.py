@@ -118,7 +118,7 @@ def _headline(document: Mapping[str, Any]) -> list[Html]:
 def _confusion(document: Mapping[str, Any], names: Sequence[str]) -> list[Html]:
     matrix = np.asarray(document["confusion"], np.float64)
     largest = confusion_list(
-        names, matrix, "taken for", "The largest confusions, by their share of all wrong pixels"
+        names, matrix, "{} taken for {}", "The largest confusions, by their share of all wrong pixels"
     )
     if len(names) > MATRIX_CLASSES:
         return [

@@ -90,8 +90,9 @@ def _matrix_cell(share: float | None, same: bool) -> Html:
     return el("td", text, class_="hit" if same else None, style=f"--v:{(share or 0) * 100:.1f}")
 
 
-def confusion_list(names: Sequence[str], matrix: NDArray[np.float64], said: str, title: str) -> Html:
-    """The largest numbers off the diagonal, in words. `said` joins the row's class to the column's."""
+def confusion_list(names: Sequence[str], matrix: NDArray[np.float64], phrase: str, title: str) -> Html:
+    """The largest numbers off the diagonal, in words. `phrase` has a place for the row's class and
+    one for the column's."""
     off = matrix.copy()
     np.fill_diagonal(off, 0)
     wrong, totals = off.sum(), matrix.sum(axis=1)
@@ -102,7 +103,12 @@ def confusion_list(names: Sequence[str], matrix: NDArray[np.float64], said: str,
         if off[i, j]:
             share = off[i, j] / wrong
             rows.append(
-                [f"{names[i]} {said} {names[j]}", bar(share), percent(share), percent(off[i, j] / totals[i])]
+                [
+                    phrase.format(names[i], names[j]),
+                    bar(share),
+                    percent(share),
+                    percent(off[i, j] / totals[i]),
+                ]
             )
     columns = [Column("What", False), Column("", False), Column("Of all such pixels"), Column("Of the class")]
     return table(title, columns, rows) if rows else paragraph("Not a single pixel.")

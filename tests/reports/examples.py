@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from icnet_cli.reports.eval_page import ClassCropSet
-from icnet_cli.reports.shots import Crop, Shot
+from icnet_cli.reports.shots import Crop, Shot, Versus
 
 HARM = "<script>document.title='run'</script>"
 NAMES = ("road", HARM, 'a"b&c')
@@ -76,3 +76,41 @@ def shot(name: str = HARM, seed: int = 0) -> Shot:
 def crop_sets() -> list[ClassCropSet]:
     one = Crop(HARM, picture(3, (32, 32)), labels(3, (32, 32)) == 1, labels(4, (32, 32)) == 1, 0.25)
     return [ClassCropSet((one,), (one,)), ClassCropSet((one,), ()), ClassCropSet((), ())]
+
+
+def compare_document(**changes: Any) -> dict[str, Any]:
+    def side(name: str, ms: float, road: float, flicker: float) -> dict[str, Any]:
+        return {
+            "weights": name,
+            "model": "icnet",
+            "size": [48, 64],
+            "ms_p50": ms,
+            "ms_p95": ms * 1.5,
+            "fps": 1000 / ms,
+            "class_share": dict(zip(NAMES, (road, 1 - road, 0.0), strict=True)),
+            "flicker": flicker,
+            "flicker_per_class": dict(zip(NAMES, (flicker, flicker, None), strict=True)),
+        }
+
+    return {
+        "source": f"{HARM}.mp4",
+        "kind": "video",
+        "split": None,
+        "frames": 3,
+        "disagreement": 0.123,
+        "per_class": dict(zip(NAMES, (0.1, 0.9, None), strict=True)),
+        "between": [[900, 60, 0], [30, 100, 0], [0, 0, 0]],
+        "time_ratio": 0.38,
+        "a": side("icnet-camvid", 20.0, 0.6, 0.01),
+        "b": side(f"{HARM}.safetensors", 8.0, 0.5, 0.02),
+        "worst_frames": [],
+        "problem": None,
+        "device": "cpu",
+        "precision": "fp32",
+        "seconds": 1.0,
+    } | changes
+
+
+def versus(seed: int = 0, with_truth: bool = False) -> Versus:
+    truth = labels(seed + 2) if with_truth else None
+    return Versus(HARM, picture(seed), labels(seed), labels(seed + 1), 0.123, ((0, 1, 0.05),), truth)

@@ -1,0 +1,205 @@
+"""`icnet compare`: two weights on what is named, and the video or the page of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icnet_cli.checkpoints.bundled import find_weights
+from icnet_cli.checkpoints.format import load_weights
+from icnet_cli.config import CompareConfig
+from icnet_cli.errors import usage_error
+from icnet_cli.evaluation.compare import Comparison, PairDone
+from icnet_cli.evaluation.evaluate import check_classes_fit, claim_folder
+from icnet_cli.evaluation.predict import protocol_size
+from icnet_cli.inference.device import choose_device, choose_precision
+from icnet_cli.inference.segmenter import Segmenter
+from icnet_cli.pixels.files import write_atomically
+from icnet_cli.pixels.overlay import Painter
+from icnet_cli.pixels.wipe import Wipe
+from icnet_cli.reports.compare_page import compare_page
+from icnet_cli.video import CONTAINERS, VideoWriter, check_output
+
+from .material import FrameMaterial, Material, open_material
+from .segment import DamagedInputError
+from .sources import VideoSource
+
+PAGE, PAGE_SUFFIXES = "index.html", (".html", ".htm")
+
+
+@dataclass(frozen=True)
+class CompareDone:
+    """After each picture. `disagreement` is the share of its pixels."""
+
+    done: int
+    total: int | None
+    disagreement: float
+
+
+def compare(config: CompareConfig) -> Generator[CompareDone, None, dict[str, Any]]:
+    """Compare two weights; ends with the report of `icnet compare --json`.
+
+    Raises:
+        IcnetError: 2 for arguments and for weights of unlike classes, 3 for a source that cannot be read, 4 for
+            weights, 5 for an output that cannot be written, 6 for the device.
+        DamagedInputError: for a damaged source, after the output is complete.
+    """
+    config.check()
+    choose_precision(config.precision, choose_device(config.device))  # told before a file is read
+    is_video = _is_video(config)
+    a, b = (load_weights(find_weights(name)) for name in (config.a, config.b))
+    check_classes_fit(a, b.meta.classes, b.path)
+    with ExitStack() as stack:
+        material = open_material(config)
+        stack.callback(material.close)
+        if material.classes is not None:
+            check_classes_fit(a, material.classes, Path(config.source))
+        output = _open_output(config, is_video, material, a.meta.classes.palette_array())
+        stack.callback(lambda: output.abort() if output else None)
+        segmenters = []
+        for one in (a, b):
+            # On a dataset the size at which `icnet eval` measures, so that the figures are those.
+            fitting = protocol_size(one.meta.train_size, material.first_size) if material.first_size else None
+            size = config.size or fitting
+            segmenters.append(Segmenter(one.network, one.meta, config.device, config.precision, size))
+        comparison = Comparison(*segmenters, in_order=material.kind == "video", apart=material.apart)
+        started = time.perf_counter()
+        for event in comparison.events(material.pictures()):
+            if output is not None:
+                output.add(material, event)
+            yield CompareDone(event.done, material.total, event.differ)
+        document = _document(config, material, segmenters, comparison, time.perf_counter() - started)
+        if output is not None:
+            document["output"] = str(output.path)
+            output.finish(document, comparison)
+    if material.problem:
+        raise DamagedInputError(f"{material.problem}; compared on what could be decoded", document)
+    return document
+
+
+def _document(
+    config: CompareConfig,
+    material: Material,
+    segmenters: list[Segmenter],
+    comparison: Comparison,
+    seconds: float,
+) -> dict[str, Any]:
+    document = comparison.to_dict()
+    for key, name, segmenter in zip("ab", (config.a, config.b), segmenters, strict=True):
+        size = list(segmenter.input_size(*comparison.first_size))
+        document[key] = {"weights": name, "model": segmenter.meta.model, "size": size, **document[key]}
+    return {
+        "source": config.source,
+        "kind": material.kind,
+        "split": material.split,
+        **document,
+        "problem": material.problem,
+        "device": str(segmenters[0].device),
+        "precision": segmenters[0].precision,
+        "seconds": seconds,
+    }
+
+
+# What is written ------------------------------------------------------------------------------------------------------
+
+
+def _is_video(config: CompareConfig) -> bool:
+    """Whether the output is a video, by its name; what is neither that nor a page is refused."""
+    if config.output is None or config.output.is_dir():
+        return False
+    suffix = config.output.suffix.lower()
+    if suffix in CONTAINERS:
+        check_output(config.output)
+        return True
+    if suffix and suffix not in PAGE_SUFFIXES:
+        raise usage_error(
+            f"-o {config.output} is neither a video (.mp4 .mkv .mov .webm) nor a page (a folder, or .html)"
+        )
+    return False
+
+
+class _WipeVideo:
+    """A video with A left of a moving border and B right of it; its other tracks and all times are the source's."""
+
+    def __init__(
+        self, path: Path, config: CompareConfig, source: VideoSource, palette: NDArray[np.uint8]
+    ) -> None:
+        self.path = path
+        height, width = source.size
+        names = (f"A {Path(config.a).stem}", f"B {Path(config.b).stem}")
+        self._wipe = Wipe(Painter(palette), names, source.size)
+        self._writer: VideoWriter | None = VideoWriter(
+            path, source.reader, width=width, height=height, overwrite=config.overwrite
+        )
+        self._start: float | None = None
+
+    def add(self, material: Material, event: PairDone) -> None:
+        assert isinstance(material, FrameMaterial)
+        picture = material.current
+        assert picture is not None
+        assert picture.pts is not None
+        assert self._writer is not None
+        now = picture.seconds or 0.0
+        self._start = now if self._start is None else self._start
+        shown = self._wipe.paint(picture.rgb, event.a, event.b, now - self._start)
+        self._writer.write(
+            shown, pts=picture.pts, time_base=picture.time_base, duration=picture.duration or 0
+        )
+
+    def finish(self, document: dict[str, Any], comparison: Comparison) -> None:
+        assert self._writer is not None
+        document["left_out"] = list(self._writer.left_out)
+        writer, self._writer = self._writer, None
+        writer.close()  # which leaves nothing behind where it fails
+
+    def abort(self) -> None:
+        if self._writer is not None:
+            self._writer.abort()
+
+
+class _Page:
+    """The page, in a folder or as a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def add(self, material: Material, event: PairDone) -> None:
+        """The comparison itself keeps what a page shows."""
+
+    def finish(self, document: dict[str, Any], comparison: Comparison) -> None:
+        text = compare_page(
+            document,
+            comparison.classes.palette_array(),
+            comparison.shots,
+            comparison.series,
+            comparison.heat,
+        )
+        write_atomically(self.path, text.encode("utf-8"))
+
+    def abort(self) -> None:
+        """Nothing is written before the end."""
+
+
+def _open_output(
+    config: CompareConfig, is_video: bool, material: Material, palette: NDArray[np.uint8]
+) -> _WipeVideo | _Page | None:
+    path = config.output
+    if path is None:
+        return None
+    if is_video:
+        if not isinstance(material, FrameMaterial) or not isinstance(material.source, VideoSource):
+            raise usage_error(f"-o {path} is a video, and {config.source} is none; name a folder or .html")
+        return _WipeVideo(path, config, material.source, palette)
+    if path.suffix.lower() not in PAGE_SUFFIXES:
+        claim_folder("-o", path, config.overwrite)
+        return _Page(path / PAGE)
+    if path.exists() and not config.overwrite:
+        raise usage_error(f"{path} exists; overwrite it with -y or name another output")
+    return _Page(path)
