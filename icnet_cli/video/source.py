@@ -177,8 +177,11 @@ def decoder_limit(max_pixels: int) -> str:
     return str(2 * max_pixels + 2**20)
 
 
-def open_source(path: str | Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Any:
+def open_source(path: str | Path, *, max_pixels: int = DEFAULT_MAX_PIXELS, hwaccel: Any = None) -> Any:
     """Open a local media file for demuxing with every allow-list in force.
+
+    Args:
+        hwaccel: a PyAV HWAccel to decode with.
 
     Returns an `av.container.InputContainer`. Raises input_error (exit 3) for anything that cannot be opened.
     """
@@ -193,6 +196,7 @@ def open_source(path: str | Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> An
             container_options={"format_whitelist": FORMATS, "protocol_whitelist": "file"},
             metadata_errors="replace",
             timeout=30.0,
+            hwaccel=hwaccel,
         )
 
 

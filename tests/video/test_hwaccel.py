@@ -1,0 +1,132 @@
+"""The GPU's decoder: software in its place wherever it is not to be had, with one line; its frames are software's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from video_clips import make_clip, number_in
+
+from icnet_cli.errors import IcnetError
+from icnet_cli.video import hwaccel
+from icnet_cli.video.hwaccel import HardwareReader, reader_for
+from icnet_cli.video.reader import VideoReader
+
+
+def cuda_is_there() -> bool:
+    try:
+        import torch
+    except ImportError:
+        return False
+    return torch.cuda.is_available()
+
+
+def frames(reader: VideoReader) -> list[tuple[Any, ...]]:
+    with reader:
+        return [(frame.index, frame.pts, frame.damaged, *frame.yuv420()) for frame in reader]
+
+
+def same(one: list[tuple[Any, ...]], other: list[tuple[Any, ...]]) -> bool:
+    return len(one) == len(other) and all(
+        a[:3] == b[:3] and all(map(np.array_equal, a[3:], b[3:])) for a, b in zip(one, other, strict=True)
+    )
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    return make_clip(tmp_path / "clip.mp4")
+
+
+@pytest.mark.skipif(cuda_is_there(), reason="needs a machine without a CUDA device")
+def test_without_a_gpu_software_decodes_and_says_so_in_one_line(clip: Path) -> None:
+    reader = reader_for(clip, "cuda")
+    assert isinstance(reader, HardwareReader)
+    reason = "NVIDIA's driver gives no decoder here"
+    assert reader.fallback == f"clip.mp4 is decoded in software, not by GPU 0: {reason}"
+    assert same(frames(reader), frames(VideoReader(clip)))
+
+
+def test_none_asks_no_gpu(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(hwaccel, "nvdec", asked.append)
+    assert type(reader_for(clip, "none")) is VideoReader
+    assert asked == []
+    reader_for(clip, "auto", device="1").close()
+    assert asked == ["1"]
+
+
+def test_a_codec_that_it_cannot_do_is_decoded_in_software(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hwaccel, "nvdec", lambda device: None)  # PyAV leaves such streams to software
+    reader = HardwareReader(clip)
+    assert reader.fallback == "clip.mp4 is decoded in software, not by GPU 0: it has no decoder for h264"
+    assert same(frames(reader), frames(VideoReader(clip)))
+
+
+def test_a_decoder_that_fails_at_the_first_picture_is_replaced(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device that is there and refuses the stream: its first picture never comes."""
+    monkeypatch.setattr(hwaccel, "nvdec", lambda device: None)
+    monkeypatch.setattr(HardwareReader, "_open", VideoReader._open)
+    first = VideoReader._first_in_range
+    calls = []
+
+    def failing(reader: VideoReader) -> Any:
+        calls.append(reader)
+        if len(calls) == 1:
+            raise RuntimeError("CUDA_ERROR_NOT_SUPPORTED")
+        return first(reader)
+
+    monkeypatch.setattr(VideoReader, "_first_in_range", failing)
+    reader = HardwareReader(clip)
+    assert reader.fallback is not None
+    assert reader.fallback.endswith("CUDA_ERROR_NOT_SUPPORTED")
+    assert same(frames(reader), frames(VideoReader(clip)))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no video at all" * 100])
+def test_a_file_that_is_at_fault_is_told_as_ever(content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "bad.mp4"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(IcnetError) as software:
+        VideoReader(path)
+    with pytest.raises(IcnetError) as hardware:
+        HardwareReader(path)
+    assert str(hardware.value) == str(software.value)
+
+
+def test_ranges_and_streams_are_passed_on(clip: Path) -> None:
+    options: dict[str, Any] = {"start_s": 0.3, "end_s": 0.6}
+    assert same(frames(reader_for(clip, "auto", **options)), frames(VideoReader(clip, **options)))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not cuda_is_there(), reason="needs a CUDA device")
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_a_gpu_decodes_what_software_decodes(codec: str, tmp_path: Path) -> None:
+    """The standards leave a decoder no choice: every sample is the same. Larger than NVDEC's smallest pictures."""
+    clip = make_clip(tmp_path / "clip.mp4", codec=codec, size=(320, 192))
+    reader = reader_for(clip, "cuda")
+    assert isinstance(reader, HardwareReader)
+    if reader.fallback:
+        pytest.skip(reader.fallback)
+    assert same(frames(reader), frames(VideoReader(clip)))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not cuda_is_there(), reason="needs a CUDA device")
+def test_a_gpu_reads_ranges_and_a_cut_file(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", size=(320, 192))
+    with reader_for(clip, "cuda", start_s=0.3) as reader:
+        first = next(iter(reader))
+        assert number_in(first.rgb()) == first.index
+    cut = make_clip(tmp_path / "cut.ts", size=(320, 192))
+    whole = cut.read_bytes()
+    cut.write_bytes(whole[: len(whole) * 2 // 3])
+    found, expected = frames(reader_for(cut, "cuda")), frames(VideoReader(cut))
+    assert abs(len(found) - len(expected)) <= 2
