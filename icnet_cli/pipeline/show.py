@@ -28,6 +28,7 @@ _LARGEST = (1600, 900)  # of a window, width and height; larger pictures are sho
 _PACE_OVER_S = 2.0
 _PROBE_S = 30.0
 _PROBE = "import cv2; cv2.namedWindow('icnet'); cv2.waitKey(1); cv2.destroyAllWindows()"
+_NO_KEY = 255
 QUIT_KEYS, PAUSE_KEYS = (ord("q"), ord("Q"), 27), (ord(" "),)
 
 
@@ -125,14 +126,20 @@ class Window:
         over = self._drawn[-1] - self._drawn[0] if self._drawn else 0.0
         return (len(self._drawn) - 1) / over if over > 0 else 0.0
 
+    def now(self) -> float:
+        """Seconds of the clock that frames a second are counted by."""
+        return self._clock()
+
     def key(self, wait_ms: int = 1) -> str | None:
-        """What the person wants: `quit` (q, escape, or the window closed), `pause`, or nothing."""
+        """What the person wants: `quit` (q, escape, or the window closed), `pause`, `other`, or nothing (None)."""
         if not self._is_open:
             return None
         pressed = self._gui.waitKey(max(1, wait_ms)) & 0xFF
         if pressed in QUIT_KEYS or self._gui.getWindowProperty(self._title, self._gui.WND_PROP_VISIBLE) < 1:
             return "quit"
-        return "pause" if pressed in PAUSE_KEYS else None
+        if pressed in PAUSE_KEYS:
+            return "pause"
+        return None if pressed == _NO_KEY else "other"
 
     def close(self) -> None:
         if self._is_open:
