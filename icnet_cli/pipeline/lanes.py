@@ -77,7 +77,7 @@ class Lanes:
         render: a picture and its labels (of a `Network`: what it gives) to what the sink takes; called, like the
             sink, in a third.
         total: pictures expected, for the events.
-        decoded: the queue between decoding and the network, where it has to be a special one. Notices that come
+        decoded: the queue between decoding and the network, of a live source. Notices that come
             through it are events at once.
     """
 
@@ -96,6 +96,7 @@ class Lanes:
         self.times["network"] = self._network.busy
         self.done = 0
         self._decoded: Channel[Picture | Notice] = Channel(DEPTH) if decoded is None else decoded
+        self._is_live = decoded is not None
         self._labelled: Channel[Flight] = Channel(DEPTH)
         self._events: deque[FrameDone] = deque()
         self._error: BaseException | None = None
@@ -205,6 +206,8 @@ class Lanes:
     def slowest(self) -> str:
         spent = {name: times.total for name, times in self.times.items()}
         spent["encode"] += spent.pop("render")
+        if self._is_live:  # where decoding is mostly waiting
+            spent.pop("decode")
         return max(spent, key=lambda name: spent[name])
 
     def _waiting_events(self) -> Iterator[FrameDone]:
