@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from icnet_cli.cli import (
+    again,
     bench,
     compare,
     completion,
@@ -20,6 +21,7 @@ from icnet_cli.cli import (
     failures,
     paint,
     prune,
+    report,
     segment,
     train,
     weights,
@@ -56,6 +58,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "eval": eval.evaluate,
     "bench": bench.bench,
     "compare": compare.compare,
+    "report": report.report,
     "export": export.export,
     "data check": data.check,
     "weights list": weights.list_bundled,
@@ -119,6 +122,7 @@ def _top(
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; everything it has to say is said, and its exit code returned."""
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    again.remember(words)
     debug = "--debug" in words or bool(os.environ.get("ICNET_DEBUG"))
     try:
         with failures.terminable():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from icnet_cli.cli import again
 from icnet_cli.cli.console import LoopConsole, emit_json, say
 from icnet_cli.cli.progress import Status, watch
 from icnet_cli.config import SegmentConfig
@@ -14,7 +15,12 @@ def segment_many(config: SegmentConfig, console: LoopConsole) -> None:
     """Run them all, say how each ended, and raise the first failure's code where there is one."""
     from icnet_cli.pipeline.batch import segment_many as run
 
-    report = watch(run(config), console.progress, _status)
+    try:
+        report = watch(run(config), console.progress, _status)
+    except BaseException as error:
+        if not isinstance(error, IcnetError) and config.output.is_dir():
+            error.add_note(f"{config.output}/ holds what is done; go on with: {again.with_resume()}")
+        raise
     for line in table(report["files"]):
         say(line)
     if console.json:
@@ -38,6 +44,8 @@ def table(files: list[dict[str, Any]]) -> list[str]:
 
 
 def _line(file: dict[str, Any]) -> str:
+    if file.get("finished_before"):
+        return f"done      {file['input']} -> {file['output']}: was complete already"
     if file["error"] is None:
         return (
             f"done      {file['input']} -> {file['output']}: {file['frames']} frames, {file['seconds']:.1f} s"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from icnet_cli.cli.console import LoopConsole
 from icnet_cli.cli.progress import watch
-from icnet_cli.cli.segment import refuse_json_on_stdout, status, tell
+from icnet_cli.cli.segment import note_what_stays, refuse_json_on_stdout, status, tell
 from icnet_cli.config import PaintConfig
 
 
@@ -26,5 +26,8 @@ def paint(config: PaintConfig, console: LoopConsole) -> None:
         report = watch(run(config), console.progress, status)
     except DamagedInputError as error:
         tell(error.report, console)
+        raise
+    except BaseException as error:
+        note_what_stays(config.output, error)
         raise
     tell(report, console)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from icnet_cli.cli import batch
+from icnet_cli.cli import again, batch, live
 from icnet_cli.cli.console import LoopConsole, emit_json, say
 from icnet_cli.cli.progress import Status, watch
 from icnet_cli.config import STDOUT, SegmentConfig
-from icnet_cli.errors import usage_error
+from icnet_cli.errors import ExitCode, IcnetError, usage_error
 
 _LEAST_SHOWN = 0.0005  # a share that rounds to 0.0 % says nothing
 
@@ -26,7 +26,10 @@ def segment(config: SegmentConfig, console: LoopConsole) -> None:
       icnet segment street.mp4 -o labels/           a label PNG a frame
       icnet segment videos/ -o painted/             every video of a folder
       icnet segment street.mp4 -o labels.mkv        a label video, for icnet paint
+      icnet segment night.mp4 -o out.mp4 --resume   go on after Ctrl-C
       icnet segment street.mp4 -o - | ffplay -      frames for another program
+      icnet segment camera:0 --show                 a camera, in a window
+      icnet segment rtsp://host/cam -o out.mp4      until Ctrl-C; heals when it drops
     """
     from icnet_cli.pipeline.batch import is_batch
     from icnet_cli.pipeline.segment import DamagedInputError
@@ -36,12 +39,31 @@ def segment(config: SegmentConfig, console: LoopConsole) -> None:
     if is_batch(config):
         batch.segment_many(config, console)
         return
+    watched = live.watched_run(config)
+    signals = live.EndedBySignals(watched)
     try:
-        report = watch(run(config), console.progress, status)
+        with signals:
+            events = live.shown(run(config, watched=watched), watched, config)
+            report = watch(events, console.progress, status)
     except DamagedInputError as error:
         tell(error.report, console)  # what could be decoded is written; the error then says what was lost
         raise
+    except BaseException as error:
+        note_what_stays(config.output, error)
+        raise
     tell(report, console)
+    signals.tell()
+
+
+def note_what_stays(output: Path, error: BaseException) -> None:
+    """Where a run that ends with `error` leaves something that can be resumed, have the closing line say how."""
+    from icnet_cli.pipeline.resume import left_behind
+
+    if isinstance(error, IcnetError) and error.code == ExitCode.USAGE:
+        return  # it says itself what is there
+    words = left_behind(output)
+    if words:
+        error.add_note(f"{words}; go on with: {again.with_resume()}")
 
 
 def refuse_json_on_stdout(output: Path, console: LoopConsole) -> None:
@@ -55,14 +77,21 @@ def refuse_json_on_stdout(output: Path, console: LoopConsole) -> None:
 def status(event: Any) -> Status | None:
     """A `FrameDone` for the progress display; a notice is told at once."""
     if not hasattr(event, "done"):
-        say(event.text)
+        if event.text:  # an empty one is a sign of life for a window
+            say(event.text)
         return None
-    return Status(event.done, event.total, notes={"slowest": event.slowest})
+    dropped = getattr(event, "dropped", 0) or None  # `paint` has none
+    return Status(event.done, event.total, notes={"dropped": dropped, "slowest": event.slowest})
 
 
 def tell(report: dict[str, Any], console: LoopConsole) -> None:
     """The tracks that are missing, the closing line, and the report for --json."""
-    for line in report.get("left_out", ()):
+    if report.get("finished_before"):
+        say(f"{report['output']} is complete already: there is nothing to resume")
+        if console.json:
+            emit_json(report)
+        return
+    for line in (*report.get("left_out", ()), *report.get("notices", ())):
         say(line)
     say(closing_line(report))
     if console.json:
@@ -74,6 +103,10 @@ def closing_line(report: dict[str, Any]) -> str:
     shares = sorted(report.get("class_share", {}).items(), key=lambda item: -item[1])
     seen = ", ".join(f"{name} {share:.1%}" for name, share in shares if share >= _LEAST_SHOWN)
     frames = "1 frame" if report["frames"] == 1 else f"{report['frames']} frames"
+    if report.get("frames_before"):
+        frames += f" ({report['frames_before']} of them before)"
     pace = f"{frames} in {report['seconds']:.1f} s, {report['end_to_end_fps']:.1f} fps"
-    name = "stdout" if report["output"] == STDOUT else report["output"]
+    if report.get("frames_dropped"):
+        pace += f", {report['frames_dropped']} dropped"
+    name = "stdout" if report["output"] == STDOUT else report["output"] or "shown"
     return f"{name}: {pace}; {seen}" if seen else f"{name}: {pace}"

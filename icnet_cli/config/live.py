@@ -56,7 +56,7 @@ def reconnect_option() -> Any:
 
 
 def live_contradictions(
-    sources: Sequence[str], given: Sequence[str], *, every_frame: bool, limited: bool, resume: bool
+    sources: Sequence[str], given: Sequence[str], *, every_frame: bool, limited: bool
 ) -> list[str]:
     """What is wrong between a command's sources and the options for live ones (`given`, by name)."""
     found = []
@@ -67,6 +67,4 @@ def live_contradictions(
         found.append(f"{', '.join(given)}: for cameras and network addresses, and {sources[0]} is neither")
     if live and len(sources) > 1:
         found.append("cameras and addresses are read one a command")
-    if live and resume:
-        found.append("--resume needs a file: what a camera showed is gone")
     return found

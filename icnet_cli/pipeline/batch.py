@@ -20,6 +20,7 @@ from icnet_cli.pixels.files import PICTURE_SUFFIXES
 from icnet_cli.video import CONTAINERS, check_output
 
 from .lanes import FrameDone, Notice
+from .resume import left_behind as held_by
 from .segment import DamagedInputError, segment
 from .sources import VIDEO_SUFFIXES, natural_key
 
@@ -137,7 +138,7 @@ def plan_jobs(config: SegmentConfig) -> list[Job]:
     jobs = [Job(video, config.output / _output_name(name, config)) for video, name in dict.fromkeys(found)]
     _check_names(jobs)
     for job in jobs:
-        _check_free(job, config.overwrite)
+        _check_free(job, config)
     return jobs
 
 
@@ -229,12 +230,18 @@ def _check_names(jobs: list[Job]) -> None:
             )
 
 
-def _check_free(job: Job, overwrite: bool) -> None:
+def _check_free(job: Job, config: SegmentConfig) -> None:
     output = job.output
     if output.exists() and os.path.samefile(output, job.source):
         raise usage_error(f"{output} is an input itself; name another output folder")
-    taken = any(output.iterdir()) if output.is_dir() else output.exists()
-    if taken and not overwrite:
+    if config.overwrite or config.resume:
+        return
+    unfinished = held_by(output)
+    if unfinished is not None:
+        raise usage_error(
+            f"{unfinished}, of a run that was stopped: continue it with --resume, or start anew with -y"
+        )
+    if any(output.iterdir()) if output.is_dir() else output.exists():
         raise usage_error(f"{output} exists; overwrite it with -y or name another output folder")
 
 

@@ -15,6 +15,7 @@ from icnet_cli.errors import IcnetError, output_error, usage_error
 from icnet_cli.video import CONTAINERS, check_output
 from icnet_cli.video.atomic import refuse_unwritable
 from icnet_cli.video.formats import check_pix_fmt
+from icnet_cli.video.partfolder import is_part_folder, part_of
 from icnet_cli.video.rate import steady_rate
 from icnet_cli.video.stream import check_stream
 
@@ -23,8 +24,6 @@ from .sources import VIDEO_SUFFIXES, PictureSource, VideoSource
 Source = VideoSource | PictureSource
 
 CLASSES_FILE, INDEX_FILE = "classes.json", "index.csv"
-PART_SUFFIX = ".part"
-
 PICTURES_RATE = Fraction(25)  # frames a second of a video made from pictures
 
 _PICTURES = (".png", ".jpg", ".jpeg")
@@ -70,15 +69,32 @@ def plan_output(config: SegmentConfig, source: Source) -> Plan:
     if kind == "stream":
         return _plan_stream(config, source, view)
     if kind == "folder":
-        return Plan(kind, _free_folder(config.output, source.paths, config.overwrite), view)
+        target = _free_folder(config.output, source.paths, config.overwrite)
+        _refuse_strangers_part(target)
+        return Plan(kind, target, view)
     target = refuse_unwritable(config.output, overwrite=config.overwrite, inputs=source.paths)
     if kind == "video":
+        _refuse_strangers_part(target)
         codec = _video_codec(config, view)
         plan = check_output(config.output, codec, crf=config.crf, preset=config.preset)
         check_pix_fmt(plan, config.pix_fmt)
         return Plan(kind, target, view, codec, rate)
     _check_single_picture(config, source, view)
     return Plan(kind, target, view)
+
+
+def plan_recorded(config: SegmentConfig) -> Plan:
+    """The output of a run whose source need not be there any more: it is put together from what was recorded.
+
+    Raises:
+        IcnetError: USAGE where the output exists and may not be overwritten.
+    """
+    kind = _kind(config.output)
+    view = config.view or _default_view(kind, config.output)
+    if kind == "folder":
+        return Plan(kind, _free_folder(config.output, (), config.overwrite), view)
+    target = refuse_unwritable(config.output, overwrite=config.overwrite)
+    return Plan(kind, target, view, _video_codec(config, view) if kind == "video" else None)
 
 
 def _check_options(config: SegmentConfig, kind: str, view: str, source: VideoSource | PictureSource) -> None:
@@ -206,17 +222,15 @@ def _free_folder(output: Path, inputs: tuple[Path, ...], overwrite: bool) -> Pat
             raise usage_error(f"{output} exists; overwrite it with -y or name another output")
         if not is_ours(target):
             raise usage_error(f"{output} holds things that icnet did not write; name another output")
-    part = part_of(target)
-    if part.exists() and not is_ours(part):
-        raise usage_error(f"{part} is in the way; move it or name another output")
     if not target.parent.is_dir():
         raise output_error(f"cannot write {output}: its folder does not exist")
     return target
 
 
-def part_of(target: Path) -> Path:
-    """Where a folder is written until it is complete."""
-    return target.with_name(target.name + PART_SUFFIX)
+def _refuse_strangers_part(target: Path) -> None:
+    part = part_of(target)
+    if part.exists() and not is_part_folder(part):
+        raise usage_error(f"{part} is in the way; move it or name another output")
 
 
 def is_ours(folder: Path) -> bool:

@@ -17,9 +17,11 @@ from icnet_cli.video.labels import LabelVideo
 from .artist import Artist
 from .description import describe_classes, described_classes
 from .items import Labels, Picture
+from .jobs import open_job
 from .lanes import FrameDone, Lanes, Notice, no_signals
 from .outputs import Plan, Source, plan_output
 from .palette import read_palette, recolour
+from .resume import begun, is_finished, take_up
 from .segment import DamagedInputError, written
 from .sinks import Sink, open_sink
 from .sources import PIPE, PictureSource, Selection, VideoSource, open_source
@@ -39,6 +41,8 @@ def paint(config: PaintConfig) -> Generator[FrameDone | Notice, None, dict[str, 
     """
     config.check()
     palette = read_palette(config.palette)
+    if config.resume and is_finished(config.output, overwrite=config.overwrite):
+        return {"input": config.source, "output": str(config.output), "finished_before": True}
     with ExitStack() as stack:
         lanes: Lanes | None = None
         labels = LabelVideo(config.labels, config.max_pixels)
@@ -51,21 +55,27 @@ def paint(config: PaintConfig) -> Generator[FrameDone | Notice, None, dict[str, 
         if plan.target == config.labels.resolve():
             raise usage_error(f"{config.output} holds the labels; name another output")
         with no_signals():
-            sink = open_sink(plan, as_segment, source)
+            job = open_job(config, plan, source, labels=config.labels)
+            stack.callback(lambda: job.leave() if job and (lanes is None or not lanes.started) else None)
+            sink = open_sink(plan, as_segment, source, job)
             stack.callback(lambda: sink.abort() if lanes is None or not lanes.started else None)
         if isinstance(source, VideoSource):
             source.wants_rgb = not source.wants_planes
         classes = recolour(classes, palette)
         artist = Artist(as_segment, plan.view, source, classes)
-        sink.begin(describe_classes(classes, "train", plan.view))
+        description = describe_classes(classes, "train", plan.view)
+        before = take_up(job, None, {"classes": description})
+        sink.begin(description)
         pairs = _Pairs(labels, source, config.frames)
+        pictures = begun(iter(pairs)) if job is None else job.pictures(pairs)
 
         running = time.perf_counter()
         lanes = Lanes(
-            iter(pairs), lambda picture: cv2.LUT(picture.labels, lookup), artist.render, sink, pairs.total
+            pictures, lambda picture: cv2.LUT(picture.labels, lookup), artist.render, sink, pairs.total
         )
+        lanes.done = before
         yield from lanes.run()
-        report = _report(config, plan, pairs, sink, lanes, time.perf_counter() - running)
+        report = _report(config, plan, pairs, sink, lanes, before, time.perf_counter() - running)
         report["output_size"] = list(artist.output_size or ())
     if report["problem"]:
         raise DamagedInputError(f"{report['problem']}; {written(as_segment)} what could be decoded", report)
@@ -103,6 +113,8 @@ class _Pairs:
         self._missing = 0  # labels whose frame the source has not
         self._ticks = Fraction(0)
         self._ended_early = False
+        self._from = 0  # pictures before this one were painted by an earlier run
+        self._ending: dict[str, Any] | None = None
 
     @property
     def duration_s(self) -> float | None:
@@ -110,14 +122,20 @@ class _Pairs:
 
     @property
     def frames_damaged(self) -> int:
+        if self._ending is not None:
+            return int(self._ending["damaged"])
         return self._source.frames_damaged + self._labels.reader.frames_damaged
 
     @property
     def frames_lost(self) -> int:
+        if self._ending is not None:
+            return int(self._ending["lost"])
         return self._source.frames_lost + self._labels.reader.frames_lost
 
     @property
     def problem(self) -> str | None:
+        if self._ending is not None:
+            return self._ending["problem"]
         found = [self._source.problem] if self._source.problem else []
         wounds = self._labels.reader.frames_damaged + self._labels.reader.frames_lost
         if self._ended_early or wounds:
@@ -141,7 +159,9 @@ class _Pairs:
                 break
             if self._order(current[0], picture) > 0:
                 continue  # one that was left out then, by --every say
-            yield self._pair(picture, *current)
+            paired = self._pair(picture, *current)
+            if picture.index >= self._from:
+                yield paired
             given += 1
             current = next(numbered, None)
         if given != self._frames:
@@ -151,6 +171,25 @@ class _Pairs:
                 f"none of the labels in {self._labels.path} belongs to a frame of {self._source_name}; "
                 "is it what they were made from?"
             )
+
+    def resume_at(self, mark: dict[str, Any]) -> bool:
+        """Two videos are not sought at once: what was painted is decoded again (`read_to`), which is quick."""
+        return False
+
+    def read_to(self, mark: dict[str, Any]) -> bool:
+        """Go on with the picture of a mark."""
+        self._from = mark["picture"][0]
+        return True
+
+    def ending(self) -> dict[str, Any]:
+        """What is told of both when they are read, for `restore`."""
+        ticks = [self._ticks.numerator, self._ticks.denominator]
+        damage = {"damaged": self.frames_damaged, "lost": self.frames_lost}
+        return {"problem": self.problem, "ticks": ticks, **damage}
+
+    def restore(self, ending: dict[str, Any]) -> None:
+        """As if both had been read to their ends here."""
+        self._ending, self._ticks = ending, Fraction(*ending["ticks"])
 
     def _numbered(self) -> Iterator[tuple[int, Labels]]:
         """Each label picture with its place in the list of times."""
@@ -191,7 +230,7 @@ class _Pairs:
 
 
 def _report(
-    config: PaintConfig, plan: Plan, pairs: _Pairs, sink: Sink, lanes: Lanes, seconds: float
+    config: PaintConfig, plan: Plan, pairs: _Pairs, sink: Sink, lanes: Lanes, before: int, seconds: float
 ) -> dict[str, Any]:
     return {
         "labels": str(config.labels),
@@ -205,7 +244,8 @@ def _report(
         "left_out": list(sink.left_out),
         "duration_s": pairs.duration_s,
         "seconds": seconds,
-        "end_to_end_fps": lanes.done / seconds,
+        "end_to_end_fps": (lanes.done - before) / seconds,
+        "frames_before": before,
         "stages_ms": {stage: lanes.times[stage].median for stage in ("decode", "render", "encode")},
     }
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import os
-import secrets
-import shutil
+import zlib
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,9 +19,12 @@ from icnet_cli.pixels.yuv import Planes
 from icnet_cli.video import VideoWriter
 from icnet_cli.video.formats import has_halved_colour
 from icnet_cli.video.labels import LabelVideoWriter
+from icnet_cli.video.segments import SegmentFile
 
 from .items import Picture
-from .outputs import CLASSES_FILE, INDEX_FILE, Plan, Source, part_of
+from .ledger import Ledger
+from .outputs import CLASSES_FILE, INDEX_FILE, Plan, Source
+from .resume import Job
 from .sources import VideoSource
 from .streams import StreamSink
 
@@ -51,13 +52,21 @@ class VideoSink:
     """A video with the source's times and other tracks; from pictures, one each 1/25 s or as `plan.rate` says."""
 
     def __init__(
-        self, plan: Plan, config: SegmentConfig, source: Source, size: tuple[int, int] | None
+        self,
+        plan: Plan,
+        config: SegmentConfig,
+        source: Source,
+        size: tuple[int, int] | None,
+        job: Job | None = None,
     ) -> None:
-        self._plan, self._config, self._source = plan, config, source
+        self._plan, self._config, self._source, self._job = plan, config, source, job
         self._writer: VideoWriter | None = None
         self._description: dict[str, Any] = {}
+        if size is None and job is not None and job.last is not None:
+            size = (job.last["size"][0], job.last["size"][1])
         self._size = size
-        self._count = 0
+        self._count = 0 if job is None else job.done
+        self._uncut = 0  # frames in the segment that is being written
         if size is not None:  # known before the first frame: refuse what cannot be written before any work
             self._writer = self._open(size)
 
@@ -79,16 +88,21 @@ class VideoSink:
             "frame_rate": None if video else self._plan.rate,
             "time_base": None if video else 1 / self._plan.rate,
             "copy_other_streams": video is not None and not video.is_pipe,
+            "folder": None if self._job is None else self._job.folder,
         }  # fmt: skip
         reader = None if video is None else video.reader
         if self._plan.view == "labels":
-            writer = LabelVideoWriter(self._plan.target, reader, **options)
-            writer.description = self._description
-            return writer
-        return VideoWriter(
-            self._plan.target, reader, codec=self._plan.codec, crf=config.crf, preset=config.preset,
-            pix_fmt=config.pix_fmt, **options,
-        )  # fmt: skip
+            labels = LabelVideoWriter(self._plan.target, reader, **options)
+            labels.description = self._description
+            writer: VideoWriter = labels
+        else:
+            writer = VideoWriter(
+                self._plan.target, reader, codec=self._plan.codec, crf=config.crf, preset=config.preset,
+                pix_fmt=config.pix_fmt, **options,
+            )  # fmt: skip
+        if self._job is not None and self._job.last is not None:
+            writer.resume()
+        return writer
 
     def write(self, picture: Picture, rendered: Rendered) -> None:
         shape = (rendered.y if isinstance(rendered, Planes) else rendered).shape[:2]
@@ -100,6 +114,8 @@ class VideoSink:
                 f"the pictures of a video have one size: {picture.name} is {shape[0]}x{shape[1]}, "
                 f"not {self._size[0]}x{self._size[1]}; write to a folder instead"  # type: ignore[index]
             )
+        if self._job is not None and self._job.begins(picture):
+            self._cut(picture)
         base = picture.time_base or 1 / self._plan.rate
         pts = self._count if picture.pts is None else picture.pts
         time: dict[str, Any] = {"pts": pts, "time_base": base, "duration": picture.duration or 1}
@@ -108,15 +124,45 @@ class VideoSink:
         else:
             self._writer.write(rendered, **time)
         self._count += 1
+        self._uncut += 1
+        if self._job is not None:
+            self._job.done = self._count
+
+    def _cut(self, before: Picture | None) -> None:
+        """End the segment, where one was begun."""
+        if self._job is not None and self._writer is not None and self._uncut:
+            self._writer.cut({**self._job.document(before), "size": self._size})
+            self._uncut = 0
 
     def close(self) -> None:
         if self._writer is None:
             raise input_error(f"no frame was written to {self._plan.target.name}: the source gave none")
+        self._cut(None)
         self._writer.close()
+        if self._job is not None:
+            self._job.finish()
 
     def abort(self) -> None:
         if self._writer is not None:
             self._writer.abort()
+        if self._job is not None:
+            self._job.leave()
+
+
+class BookedSink:
+    """A sink, and a ledger that books each picture once it is written."""
+
+    def __init__(self, sink: Sink, ledger: Ledger) -> None:
+        self._sink, self._ledger = sink, ledger
+        self.begin, self.close, self.abort = sink.begin, sink.close, sink.abort
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        return self._sink.left_out
+
+    def write(self, picture: Picture, rendered: Rendered) -> None:
+        self._sink.write(picture, rendered)
+        self._ledger.book()
 
 
 class NoSink:
@@ -163,80 +209,78 @@ class PictureSink:
 
 
 class FolderSink:
-    """PNGs with `classes.json` and `index.csv`, written to NAME.part and renamed when it is complete."""
+    """PNGs with `classes.json` and `index.csv`, written to NAME.part/ and renamed when all is complete."""
 
     left_out: tuple[str, ...] = ()
 
-    def __init__(self, plan: Plan) -> None:
-        self._target, self._part = plan.target, part_of(plan.target)
-        self._index: Any = None
-        self._begun = False
+    def __init__(self, plan: Plan, job: Job) -> None:
+        self._target, self._job, self._place = plan.target, job, job.folder.whole
+        self._description: dict[str, Any] = {}
+        self._rows: list[list[Any]] = []  # of the segment that is being written
+        self._files: list[tuple[str, int, int]] = []
 
     def begin(self, description: dict[str, Any]) -> None:
+        self._description = description
         try:
-            shutil.rmtree(self._part, ignore_errors=True)  # of a run that was killed
-            self._part.mkdir()
-            self._begun = True
-            # These two come first, because by them a folder is known to be ours.
-            (self._part / CLASSES_FILE).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
-            self._index = (self._part / INDEX_FILE).open("w", newline="", encoding="utf-8")
-            self._rows = csv.writer(self._index, lineterminator="\n")
-            self._rows.writerow(["frame", "pts", "seconds", "file"])
+            self._place.mkdir(exist_ok=True)
         except OSError as error:
-            self.abort()
             raise _cannot_write(self._target, error) from error
 
     def write(self, picture: Picture, rendered: Rendered) -> None:
         assert isinstance(rendered, np.ndarray)
         name = picture.name.with_name(picture.name.name + ".png")
-        file = self._part / name
+        file, data = self._place / name, encode(rendered, ".png")
+        seconds = "" if picture.seconds is None else f"{picture.seconds:.6f}"
+        pts = "" if picture.pts is None else picture.pts
         try:
+            if self._job.begins(picture):
+                self._cut(picture)
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(encode(rendered, ".png"))
-            seconds = "" if picture.seconds is None else f"{picture.seconds:.6f}"
-            pts = "" if picture.pts is None else picture.pts
-            self._rows.writerow([picture.index, pts, seconds, name.as_posix()])
+            file.write_bytes(data)
         except OSError as error:
             raise _cannot_write(self._target, error) from error
+        self._rows.append([picture.index, pts, seconds, name.as_posix()])
+        self._files.append((name.as_posix(), len(data), zlib.crc32(data)))
+        self._job.done += 1
+
+    def _cut(self, before: Picture | None) -> None:
+        if not self._rows:
+            return
+        folder = self._job.folder
+        segment = SegmentFile(folder.segment_path(folder.count))
+        try:
+            segment.finish({**self._job.document(before), "rows": self._rows, "files": self._files})
+        except OSError:
+            segment.discard()
+            raise
+        folder.count += 1
+        self._rows, self._files = [], []
 
     def close(self) -> None:
         try:
-            self._index.flush()
-            os.fsync(self._index.fileno())
-            self._index.close()
-            _replace_folder(self._part, self._target)
+            self._cut(None)
+            (self._place / CLASSES_FILE).write_text(json.dumps(self._description, indent=1) + "\n", "utf-8")
+            self._write_index()
         except OSError as error:
-            self.abort()
             raise _cannot_write(self._target, error) from error
+        self._job.finish()
+
+    def _write_index(self) -> None:
+        with (self._place / INDEX_FILE).open("w", newline="", encoding="utf-8") as file:
+            rows = csv.writer(file, lineterminator="\n")
+            rows.writerow(["frame", "pts", "seconds", "file"])
+            for document in self._job.folder.documents():
+                rows.writerows(document["rows"])
+            file.flush()
+            os.fsync(file.fileno())
 
     def abort(self) -> None:
-        if self._index is not None:
-            with contextlib.suppress(OSError):  # a full disk refuses the last lines again
-                self._index.close()
-        if self._begun:
-            shutil.rmtree(self._part, ignore_errors=True)
+        self._job.leave()
 
 
 def encode(rendered: NDArray[np.uint8], suffix: str) -> bytes:
     """Labels (H, W) as a label PNG; a picture (H, W, 3) as what the suffix says."""
     return encode_labels_png(rendered) if rendered.ndim == 2 else encode_picture(rendered, suffix)
-
-
-def _replace_folder(part: Path, target: Path) -> None:
-    """Give the folder its name. One that is there (ours, and the user said so) makes way by a rename, not by
-    being emptied first: at no time is neither of them whole."""
-    old: Path | None = None
-    if target.is_dir():
-        old = target.with_name(f".{target.name[:80]}.{secrets.token_hex(4)}.old")
-        target.rename(old)
-    try:
-        part.rename(target)
-    except OSError:
-        if old is not None:
-            old.rename(target)
-        raise
-    if old is not None:
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _cannot_write(path: Path, error: OSError) -> Exception:
@@ -255,8 +299,11 @@ def _not_in_pipe(source: Source, no_audio: bool) -> tuple[str, ...]:
     return tuple(f"{name} (a pipe is read once, for its pictures; name a file to keep it)" for name in others)
 
 
-def open_sink(plan: Plan, config: SegmentConfig, source: Source) -> Sink:
+def open_sink(plan: Plan, config: SegmentConfig, source: Source, job: Job | None = None) -> Sink:
     """The sink of a plan; the source is told what the sink will want of it.
+
+    Args:
+        job: of an output that is written in segments (a folder always is); in the sink's hands from now on.
 
     Raises:
         IcnetError: what the container cannot hold, a folder that may not be written.
@@ -271,8 +318,11 @@ def open_sink(plan: Plan, config: SegmentConfig, source: Source) -> Sink:
     if plan.kind == "stream":
         return StreamSink(plan, config, source)
     if plan.kind == "video":
-        return VideoSink(plan, config, source, _size(plan, source))
-    return PictureSink(plan) if plan.kind == "picture" else FolderSink(plan)
+        return VideoSink(plan, config, source, _size(plan, source), job)
+    if plan.kind == "picture":
+        return PictureSink(plan)
+    assert job is not None
+    return FolderSink(plan, job)
 
 
 def _size(plan: Plan, source: Source) -> tuple[int, int] | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,21 +27,29 @@ class StatsFile:
     Args:
         path: by its suffix .csv or .jsonl.
         output: the run's other output, which it may not be.
+        late: whether nothing is written before the end of the run: then until there nothing lies beside it.
 
     Raises:
         IcnetError: USAGE where it exists, or is an input or the output; OUTPUT where it cannot be written.
     """
 
-    def __init__(self, path: Path, *, overwrite: bool, inputs: tuple[Path, ...], output: Path) -> None:
+    def __init__(
+        self, path: Path, *, overwrite: bool, inputs: tuple[Path, ...], output: Path, late: bool = False
+    ) -> None:
         target = refuse_unwritable(path, overwrite=overwrite, inputs=inputs)
         if target == output:
             raise usage_error(f"--stats {path} is the output itself; name another file")
         self._path, self._lines = path, path.suffix.lower() == ".jsonl"
-        self._part = PartFile(target, overwrite=overwrite)
+        self.begun = False  # whether the head of the columns has been told
+        self._new_part = partial(PartFile, target, overwrite=overwrite)
+        self._part = self._new_part()  # now, so that a folder without permission is known before any work
+        if late:
+            self._part.discard()
+        self._late = late
         self._file: IO[str] | None = None
 
-    def write(self, picture: Picture, shares: dict[str, float], confidence: float | None) -> None:
-        """Add the row of one picture; shares by class name."""
+    def text(self, picture: Picture, shares: dict[str, float], confidence: float | None) -> str:
+        """The row of one picture, and before the first one the columns' names; shares by class name."""
         row: dict[str, Any] = {"frame": picture.index}
         if picture.pts is None:
             row["file"] = picture.name.as_posix()
@@ -47,22 +57,25 @@ class StatsFile:
             row |= {"pts": picture.pts, "seconds": round(picture.seconds or 0.0, _DIGITS)}
         rounded = {name: round(share, _DIGITS) for name, share in shares.items()}
         tail = {} if confidence is None else {"confidence": round(confidence, _DIGITS)}
+        if self._lines:
+            return json.dumps({**row, "share": rounded, **tail}, ensure_ascii=False) + "\n"
+        made = StringIO()
+        rows = csv.writer(made, lineterminator="\n")
+        if not self.begun:
+            rows.writerow([*row, *rounded, *tail])
+            self.begun = True
+        rows.writerow([*row.values(), *rounded.values(), *tail.values()])
+        return made.getvalue()
+
+    def write(self, text: str) -> None:
+        """Add rows."""
         try:
-            self._write(row, rounded, tail)
+            if self._file is None:
+                self._part = self._new_part() if self._late else self._part
+                self._file = self._part.path.open("w", encoding="utf-8", newline="")
+            self._file.write(text)
         except OSError as error:
             raise writing_error(self._path, error) from error
-
-    def _write(self, row: dict[str, Any], shares: dict[str, float], tail: dict[str, float]) -> None:
-        if self._file is None:
-            self._file = self._part.path.open("w", encoding="utf-8", newline="")
-            if not self._lines:
-                csv.writer(self._file, lineterminator="\n").writerow([*row, *shares, *tail])
-        if self._lines:
-            self._file.write(json.dumps({**row, "share": shares, **tail}, ensure_ascii=False) + "\n")
-        else:
-            csv.writer(self._file, lineterminator="\n").writerow(
-                [*row.values(), *shares.values(), *tail.values()]
-            )
 
     def close(self) -> None:
         """Give it its name."""

@@ -103,6 +103,10 @@ class PartFolder:
         self._lock = descriptor
         return True
 
+    @property
+    def is_claimed(self) -> bool:
+        return self._lock is not None
+
     def release(self) -> None:
         """Let others have the folder, as it is. Safe to call twice."""
         if self._lock is not None:
@@ -131,9 +135,14 @@ class PartFolder:
     def documents(self) -> Iterator[dict[str, Any]]:
         """What is to be known of each of them."""
         for path in self.segments():
-            document = document_of(path)
+            document = document_of(path, check=False)
             assert document is not None, path  # checked when the run went on, or written by it
             yield document
+
+    def newest(self) -> dict[str, Any] | None:
+        """What is to be known of the newest segment, unchecked; for whoever has not claimed the folder."""
+        found = sorted(self.path.glob(f"*{SUFFIX}"))
+        return document_of(found[-1], check=False) if found else None
 
     def look(self) -> None:
         """Find the segments that are done and whole; whatever follows a damaged one is removed, to be made again."""

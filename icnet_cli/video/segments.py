@@ -18,7 +18,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import av
 
@@ -28,7 +28,7 @@ MAGIC = b"icnet segment 1\n"
 SUFFIX = ".segment"
 _PACKET = struct.Struct("<qqqBI")  # pts, dts, duration, flags, size
 _END = struct.Struct("<QQI")  # where the document begins, its length, the checksum
-_KEY, _DISPOSABLE = 1, 2
+_KEY = 1  # the flag of a key frame
 _LARGEST_DOCUMENT = 1 << 30
 _BLOCK = 1 << 20
 
@@ -44,7 +44,7 @@ class SegmentFile:
 
     def add(self, packet: Any) -> None:
         """Append an av.Packet."""
-        flags = _KEY * packet.is_keyframe + _DISPOSABLE * packet.is_disposable
+        flags = _KEY * packet.is_keyframe
         dts = packet.pts if packet.dts is None else packet.dts
         self._put(_PACKET.pack(packet.pts, dts, packet.duration or 0, flags, packet.size))
         self._put(bytes(packet))
@@ -73,15 +73,15 @@ class SegmentFile:
             os.unlink(self._unfinished)
 
 
-def document_of(path: Path) -> dict[str, Any] | None:
-    """What is to be known of a segment; None where the file is damaged, wherever that is."""
+def document_of(path: Path, *, check: bool = True) -> dict[str, Any] | None:
+    """What is to be known of a segment; None where the file is damaged (with `check` wherever that is)."""
     try:
-        return _checked_document(path)
+        return _document(path, check)
     except (OSError, ValueError, struct.error, RecursionError):
         return None
 
 
-def _checked_document(path: Path) -> dict[str, Any] | None:
+def _document(path: Path, check: bool) -> dict[str, Any] | None:
     size = path.stat().st_size
     with path.open("rb") as file:
         if size < len(MAGIC) + _END.size or file.read(len(MAGIC)) != MAGIC:
@@ -90,18 +90,22 @@ def _checked_document(path: Path) -> dict[str, Any] | None:
         start, length, expected = _END.unpack(file.read(_END.size))
         if length > _LARGEST_DOCUMENT or start + length != size - _END.size:
             return None
-        file.seek(0)
-        crc, rest = 0, start + length
-        while rest:
-            block = file.read(min(_BLOCK, rest))
-            crc, rest = zlib.crc32(block, crc), rest - len(block)
-            if not block:
-                return None
-        if crc != expected:
+        if check and _checksum(file, start + length) != expected:
             return None
         file.seek(start)
         document = json.loads(file.read(length))
     return document if isinstance(document, dict) else None
+
+
+def _checksum(file: IO[bytes], length: int) -> int | None:
+    file.seek(0)
+    crc = 0
+    while length:
+        block = file.read(min(_BLOCK, length))
+        crc, length = zlib.crc32(block, crc), length - len(block)
+        if not block:
+            return None
+    return crc
 
 
 def _records(path: Path, *, with_data: bool) -> Iterator[tuple[int, int, int, int, bytes]]:
@@ -143,6 +147,6 @@ def joined(paths: Iterable[Path], stream: Any, time_base: Fraction) -> Iterator[
             packet.time_base = time_base
             packet.pts, packet.duration = pts, duration
             packet.dts = shown[place - delay] if place >= delay else shown[place] - lead
-            packet.is_keyframe, packet.is_disposable = bool(flags & _KEY), bool(flags & _DISPOSABLE)
+            packet.is_keyframe = bool(flags & _KEY)
             place += 1
             yield packet

@@ -253,8 +253,8 @@ def test_an_output_is_replaced_only_when_asked(tmp_path: Path, video: Path, segm
 
 def test_a_part_folder_of_a_killed_run_is_cleared(tmp_path: Path, video: Path, segmenter: Segmenter) -> None:
     part = tmp_path / "out.part"
-    part.mkdir()
-    for name in ("classes.json", "index.csv", "frame_999999.png"):
+    (part / "whole").mkdir(parents=True)
+    for name in ("lock", "job.json", "000000.tmp", "whole/frame_999999.png"):
         (part / name).write_bytes(b"")
     run(segmenter, video, tmp_path / "out", frames=1)
     assert sorted(os.listdir(tmp_path / "out")) == ["classes.json", "frame_000000.png", "index.csv"]

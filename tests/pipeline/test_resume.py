@@ -1,0 +1,399 @@
+"""A long run that was stopped and resumed gives what an uninterrupted one gives, and then leaves nothing beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+import zlib
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from icnet_cli.config import PaintConfig, SegmentConfig
+from icnet_cli.errors import ExitCode, IcnetError
+from icnet_cli.inference.segmenter import Segmenter
+from icnet_cli.pipeline.ledger import Ledger
+from icnet_cli.pipeline.outputs import part_of
+from icnet_cli.pipeline.paint import paint
+from icnet_cli.pipeline.resume import SEGMENT_S, clock, left_behind
+from icnet_cli.pipeline.segment import FrameDone, segment
+from icnet_cli.pixels.files import write_picture
+from icnet_cli.video import open_video
+from icnet_cli.video.labels import LabelVideo
+from icnet_cli.video.partfolder import PartFolder
+from tests.inference.tiny import stripes
+from tests.video.video_clips import make_clip, packets
+
+from .conftest import run
+
+COUNT = 150  # frames, unevenly over 75 seconds: eight segments
+_MS = Fraction(1, 1000)
+SIZE = (48, 64)
+EXACT = {"codec": "ffv1"}  # on pictures as small as these x264 does not give the same bits in every run
+TICKS = tuple(int(n) for n in np.cumsum(np.random.default_rng(1).integers(100, 900, COUNT)))
+
+
+@pytest.fixture(scope="module")
+def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With B-frames in open groups, sound, uneven times, and an offset start."""
+    pictures = [stripes(*SIZE, shift=3 * n, seed=n) for n in range(COUNT)]
+    return make_clip(
+        tmp_path_factory.mktemp("long") / "in.mp4", TICKS, _MS, pictures=pictures, size=SIZE[::-1], b_frames=3,
+        audio="aac", audio_seconds=75.0, options={"x264-params": "keyint=24:scenecut=0:open-gop=1"},
+    )  # fmt: skip
+
+
+class _StopError(Exception):
+    """Stands for whatever ends a run."""
+
+
+def start(source: Path, output: Path, segmenter: Segmenter, **options: Any) -> Iterator[FrameDone]:
+    return segment(SegmentConfig(source=str(source), output=output, **options), segmenter)
+
+
+def stopped(after: int, source: Path, output: Path, segmenter: Segmenter, **options: Any) -> None:
+    """A run that is ended once `after` frames are written by it."""
+    events = start(source, output, segmenter, **options)
+    for _ in range(after):
+        if next(events, None) is None:
+            raise AssertionError("it was over before")
+    events.close()
+
+
+def shown(path: Path) -> list[tuple[Any, ...]]:
+    """What a viewer sees of a video or a folder: each frame's time and samples."""
+    if path.is_dir():
+        return [(file.name, file.read_bytes()) for file in sorted(path.rglob("*")) if file.is_file()]
+    with open_video(path) as reader:
+        return [(f.pts * f.time_base, f.duration * f.time_base, f.rgb().tobytes()) for f in reader]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+KINDS = {
+    "out.mp4": EXACT,
+    "out.mkv": EXACT,
+    "labels.mkv": {},
+    "out.webm": {"view": "color"},
+    "labels": {},
+    "colours": {"view": "color", "every": 3, "start_s": 5.0},
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_stopped_and_resumed_is_as_if_it_had_not_been(
+    tmp_path: Path, long_video: Path, segmenter: Segmenter, name: str
+) -> None:
+    options: dict[str, Any] = {**KINDS[name], "no_audio": name == "out.webm"}
+    whole, resumed = tmp_path / "whole" / name, tmp_path / "resumed" / name
+    for output in (whole, resumed):
+        output.parent.mkdir()
+    _, expected = run(segmenter, long_video, whole, stats=whole.parent / "stats.csv", **options)
+    options["stats"] = resumed.parent / "stats.csv"
+    stopped(25, long_video, resumed, segmenter, **options)
+    assert names(resumed.parent) == [part_of(resumed).name]
+    for _ in range(2):
+        stopped(9, long_video, resumed, segmenter, **options, resume=True)
+        assert names(resumed.parent) == [part_of(resumed).name]
+    _, report = run(segmenter, long_video, resumed, **options, resume=True)
+    assert shown(resumed) == shown(whole)
+    assert names(resumed.parent) == names(whole.parent)
+    assert (resumed.parent / "stats.csv").read_bytes() == (whole.parent / "stats.csv").read_bytes()
+    assert report["frames_before"] > 0
+    for key in ("frames", "class_share", "duration_s", "frames_damaged", "problem", "left_out"):
+        assert report[key] == expected[key], key
+    if name == "out.mp4":
+        assert packets(resumed, "audio") == packets(long_video, "audio")
+        assert packets(whole, "audio") == packets(long_video, "audio")
+    if name == "labels.mkv":
+        with LabelVideo(whole) as one, LabelVideo(resumed) as other:
+            assert one.times == other.times
+            assert [pts * one.times.time_base for pts in one.times.pts] == [tick * _MS for tick in TICKS]
+
+
+def test_times_are_the_sources_across_segments(
+    tmp_path: Path, long_video: Path, segmenter: Segmenter
+) -> None:
+    run(segmenter, long_video, tmp_path / "out.mp4")
+    with open_video(tmp_path / "out.mp4") as reader:
+        frames = [(f.pts * f.time_base, f.key) for f in reader]
+        assert reader.shortfall is None
+    assert [at for at, _ in frames] == [tick * _MS for tick in TICKS]
+    starts = [int((at - frames[0][0]) // SEGMENT_S) for at, _ in frames]
+    for before, (slot, (_, key)) in zip(starts, list(zip(starts, frames, strict=True))[1:], strict=False):
+        assert key or slot == before  # each segment begins with a key frame
+
+
+def test_a_short_run_leaves_nothing(tmp_path: Path, long_video: Path, segmenter: Segmenter) -> None:
+    for name in ("out.mp4", "labels"):
+        stopped(25, long_video, tmp_path / name, segmenter, end_s=59.0)
+        assert names(tmp_path) == []
+
+
+def test_a_long_run_that_has_done_no_segment_leaves_nothing(
+    tmp_path: Path, long_video: Path, segmenter: Segmenter
+) -> None:
+    stopped(3, long_video, tmp_path / "out.mp4", segmenter)
+    assert names(tmp_path) == []
+    assert left_behind(tmp_path / "out.mp4") is None
+
+
+def test_what_is_left_is_named(
+    tmp_path: Path, long_video: Path, segmenter: Segmenter, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    stopped(50, long_video, Path("out.mp4"), segmenter)
+    words = left_behind(Path("out.mp4"))
+    assert words is not None
+    assert words.startswith("out.mp4.part/ holds the first 0:")
+    with pytest.raises(IcnetError, match="--resume, or start anew with -y") as caught:
+        run(segmenter, long_video, Path("out.mp4"))
+    assert caught.value.code == ExitCode.USAGE
+    assert left_behind(Path("out.mp4")) == words  # the refusal has thrown nothing away
+    run(segmenter, long_video, Path("out.mp4"), overwrite=True)
+    assert names(tmp_path) == ["out.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"alpha": 0.7}, "--alpha was 0.5 and is 0.7"), ({"crf": 30}, "--crf"), ({"start_s": 1.0}, "--start")],
+)
+def test_another_job_is_refused(
+    tmp_path: Path, long_video: Path, segmenter: Segmenter, options: dict[str, Any], words: str
+) -> None:
+    stopped(30, long_video, tmp_path / "out.mp4", segmenter)
+    before = sorted(os.listdir(part_of(tmp_path / "out.mp4")))
+    with pytest.raises(IcnetError, match=words) as caught:
+        run(segmenter, long_video, tmp_path / "out.mp4", resume=True, **options)
+    assert caught.value.code == ExitCode.USAGE
+    assert sorted(os.listdir(part_of(tmp_path / "out.mp4"))) == before
+
+
+def test_another_source_or_network_is_refused(tmp_path: Path, long_video: Path, segmenter: Segmenter) -> None:
+    source, output = tmp_path / "in.mp4", tmp_path / "out.mp4"
+    shutil.copy(long_video, source)
+    stopped(30, source, output, segmenter)
+    for parameter in segmenter.network.parameters():
+        parameter.data.add_(0.25)
+        break
+    else:
+        segmenter.network.register_buffer("other", segmenter.network.state_dict().get("other"))
+    with pytest.raises(IcnetError, match="another job: weights"):
+        run(segmenter, source, output, resume=True)
+    data = bytearray(source.read_bytes())
+    data[-5] ^= 1
+    source.write_bytes(data)
+    with pytest.raises(IcnetError, match="its source was another file, or has been changed"):
+        run(segmenter, source, output, resume=True)
+
+
+def test_a_picture_that_is_another_is_refused(tmp_path: Path, long_video: Path, segmenter: Segmenter) -> None:
+    """What a fingerprint of places in the file may miss."""
+    stopped(30, long_video, tmp_path / "out.mp4", segmenter)
+    folder = PartFolder(tmp_path / "out.mp4")
+    folder.look()
+    _change(
+        folder.segment_path(folder.count - 1), lambda document: document["next"]["picture"].__setitem__(1, 7)
+    )
+    with pytest.raises(IcnetError, match="another picture now where it is to go on"):
+        run(segmenter, long_video, tmp_path / "out.mp4", resume=True)
+
+
+def _change(path: Path, change: Any) -> None:
+    """Rewrite the document of a segment."""
+    data = path.read_bytes()
+    start, length, _ = struct.unpack("<QQI", data[-20:])
+    document = json.loads(data[start : start + length])
+    change(document)
+    text = json.dumps(document).encode()
+    body = data[:start] + text
+    path.write_bytes(body + struct.pack("<QQI", start, len(text), zlib.crc32(body)))
+
+
+@pytest.mark.parametrize("name", ["out.mkv", "labels"])
+def test_a_damaged_segment_is_made_again(
+    tmp_path: Path, long_video: Path, segmenter: Segmenter, name: str
+) -> None:
+    options = {"codec": "ffv1"} if name == "out.mkv" else {}
+    run(segmenter, long_video, tmp_path / ("whole" + name), **options, view="color")
+    stopped(70, long_video, tmp_path / name, segmenter, **options, view="color")
+    folder = PartFolder(tmp_path / name)
+    folder.look()
+    assert folder.count >= 3
+    victim = folder.segment_path(1)
+    if name == "labels":
+        victim = sorted(folder.whole.glob("*.png"))[30]
+    data = bytearray(victim.read_bytes())
+    data[len(data) // 2] ^= 16
+    victim.write_bytes(data)
+    _, report = run(segmenter, long_video, tmp_path / name, resume=True, **options, view="color")
+    assert 0 < report["frames_before"] < 40
+    assert shown(tmp_path / name) == shown(tmp_path / ("whole" + name))
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path: Path, long_video: Path, segmenter: Segmenter) -> None:
+    first = start(long_video, tmp_path / "out.mp4", segmenter)
+    next(first)
+    for resume in (False, True):
+        with pytest.raises(IcnetError, match="is in use") as caught:
+            run(segmenter, long_video, tmp_path / "out.mp4", resume=resume, overwrite=True)
+        assert caught.value.code == ExitCode.USAGE
+    for _ in first:
+        pass
+    assert names(tmp_path) == ["out.mp4"]
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "labels"])
+def test_a_crash_between_the_name_and_the_end(
+    tmp_path: Path, long_video: Path, segmenter: Segmenter, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The output has its name, and NAME.part/ is still there."""
+
+    def crash(_: PartFolder) -> None:
+        raise _StopError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PartFolder, "discard", crash)
+        with pytest.raises(_StopError):
+            run(segmenter, long_video, tmp_path / name, end_s=70.0)
+    assert names(tmp_path) == [name, part_of(tmp_path / name).name]
+    before = shown(tmp_path / name)
+    for _ in range(2):
+        _, report = run(segmenter, long_video, tmp_path / name, end_s=70.0, resume=True)
+        assert report["finished_before"]
+        assert names(tmp_path) == [name]
+    assert shown(tmp_path / name) == before
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "labels", "labels.mkv"])
+def test_a_crash_before_the_name(
+    tmp_path: Path, long_video: Path, segmenter: Segmenter, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every picture is done; the output has yet to be put together."""
+
+    def crash(*_: Any, **__: Any) -> None:
+        raise _StopError
+
+    options = EXACT if name == "out.mp4" else {}
+    (tmp_path / "whole").mkdir()
+    run(segmenter, long_video, tmp_path / "whole" / name, **options)
+    with monkeypatch.context() as patch:
+        patch.setattr(PartFolder, "publish", crash)
+        with pytest.raises(_StopError):
+            run(segmenter, long_video, tmp_path / name, stats=tmp_path / "stats.csv", **options)
+    assert names(tmp_path) == sorted([part_of(tmp_path / name).name, "stats.csv", "whole"])
+    _, report = run(
+        segmenter, long_video, tmp_path / name, stats=tmp_path / "stats.csv", resume=True, **options
+    )
+    assert (report["frames"], report["frames_before"]) == (COUNT, COUNT)
+    assert report["problem"] is None
+    assert shown(tmp_path / name) == shown(tmp_path / "whole" / name)
+
+
+def test_a_full_disk_keeps_what_is_done(
+    tmp_path: Path, long_video: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(segmenter, long_video, tmp_path / "whole.mp4", **EXACT)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: _Usage())
+        with pytest.raises(IcnetError, match=r"to join its segments takes \d+ MB.*make room") as caught:
+            run(segmenter, long_video, tmp_path / "out.mp4", **EXACT)
+    assert caught.value.code == ExitCode.OUTPUT
+    assert left_behind(tmp_path / "out.mp4") is not None
+    run(segmenter, long_video, tmp_path / "out.mp4", resume=True, **EXACT)
+    assert shown(tmp_path / "out.mp4") == shown(tmp_path / "whole.mp4")
+    assert names(tmp_path) == ["out.mp4", "whole.mp4"]
+
+
+class _Usage:
+    free = 1000
+
+
+def test_what_stood_there_stays_until_the_end(tmp_path: Path, long_video: Path, segmenter: Segmenter) -> None:
+    for name in ("out.mp4", "labels"):
+        run(segmenter, long_video, tmp_path / name, frames=2)
+        before = shown(tmp_path / name)
+        stopped(40, long_video, tmp_path / name, segmenter, overwrite=True)
+        assert shown(tmp_path / name) == before
+        with pytest.raises(IcnetError, match="-y"):
+            run(segmenter, long_video, tmp_path / name, resume=True)
+        run(segmenter, long_video, tmp_path / name, resume=True, overwrite=True)
+        assert len(shown(tmp_path / name)) >= COUNT
+        assert not part_of(tmp_path / name).exists()
+
+
+def test_pictures_are_gone_on_with(tmp_path: Path, segmenter: Segmenter) -> None:
+    place = tmp_path / "pictures"
+    for number in range(20):
+        write_picture(place / f"{number}.png", stripes(48, 64, shift=number, seed=number))
+    (place / "3.png").write_bytes(b"no picture")
+    for name in ("out.mp4", "colours"):
+        whole, options = tmp_path / ("whole-" + name), {"view": "color"}
+        rate = {"fps": Fraction(1, 4)} if name == "out.mp4" else {}
+        for output in (whole, tmp_path / name):
+            if output != whole:
+                stopped(9, place, output, segmenter, **options, **rate)
+            with pytest.raises(IcnetError, match=r"3\.png") as caught:  # told by whoever ends the job
+                list(start(place, output, segmenter, **options, **rate, resume=output != whole))
+            assert caught.value.code == ExitCode.INPUT
+        assert shown(tmp_path / name) == shown(whole)
+
+
+def test_paint_is_gone_on_with(tmp_path: Path, long_video: Path, segmenter: Segmenter) -> None:
+    run(segmenter, long_video, tmp_path / "labels.mkv", view="labels", every=2)
+
+    def painted(name: str, **options: Any) -> Iterator[Any]:
+        return paint(
+            PaintConfig(
+                labels=tmp_path / "labels.mkv", source=str(long_video), output=tmp_path / name, **options
+            )
+        )
+
+    list(painted("whole.mkv", codec="ffv1"))
+    events = painted("out.mkv", codec="ffv1")
+    for _ in range(40):
+        next(events)
+    events.close()
+    assert (tmp_path / "out.mkv.part").is_dir()
+    list(painted("out.mkv", codec="ffv1", resume=True))
+    assert shown(tmp_path / "out.mkv") == shown(tmp_path / "whole.mkv")
+
+
+def test_segments_say_where_they_begin(tmp_path: Path, long_video: Path, segmenter: Segmenter) -> None:
+    """The hook for what keeps state between pictures: a resumed run begins where an uninterrupted one forgot."""
+    seen: dict[str, list[int]] = {"whole": [], "stopped": [], "resumed": []}
+    note = Ledger.note
+
+    def watching(begins: list[int]) -> Any:
+        def noting(ledger: Ledger, picture: Any, *rest: Any) -> None:
+            if picture.starts_segment:
+                begins.append(picture.index)
+            note(ledger, picture, *rest)
+
+        return noting
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Ledger, "note", watching(seen["whole"]))
+        run(segmenter, long_video, tmp_path / "whole", view="color")
+        patch.setattr(Ledger, "note", watching(seen["stopped"]))
+        stopped(60, long_video, tmp_path / "out", segmenter, view="color")
+        patch.setattr(Ledger, "note", watching(seen["resumed"]))
+        run(segmenter, long_video, tmp_path / "out", view="color", resume=True)
+    assert seen["whole"][0] == 0
+    assert len(seen["whole"]) == 8
+    assert seen["stopped"] == seen["whole"][: len(seen["stopped"])]
+    assert seen["resumed"] == seen["whole"][-len(seen["resumed"]) :]
+
+
+def test_nothing_to_resume_is_a_run_like_any_other(tmp_path: Path, video: Path, segmenter: Segmenter) -> None:
+    _, report = run(segmenter, video, tmp_path / "out.mp4", resume=True)
+    assert report["frames"] == 10
+    assert clock(3723) == "1:02:03"
