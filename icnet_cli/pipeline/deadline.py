@@ -45,8 +45,8 @@ class Setting:
 PUNCTUAL = (
     Setting(),
     *(Setting(scale, beside=True) for scale in (1.0, 0.8, 0.65, 0.5)),
-    *(Setting(scale) for scale in (0.8, 0.65, 0.5, 0.4, 0.3)),
-    Setting(0.3, beside=True),
+    *(Setting(scale) for scale in (0.8, 0.65, 0.5, 0.4)),
+    Setting(0.4, beside=True),
 )
 STEADY = (
     *(Setting(1.0, span) for span in (1, 2, 3, 5, 8)),
@@ -172,8 +172,9 @@ class Pace:
         if now > self._due:
             self.missed += 1
             # A player that ran dry goes on from here: what was late once does not make all that follows late.
-            self.behind_s += max(0.0, self._taken - self._shown - self._origin)
-            self._origin = self._taken - self._shown
+            if self.slack:
+                self.behind_s += max(0.0, self._taken - self._shown - self._origin)
+                self._origin = self._taken - self._shown
 
     def fits(self, setting: Setting, share: float = 1.0) -> bool:
         """Whether a setting is expected to keep to this share of the time; True where nothing is known."""

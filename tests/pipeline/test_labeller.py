@@ -1,0 +1,136 @@
+"""`icnet segment` with scores carried between frames: what is written, what is told, what is refused."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from icnet_cli.config import SegmentConfig
+from icnet_cli.errors import ExitCode, IcnetError
+from icnet_cli.inference.segmenter import Segmenter
+from icnet_cli.pipeline.items import Picture
+from icnet_cli.pipeline.labeller import MotionLabeller, SingleLabeller, labeller_of
+from tests.inference.test_reuse import SIZE, drive
+from tests.inference.tiny import TinyNetwork, tiny_meta
+from tests.pipeline.conftest import run, write_video
+
+
+def picture(rgb: np.ndarray, index: int, *, at: int | None = None, begins: bool = False) -> Picture:
+    return Picture(
+        Path(str(index)), index, rgb, pts=index if at is None else at, duration=1,
+        time_base=Fraction(1, 25), starts_segment=begins,
+    )  # fmt: skip
+
+
+def motion(config: SegmentConfig) -> MotionLabeller:
+    labeller = labeller_of(config, Segmenter(TinyNetwork(), tiny_meta(SIZE), "cpu", size=SIZE), None)
+    assert isinstance(labeller, MotionLabeller)
+    return labeller
+
+
+def config(**options: object) -> SegmentConfig:
+    return SegmentConfig(source="in.mp4", output=Path("out.mp4"), **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def road(tmp_path: Path) -> Path:
+    """A tenth of a second from frame to frame."""
+    return write_video(tmp_path / "road.mp4", drive(30, 8), tuple(range(8)))
+
+
+def test_the_network_runs_on_key_frames_and_the_report_says_so(
+    segmenter: Segmenter, road: Path, tmp_path: Path
+) -> None:
+    events, report = run(segmenter, road, tmp_path / "out.mp4", reuse="4")
+    assert len(events) == report["frames"] == 8
+    assert report["reuse"]["frames"] == {"first": 1, "carried": 6, "due": 1}
+    assert report["reuse"]["network_runs"] == len(segmenter.stage_times["forward"]) == 2
+    assert "deadline" not in report
+
+
+def test_without_these_options_nothing_is_carried(segmenter: Segmenter, video: Path, tmp_path: Path) -> None:
+    _, report = run(segmenter, video, tmp_path / "out.mp4")
+    assert "reuse" not in report
+    assert isinstance(labeller_of(config(), segmenter, None), SingleLabeller)
+
+
+def test_where_a_segment_begins_all_is_forgotten() -> None:
+    frames = drive(31, 6)
+    uninterrupted, resumed = motion(config(reuse="9", smooth=0.5)), motion(config(reuse="9", smooth=0.5))
+    for i, frame in enumerate(frames[:3]):
+        uninterrupted.label(picture(frame, i, begins=i == 0))
+    for i, frame in enumerate(frames[3:], 3):
+        one = uninterrupted.label(picture(frame, i, begins=i == 3))[0]
+        other = resumed.label(picture(frame, i, begins=i == 3))[0]
+        assert np.array_equal(one, other)
+
+
+def test_after_a_gap_in_time_all_is_forgotten() -> None:
+    frames = drive(32, 4)
+    labeller = motion(config(reuse="9"))
+    for i, at in enumerate((0, 1, 60, 30)):  # two seconds later, then back
+        labeller.label(picture(frames[i], i, at=at))
+    assert labeller.scores.counts == {"first": 3, "carried": 1}
+
+
+def test_frames_that_are_left_out_are_no_gap(segmenter: Segmenter, road: Path, tmp_path: Path) -> None:
+    _, report = run(segmenter, road, tmp_path / "out.mp4", reuse="9", every=2)
+    assert report["reuse"]["frames"] == {"first": 1, "carried": 3}
+
+
+@pytest.mark.parametrize("time", [{"deadline_s": 30.0}, {"realtime": True}])
+def test_a_time_that_is_ample_is_kept_with_the_network_on_each_frame(
+    time: dict[str, object], segmenter: Segmenter, road: Path, tmp_path: Path
+) -> None:
+    if "realtime" in time:  # a source so slow that no machine is late
+        road = write_video(tmp_path / "slow.mp4", drive(33, 3), (0, 100, 200))
+    _, report = run(segmenter, road, tmp_path / "out.mp4", **time)
+    kept = report["deadline"]
+    assert kept["missed"] == 0
+    assert kept["kept_share"] == 1
+    assert [(each["span"], each["beside"]) for each in kept["chosen"]] == [(1, False)]
+    assert kept["chosen"][0]["size"] == report["size"]
+
+
+def test_a_time_that_nothing_keeps_is_told(segmenter: Segmenter, road: Path, tmp_path: Path) -> None:
+    _, report = run(segmenter, road, tmp_path / "out.mp4", deadline_s=1e-6)
+    assert report["deadline"]["missed"] == 8
+    assert report["deadline"]["possible"] is False
+
+
+def test_confidence_comes_with_carried_scores(segmenter: Segmenter, road: Path, tmp_path: Path) -> None:
+    stats = tmp_path / "rows.csv"
+    run(segmenter, road, tmp_path / "out.mp4", reuse="3", confidence=True, stats=stats)
+    assert stats.read_text().count("\n") == 9
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"reuse": "0"}, "--reuse must be auto or a number"),
+        ({"reuse": "often"}, "--reuse must be auto or a number"),
+        ({"reuse_kind": "deep"}, "give --reuse K or auto"),
+        ({"reuse": "2", "deadline_s": 0.03}, "leave out --reuse"),
+        ({"deadline_s": 0.03, "realtime": True}, "give one"),
+        ({"smooth": 1.0}, "--smooth must be at most"),
+        ({"deadline_s": 0.0}, "--deadline must be above"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(options: dict[str, object], words: str) -> None:
+    with pytest.raises(IcnetError, match=words) as refused:
+        config(**options).check()
+    assert refused.value.code == ExitCode.USAGE
+
+
+def test_pictures_have_no_rate_to_keep(segmenter: Segmenter, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(IcnetError, match="no time to keep"):
+        run(segmenter, folder, tmp_path / "labels", realtime=True)
+
+
+def test_an_engine_that_gives_labels_has_no_scores_to_carry(segmenter: Segmenter) -> None:
+    segmenter.engine.gives_scores = False
+    with pytest.raises(IcnetError, match="--reuse needs scores"):
+        labeller_of(config(reuse="2"), segmenter, None)
