@@ -12,18 +12,16 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 import icnet_cli
 from icnet_cli.checkpoints.format import Normalisation
 from icnet_cli.errors import usage_error
-from icnet_cli.pixels.files import shrink_or_grow
 
 from .backends.runtimes import Run, Runtime
 from .cache import Cache
-from .engine import HostPixels, Labels, Picture, Size, whole
+from .engine import HostPixels, Labels, Picture, Size
 
 _OPEN_AT_ONCE = 4  # sizes whose networks stay in memory: some 30 MB each
 _KEY_CHARACTERS = 24
@@ -60,7 +58,7 @@ class BuiltEngine:
 
     def prepare(self, frames: Sequence[Picture], size: Size) -> Tensor:
         """uint8 (N, 3, *size), channels last in memory. See `Engine.prepare`."""
-        return stacked([shrink_or_grow(frame, size) for frame in map(whole, frames)])
+        return self._pixels.stack(frames, size)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """See `Engine.forward`. A batch is run one by one, which on a CPU costs nothing."""
@@ -139,12 +137,6 @@ class BuiltEngine:
             path = Path(folder, f"made{runtime.suffix}")
             make(path)
             return runtime.open(path, threads)
-
-
-def stacked(pictures: Sequence[Picture]) -> Tensor:
-    """N pictures (H, W, 3) of one size as (N, 3, H, W), channels last in memory; one picture is not copied."""
-    batch = pictures[0][None] if len(pictures) == 1 else np.stack(pictures)
-    return torch.from_numpy(batch).permute(0, 3, 1, 2)
 
 
 def weights_digest(network: nn.Module) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from icnet_cli.pixels.files import shrink_or_grow
 from icnet_cli.pixels.labels import LabelUpsampler, labels_from_scores_torch
 
 from .device import PRECISIONS, set_exactness
-from .fold import ready_network
+from .fold import ready_network, takes_pictures
 
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB
 Labels = NDArray[np.uint8]  # (H, W)
@@ -79,8 +79,11 @@ class HostPixels:
 
     def prepare(self, frames: Sequence[Picture], size: Size) -> Tensor:
         """Float32, channels last in memory. See `Engine.prepare`."""
-        batch = np.stack([_normalise(shrink_or_grow(f, size), self._colours) for f in map(whole, frames)])
-        return torch.from_numpy(batch).permute(0, 3, 1, 2)
+        return _stacked([_normalise(shrink_or_grow(f, size), self._colours) for f in map(whole, frames)])
+
+    def stack(self, frames: Sequence[Picture], size: Size) -> Tensor:
+        """The pictures as they are, uint8 (N, 3, *size), channels last in memory."""
+        return _stacked([shrink_or_grow(frame, size) for frame in map(whole, frames)])
 
     def postprocess(self, scores: Tensor, size: Size, network_size: Size) -> list[Labels]:
         """See `Engine.postprocess`."""
@@ -104,10 +107,15 @@ class TorchEngine:
         self._pixels = HostPixels(normalisation, self.align_corners)
         if device.type == "cuda":
             set_exactness(precision)
-        self.ready = ready_network(network, device, self._dtype)
+        # Half precision has too few bits for sums of 0..255, and a GPU does its own arithmetic on the way in.
+        folds = device.type == "cpu" and precision == "fp32"
+        self.ready = ready_network(network, device, self._dtype, normalisation if folds else None)
+        self._takes_bytes = folds and takes_pictures(self.ready)
 
     def prepare(self, frames: Sequence[Picture], size: Size) -> Tensor:
         """See `Engine.prepare`."""
+        if self._takes_bytes:
+            return self._pixels.stack(frames, size).float()
         if self.device.type == "cpu":
             return self._pixels.prepare(frames, size).to(self._dtype)
         # Bytes cross to the device, a quarter of the floats they become.
@@ -147,6 +155,12 @@ def normalising_matrix(normalisation: Normalisation) -> NDArray[np.float32]:
     std = np.asarray(normalisation.std, np.float64)
     matrix = np.hstack([np.diag(1 / std), -(np.asarray(normalisation.mean) / std)[:, None]])
     return np.ascontiguousarray(matrix[::-1] if normalisation.order == "BGR" else matrix, np.float32)
+
+
+def _stacked(pictures: Sequence[NDArray[Any]]) -> Tensor:
+    """N pictures (H, W, 3) of one size as (N, 3, H, W), channels last in memory; one picture is not copied."""
+    batch = pictures[0][None] if len(pictures) == 1 else np.stack(pictures)
+    return torch.from_numpy(batch).permute(0, 3, 1, 2)
 
 
 def _normalise(picture: Picture, matrix: NDArray[np.float32]) -> NDArray[np.float32]:

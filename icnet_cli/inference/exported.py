@@ -11,12 +11,10 @@ from torch import Tensor
 
 from icnet_cli.errors import usage_error
 from icnet_cli.pixels.cv import cv2
-from icnet_cli.pixels.files import shrink_or_grow
 
 from .backends import SUFFIXES, open_exported
 from .backends.base import LABELS, RAW
-from .built import stacked
-from .engine import HostPixels, Labels, Picture, Size, whole
+from .engine import HostPixels, Labels, Picture, Size
 
 _DEEPEST = 32  # what the deepest map divides its input by, 64 at output stride 16
 
@@ -72,7 +70,7 @@ class ExportedEngine:
         """See `Engine.prepare`."""
         if self._raw:
             return self._pixels.prepare(frames, size)
-        return stacked([shrink_or_grow(frame, size) for frame in map(whole, frames)])
+        return self._pixels.stack(frames, size)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Logits (N, K, h, w) at the network's size, or labels (N, 1, h, w). See `Engine.forward`."""

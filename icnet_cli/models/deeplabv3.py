@@ -45,6 +45,7 @@ class DeepLabv3(Baseline):
     """See the module's text."""
 
     config_type = DeepLabv3Config
+    picture_convs = ("trunk.conv1_1.conv",)
 
     def __init__(self, config: DeepLabv3Config) -> None:
         super().__init__(config)

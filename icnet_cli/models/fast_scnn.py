@@ -134,6 +134,7 @@ class FastSCNN(Network):
     """See the module's text. 1.11 M parameters with 19 classes, the auxiliary heads apart."""
 
     config_type = FastSCNNConfig
+    picture_convs = ("ltd1.conv",)
 
     def __init__(self, config: FastSCNNConfig) -> None:
         super().__init__(config)

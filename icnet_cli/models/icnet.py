@@ -99,6 +99,7 @@ class ICNet(Network):
     """See the module's text."""
 
     config_type = ICNetConfig
+    picture_convs = ("trunk.conv1_1.conv", "conv1_sub1.conv")
 
     def __init__(self, config: ICNetConfig) -> None:
         super().__init__(config)

@@ -26,10 +26,12 @@ PYRAMID_GRIDS = (1, 2, 3, 6)
 class Network(nn.Module, ABC):
     """What every network here offers. Takes pictures of any height and width from 32 up.
 
-    `config` is the frozen dataclass that built it, and builds it again.
+    `config` is the frozen dataclass that built it, and builds it again; `picture_convs` names the convolutions that see
+    the picture, or the picture resized, and nothing else.
     """
 
     config_type: ClassVar[type]
+    picture_convs: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: Any) -> None:
         super().__init__()

@@ -44,6 +44,7 @@ class PSPNet(Baseline):
     """See the module's text."""
 
     config_type = PSPNetConfig
+    picture_convs = ("trunk.conv1_1.conv",)
 
     def __init__(self, config: PSPNetConfig) -> None:
         super().__init__(config)

@@ -16,6 +16,7 @@ from icnet_cli.checkpoints.format import load_weights, read_meta, write_atomical
 from icnet_cli.config import TrainConfig
 from icnet_cli.data.dataset import SegmentationDataset
 from icnet_cli.data.layouts import Layout, recognise
+from icnet_cli.documents import read_json
 from icnet_cli.errors import IcnetError, input_error, output_error, usage_error, weights_error
 from icnet_cli.models import Network, build
 from icnet_cli.training.ranks import ALONE, Ranks
@@ -287,12 +288,12 @@ def find_run(told: Path) -> Path:
 
 def _stored(folder: Path) -> dict[str, Any]:
     try:
-        document = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+        document = read_json(folder / RUN_FILE)
         found = {key: document[key] for key in ("recipe", "model", "model_config", "config")}
         if not isinstance(found["config"], dict):
             raise TypeError("config")
         return found
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise _damaged(folder) from error
 
 

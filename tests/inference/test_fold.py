@@ -1,4 +1,4 @@
-"""What runs is another network than was trained (folded, channels last): its labels are the same."""
+"""What runs is another network than was trained (folded, channels last, of bytes): its labels are the same."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ from torch import nn
 
 from icnet_cli.checkpoints.format import Normalisation, WeightsMeta
 from icnet_cli.classes import load_table
-from icnet_cli.inference.fold import fold_batchnorm
+from icnet_cli.inference.fold import (
+    PictureConv,
+    fold_batchnorm,
+    fold_normalisation,
+    ready_network,
+    takes_pictures,
+)
 from icnet_cli.inference.segmenter import Segmenter
 from icnet_cli.models import build
 
-from .tiny import randomised, stripes
+from .tiny import TinyNetwork, randomised, stripes
 
 NETWORKS = {
     "icnet": {"keep": 0.25},
@@ -79,3 +85,42 @@ def test_half_precision_weights_are_folded_in_full() -> None:
     folded = fold_batchnorm(pair.half())
     assert folded[0].weight.dtype == torch.float32  # type: ignore[index]
     assert pair[0].weight.dtype == torch.float16
+
+
+@pytest.mark.parametrize("model", ["icnet", "fast-scnn", "pspnet50", "deeplabv3"])
+@pytest.mark.parametrize("size", [(64, 96), (65, 97), (64, 97)])
+@pytest.mark.parametrize("order", ["RGB", "BGR"])
+def test_pictures_go_in_as_they_are(model: str, size: tuple[int, int], order: str) -> None:
+    """The normalisation in the first convolutions: the same scores, border and corners included."""
+    network = randomised(build(model, {"num_classes": 11, "keep": 0.125}))
+    normalisation = Normalisation(mean=(90.0, 120.0, 150.0), std=(40.0, 50.0, 60.0), order=order)
+    ready = ready_network(network, torch.device("cpu"), torch.float32, normalisation)
+    assert takes_pictures(ready)
+    picture = torch.randint(0, 256, (1, 3, *size), dtype=torch.uint8)
+    with torch.inference_mode():
+        expected = network.scores(normalisation.apply(picture))  # type: ignore[operator]
+        found = ready.scores(picture.float())  # type: ignore[operator]
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+
+
+def first_convolution_is_off_by(size: tuple[int, int]) -> float:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+    picture = torch.randint(0, 256, (1, 3, *size), dtype=torch.uint8)
+    with torch.inference_mode():
+        expected = conv(Normalisation().apply(picture))
+        return float((PictureConv(conv, Normalisation())(picture.float()) - expected).abs().max())
+
+
+@pytest.mark.parametrize("size", [(64, 96), (65, 97), (64, 97), (65, 96)])
+def test_padding_a_picture_with_black_is_seen(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the twin: without what the mean adds at the border, the values there are others."""
+    assert first_convolution_is_off_by(size) < 1e-5
+    monkeypatch.setattr(PictureConv, "_borders", staticmethod(lambda pixels, stride: []))
+    assert first_convolution_is_off_by(size) > 0.1
+
+
+def test_other_first_convolutions_stay_and_get_normalised_pictures() -> None:
+    folded = fold_batchnorm(TinyNetwork())
+    assert not fold_normalisation(folded, Normalisation())
+    assert not takes_pictures(folded)
