@@ -26,11 +26,12 @@ TIERS = (
     ("pixels",),
 )
 TIER_OF = {room: tier for tier, rooms in enumerate(TIERS) for room in rooms}
-EVERYBODYS = {"errors", "config", "classes"}
+EVERYBODYS = {"errors", "config", "classes", "documents"}
 # What a room may import besides the rooms to its right.
 FREE: dict[str, set[str]] = {
     "models": set(),
     "errors": set(),
+    "documents": set(),
     "config": {"errors"},
     "classes": {"errors", "config"},
 }

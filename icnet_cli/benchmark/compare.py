@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from icnet_cli.documents import read_json
 from icnet_cli.errors import input_error
 
 # What has to be the same for two rows to be the same measurement.
@@ -39,10 +40,10 @@ def compare_files(a: Path, b: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
     except OSError as error:
         raise input_error(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise input_error(f"{path} is not a result of `icnet bench --json`: it is no JSON") from error
     if not isinstance(document, dict) or not isinstance(document.get("rows"), list):
         raise input_error(f"{path} is not a result of `icnet bench --json`: it has no rows")

@@ -5,6 +5,7 @@ A layout lists files by name; whether they are whole and fit is asked by `data.d
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -33,7 +34,7 @@ class Sample(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Layout:
+class Layout(ABC):
     """A dataset folder that was recognised. The sub-classes say where the files of a split are."""
 
     root: Path
@@ -42,29 +43,29 @@ class Layout:
     color_labels: ClassVar[bool] = False
 
     @classmethod
+    @abstractmethod
     def recognise(cls, root: Path) -> Layout | None:
         """The layout, where the structure of the folder `root` is this one."""
-        raise NotImplementedError
 
+    @abstractmethod
     def splits(self) -> tuple[str, ...]:
         """The splits that have labels: train, val, test first, where they exist."""
-        raise NotImplementedError
 
     def image_splits(self) -> tuple[str, ...]:
         """The splits that have images, with labels or without."""
         return self.splits()
 
+    @abstractmethod
     def images(self, split: str) -> dict[str, Path]:
         """Every image of the split by sample name."""
-        raise NotImplementedError
 
+    @abstractmethod
     def label_files(self, split: str) -> dict[str, Path]:
         """Every label file of the split by sample name, also those without an image."""
-        raise NotImplementedError
 
+    @abstractmethod
     def label_path(self, split: str, name: str) -> Path:
         """Where the labels of a sample belong, whether they are there or not."""
-        raise NotImplementedError
 
     def samples(self, split: str) -> list[Sample]:
         """Every image of the split with the place of its labels, sorted by name.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from icnet_cli.checkpoints.bundled import find_weights
 from icnet_cli.checkpoints.format import LoadedWeights, load_weights
 from icnet_cli.config import PruneConfig, TrainConfig
 from icnet_cli.data.layouts import recognise
+from icnet_cli.documents import read_json
 from icnet_cli.errors import usage_error
 from icnet_cli.evaluation.evaluate import check_classes_fit
 from icnet_cli.evaluation.predict import protocol_size
@@ -77,8 +77,8 @@ def newest_run(config: PruneConfig) -> Path:
 def _recorded(folder: Path) -> dict[str, Any]:
     """The run.json beside the weights; empty where there is none of ours."""
     try:
-        document = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        document = read_json(folder / RUN_FILE)
+    except (OSError, ValueError):
         return {}
     return document if isinstance(document, dict) else {}
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from icnet_cli.checkpoints.format import write_atomically
 from icnet_cli.config import PruneConfig
+from icnet_cli.documents import read_json
 from icnet_cli.errors import input_error
 from icnet_cli.pruning.widths import Step
 from icnet_cli.reports.plots import ScatterPoint, plot_scatter
@@ -89,7 +90,7 @@ class State:
 def load_state(folder: Path) -> State:
     """Raises IcnetError, exit 3, where `folder` holds no pruning run."""
     try:
-        document = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+        document = read_json(folder / STATE_FILE)
         plan = document["plan"]
         return State(
             **document
@@ -100,7 +101,7 @@ def load_state(folder: Path) -> State:
                 "rows": [Row(**row) for row in document["rows"]],
             }
         )
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise input_error(
             f"{folder} is not a pruning run to resume: {STATE_FILE} is missing or damaged"
         ) from error
