@@ -227,8 +227,9 @@ def open_live(
     """
     address = parse_address(text)
     reader = LiveReader(
-        address, stream=stream, max_pixels=max_pixels, timeout_s=options.timeout_s, tries=options.tries
-    )
+        address, stream=stream, max_pixels=max_pixels, timeout_s=options.timeout_s, tries=options.tries,
+        every_frame=options.max_latency_s is None,
+    )  # fmt: skip
     try:
         with no_signals():
             reader.start()

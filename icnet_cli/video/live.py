@@ -56,6 +56,8 @@ class LiveReader:
     Args:
         timeout_s: how long opening may take, and how long nothing may come before the source is connected again.
         tries: to connect again, in a row; after that the source has failed. 0: its end is the end.
+        every_frame: decode no faster than frames are taken; else those that wait too long make room for newer ones,
+            and the clock begins with iterating, so that what was shown while a network was loaded is no part of it.
         clock, pause: stand-ins for `time.monotonic` and for waiting (which says whether it was stopped meanwhile).
     """
 
@@ -70,6 +72,7 @@ class LiveReader:
         max_pixels: int = DEFAULT_MAX_PIXELS,
         timeout_s: float = TIMEOUT_S,
         tries: int = TRIES,
+        every_frame: bool = False,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], bool] | None = None,
     ) -> None:
@@ -82,13 +85,14 @@ class LiveReader:
         self.field_template: Any = None
         self._converter: Converter
         self._stream, self._timeout_s, self._tries, self._clock = stream, timeout_s, tries, clock
+        self._every_frame = every_frame
         self._stopped = threading.Event()
         self._pause = pause or self._stopped.wait
         self._timeline = Timeline()
         self._tried = 0  # to connect again since the last picture
         self._newest = Fraction(-1)  # the last picture of a paced source, by its own clock
         self._lag: float | None = None  # from a paced source's clock to ours
-        self._resized = self._is_ready = self._over = False
+        self._resized = self._is_ready = self._begun = self._over = False
         self._error: BaseException | None = None
         self._items: deque[LiveFrame | Notice] = deque()
         self._changed = threading.Condition()
@@ -123,6 +127,7 @@ class LiveReader:
             self._thread.join(_PATIENCE_S)
 
     def __iter__(self) -> Iterator[LiveFrame | Notice]:
+        self._begin()
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._items or self._over or self._stopped.is_set())
@@ -136,6 +141,19 @@ class LiveReader:
         if self._error is not None:
             raise self._error
         self.finished = True
+
+    def _begin(self) -> None:
+        with self._changed:
+            self._begun = True
+            frames = [item for item in self._items if isinstance(item, LiveFrame)]
+            if self._every_frame or self._over or not frames:
+                return
+            newest = frames[-1]
+            self._timeline.begin_at(newest.pts)
+            told = [item for item in self._items if isinstance(item, Notice)]
+            self._items = deque([*told, replace(newest, index=0, pts=0)])
+            self.frames_read, self.frames_damaged = 1, int(newest.damaged)
+            self.gaps.clear()
 
     # -- the thread
 
@@ -202,10 +220,8 @@ class LiveReader:
         while self._tried < self._tries:
             delay = BACK_OFF_S[min(self._tried, len(BACK_OFF_S) - 1)]
             self._tried += 1  # until a picture comes
-            self._put(
-                Notice(
-                    f"{name}: {reason}; connecting again in {delay:g} s (try {self._tried} of {self._tries})"
-                )
+            self._say(
+                f"{name}: {reason}; connecting again in {delay:g} s (try {self._tried} of {self._tries})"
             )
             if self._pause(delay):
                 raise _StoppedError
@@ -242,38 +258,45 @@ class LiveReader:
         return arrival._replace(arrived=due)
 
     def _take(self, arrival: Arrival) -> None:
-        picture, self._tried = arrival.picture, 0
-        pts = self._timeline.place(arrival.at, arrival.arrived)
-        self._tell_changes(picture)
+        self._tried = 0
+        with self._changed:
+            if self._every_frame or self._begun:
+                self._changed.wait_for(lambda: len(self._items) < _HELD or self._stopped.is_set())
+            if self._stopped.is_set():
+                raise _StoppedError
+            pts = self._timeline.place(arrival.at, arrival.arrived)
+            self._tell_changes(arrival.picture)
+            while not self._begun and not self._every_frame and len(self._items) >= _HELD:
+                self._items.popleft()
+            self._items.append(self._frame(arrival, pts))
+            self._changed.notify_all()
+
+    def _frame(self, arrival: Arrival, pts: int) -> LiveFrame:
+        picture, rate = arrival.picture, self.info.frame_rate
         damaged = bool(picture.is_corrupt)
-        self.frames_damaged += damaged
-        rate = self.info.frame_rate
         duration = round(1 / TIME_BASE / (rate if rate and rate <= 1000 else 25))
         frame = LiveFrame(
             self.frames_read, pts, TIME_BASE, duration, bool(picture.key_frame), damaged, picture, self._converter,
             arrived=arrival.arrived,
         )  # fmt: skip
         self.frames_read += 1
-        self._put(frame)
+        self.frames_damaged += damaged
+        return frame
 
     def _tell_changes(self, picture: Any) -> None:
         gap, name = self._timeline.gap, self.address.public
         if gap is not None:
             self.gaps.append(gap)
-            self._put(
-                Notice(f"{name}: {gap.seconds:.1f} s without pictures after {gap.at_s:.1f} s ({gap.reason})")
-            )
+            words = f"{gap.seconds:.1f} s without pictures after {gap.at_s:.1f} s ({gap.reason})"
+            self._items.append(Notice(f"{name}: {words}"))
         size = (self.info.coded_height, self.info.coded_width)
         if (picture.height, picture.width) != size and not self._resized:
             self._resized = True
-            self._put(Notice(resized(name, (picture.height, picture.width), size)))
+            self._items.append(Notice(resized(name, (picture.height, picture.width), size)))
 
-    def _put(self, item: LiveFrame | Notice) -> None:
+    def _say(self, text: str) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: len(self._items) < _HELD or self._stopped.is_set())
-            if self._stopped.is_set():
-                raise _StoppedError
-            self._items.append(item)
+            self._items.append(Notice(text))
             self._changed.notify_all()
 
 

@@ -32,11 +32,16 @@ class Timeline:
     """Puts pictures on the output's clock by their own times, and by their arrival where those do not go on."""
 
     def __init__(self) -> None:
-        self._last: int | None = None  # ticks
+        self._last: int | None = None  # ticks, from the first picture
+        self._zero = 0  # what is called zero
         self._last_arrived = 0.0
         self._shift: Fraction | None = None  # from the connection's own clock to ours
         self._reason = ""  # why the connection before this one ended
         self.gap: Gap | None = None  # before the picture that was placed last
+
+    def begin_at(self, ticks: int) -> None:
+        """Call the time of a picture that was placed there zero from now on."""
+        self._zero += ticks
 
     def reconnected(self, reason: str) -> None:
         """The next picture is the first of another connection, the last one having ended for this reason."""
@@ -54,7 +59,7 @@ class Timeline:
             ticks = max(ticks, before + 1)
             self._note_gap(before, ticks)
         self._last, self._last_arrived, self._reason = ticks, arrived, ""
-        return ticks
+        return ticks - self._zero
 
     def _ticks(self, at: Fraction | None, before: int | None, elapsed: Fraction) -> int:
         by_arrival = 0 if before is None else before + round(elapsed / TIME_BASE)
@@ -71,4 +76,4 @@ class Timeline:
         seconds = (ticks - before) * TIME_BASE
         if self._reason or seconds > _HOLE:
             reason = self._reason or "pictures are missing"
-            self.gap = Gap(float(before * TIME_BASE), float(seconds), reason)
+            self.gap = Gap(float((before - self._zero) * TIME_BASE), float(seconds), reason)

@@ -186,15 +186,20 @@ class Connection:
     def _watched(self) -> Iterator[Any]:
         """Packets of the video, with an end to waiting for them: sound that goes on is no sign of life."""
         index = self._stream.index
-        self._arrived = self._clock()
+        waiting_since = (
+            self._clock()
+        )  # and not since the last picture: whoever takes them may take their time
         try:
             for packet in self._container.demux():
                 now = self._clock()
                 if packet.stream.index == index:
                     if packet.size:  # the last one of all is empty, and asks the decoder for what it holds
                         self._arrived = now
-                    yield packet
-                elif now - self._arrived >= self._timeout_s:
+                        yield packet
+                        waiting_since = self._clock()
+                    else:
+                        yield packet
+                elif now - waiting_since >= self._timeout_s:
                     raise StalledError
         except (av.error.ExitError, TimeoutError):
             raise StalledError from None
@@ -203,7 +208,7 @@ class Connection:
             if not (self._address.is_http and error.errno == errno.EIO):
                 raise
         # Some demuxers (hls) call the end of our patience an end of the stream.
-        if self._clock() - self._arrived >= 0.9 * self._timeout_s:
+        if self._clock() - waiting_since >= 0.9 * self._timeout_s:
             raise StalledError
 
     def close(self) -> None:
