@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from icnet_cli.config.fields import Config, argument, option
+from icnet_cli.config.gpu import batch_option, gpu_problems, hwaccel_option
 from icnet_cli.config.live import (
     NOWHERE,
     every_frame_option,
@@ -43,10 +44,20 @@ from icnet_cli.config.shared import (
     pix_fmt_option,
     precision_option,
     preset_option,
+    resume_option,
     stream_option,
     video_output,
     view_option,
     weights_option,
+)
+from icnet_cli.config.temporal import (
+    deadline_option,
+    pace_problems,
+    realtime_option,
+    reuse_kind_option,
+    reuse_option,
+    reuse_problems,
+    smooth_option,
 )
 
 
@@ -65,6 +76,7 @@ class SegmentConfig(Config):
         "MORE", "More videos: each goes to the output folder under its own name.", default=None
     )
     overwrite: bool = overwrite_option()
+    resume: bool = resume_option()
     stats: Path | None = option(
         None,
         "Also write a row a frame, the share of each class in it, to this .csv or .jsonl.",
@@ -86,6 +98,7 @@ class SegmentConfig(Config):
     every: int = option(1, "Take only each Nth frame; its duration is stretched.", minimum=1, panel=WHAT)
     stream: int | None = stream_option()
     max_pixels: int = max_pixels_option()
+    hwaccel: str = hwaccel_option()
     no_audio: bool = no_audio_option()
 
     max_latency_s: float | None = max_latency_option()
@@ -105,6 +118,13 @@ class SegmentConfig(Config):
     device: str = device_option()
     precision: str = precision_option()
     backend: str = backend_option()
+    batch: str = batch_option()
+
+    reuse: str | None = reuse_option()
+    reuse_kind: str = reuse_kind_option()
+    smooth: float = smooth_option()
+    deadline_s: float | None = deadline_option()
+    realtime: bool = realtime_option()
 
     view: str | None = view_option(VIEWS, None, "overlay; labels for a folder or a name like labels.*")
     alpha: float = alpha_option()
@@ -133,9 +153,23 @@ class SegmentConfig(Config):
             found.append("--show is for one source")
         found += live_contradictions(
             sources, self.live_options_given, every_frame=self.every_frame,
-            limited=self.max_latency_s is not None, resume=getattr(self, "resume", False),
+            limited=self.max_latency_s is not None,
         )  # fmt: skip
+        found += gpu_problems(self.batch, self.uses_motion)
+        found += reuse_problems(self.reuse, self.reuse_kind)
+        found += pace_problems(self.reuse, self.deadline_s, self.realtime)
         return found + _output_contradictions(self)
+
+    @property
+    def uses_motion(self) -> bool:
+        """Whether frames are labelled with what those before them gave."""
+        paced = self.deadline_s is not None or self.realtime
+        return self.reuse is not None or self.smooth > 0 or paced
+
+    @property
+    def needs_torch(self) -> bool:
+        """Whether the network must come in halves, or at several sizes."""
+        return self.reuse_kind == "deep" or self.deadline_s is not None or self.realtime
 
     @property
     def live_options_given(self) -> tuple[str, ...]:
@@ -151,6 +185,8 @@ class SegmentConfig(Config):
 
 def _output_contradictions(config: SegmentConfig | PaintConfig) -> list[str]:
     found = []
+    if config.resume and str(config.output) == STDOUT:
+        found.append("--resume is for files and folders: what went to stdout is gone")
     if config.format is not None and str(config.output) != STDOUT:
         found.append("--format is for -o -; a file's name says what it is")
     stats = getattr(config, "stats", None)
@@ -171,6 +207,7 @@ class PaintConfig(Config):
     source: str = argument("SOURCE", "The video, or the folder of pictures, that the labels were made from.")
     output: Path = video_output()
     overwrite: bool = overwrite_option()
+    resume: bool = resume_option()
     frames: int | None = frames_option()
     stream: int | None = stream_option()
     max_pixels: int = max_pixels_option()

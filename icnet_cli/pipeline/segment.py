@@ -6,25 +6,36 @@ Everything that can be refused is refused before torch is imported and weights a
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from icnet_cli.config import STDOUT, SegmentConfig
+from icnet_cli.config.live import NOWHERE, is_live_name
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.pixels.cv import cv2
 
 from .artist import Artist
 from .description import describe_classes
+from .identity import network_of
 from .items import Labels, Picture
+from .jobs import join_recorded, open_job
+from .labeller import Labeller, labeller_of
 from .lanes import FrameDone, Lanes, Notice, no_signals
+from .ledger import Ledger
+from .live import inbox_of, live_options, live_report, public_name, tapped
+from .onboard import OnBoard, decoder_report, on_board, opener
 from .outputs import Plan, Source, plan_output
 from .palette import read_palette, recolour
-from .sinks import Sink, open_sink
+from .resume import Job, begun, is_finished, take_up
+from .sinks import BookedSink, Sink, open_sink
 from .sources import Selection, VideoSource, open_source
 from .stats import StatsFile
+from .watched import Watched
 
 if TYPE_CHECKING:
     from icnet_cli.inference.segmenter import Segmenter
@@ -41,12 +52,13 @@ class DamagedInputError(IcnetError):
 
 
 def segment(
-    config: SegmentConfig, segmenter: Segmenter | None = None
+    config: SegmentConfig, segmenter: Segmenter | None = None, watched: Watched | None = None
 ) -> Generator[FrameDone | Notice, None, dict[str, Any]]:
     """Label every picture of a source and write what is asked for; a generator that ends with its report.
 
     Args:
         segmenter: instead of loading `config.weights`; then its device, precision and size hold.
+        watched: for whoever wants to see the pictures, or to end the run before its source ends.
 
     Returns:
         The report of `icnet segment --json`. `seconds` and `end_to_end_fps` are of the run proper, `startup_s` of
@@ -57,34 +69,65 @@ def segment(
         DamagedInputError: for a damaged input, after the output is complete.
     """
     config.check()
+    watched = watched or Watched()
     palette = read_palette(config.palette)
+    if config.resume and is_live_name(config.source):
+        recorded = join_recorded(replace(config, source=public_name(config.source)))
+        if recorded is not None:
+            return recorded
+    if config.resume and is_finished(config.output, overwrite=config.overwrite):
+        return {"input": config.source, "output": str(config.output), "finished_before": True}
     with ExitStack() as stack:
-        source = open_source(config.source, _selection(config), config.stream, config.max_pixels)
+        source = open_source(
+            config.source, _selection(config), config.stream, config.max_pixels, live_options(config),
+            opener(config),
+        )  # fmt: skip
+        config = replace(config, source=public_name(config.source))  # from here on nothing secret is in it
         lanes: Lanes | None = None
         stack.callback(lambda: source.close() if lanes is None or lanes.stopped else None)
         plan = plan_output(config, source)
         with no_signals():
-            sink = open_sink(plan, config, source)
+            job = open_job(config, plan, source)
+            stack.callback(lambda: job.leave() if job and (lanes is None or not lanes.started) else None)
+            sink = open_sink(plan, config, source, job)
             stack.callback(lambda: sink.abort() if lanes is None or not lanes.started else None)
-        stats = _stats(config, plan, source, stack)
+        stats = _stats(config, plan, source, stack, job)
 
         started = time.perf_counter()
         segmenter = segmenter or (yield from _load(config, source))
         segmenter.reset_times()
         classes = recolour(segmenter.classes, palette)
         artist = Artist(config, plan.view, source, classes)
-        sink.begin(describe_classes(classes, config.ids, plan.view))
-        tally = _Tally(segmenter, stats, config.confidence)
+        description = describe_classes(classes, config.ids, plan.view)
+        ledger = Ledger(segmenter.classes.names, stats, keeps=job is not None)
+        before = take_up(job, ledger, network_of(segmenter, description) if job else None)
+        sink.begin(description)
+        labeller = labeller_of(config, segmenter, source)
+        stack.callback(labeller.close)
+        tally = _Tally(segmenter, labeller, ledger)
+        keeps = source.is_live or watched.screen is not None
+        board = on_board(config, segmenter, source, artist, tally.note, keeps=keeps)
+        yield from _notices(config, source, board)
 
         running = time.perf_counter()
-        lanes = Lanes(iter(source), tally.label, artist.render, sink, source.total)
+        pictures: Iterator[Any] = begun(iter(source)) if job is None else job.pictures(source)
+        inbox = inbox_of(source, config, watched)
+        if inbox is not None:
+            pictures = iter(source)
+        taps = tapped(BookedSink(sink, ledger), source, artist, watched)
+        network, render = (board.flights, board.render) if board else (tally.label, artist.render)
+        lanes = Lanes(pictures, network, render, taps, source.total, inbox)
+        lanes.done = before
+        watched.begin(lanes.finish, is_live=source.is_live)
         yield from lanes.run()
-        if stats is not None:
-            stats.close()
+        if job is None:
+            ledger.publish(())
         seconds = time.perf_counter() - running
-        report = _report(config, plan, source, sink, lanes, tally, artist)
-        report |= {"seconds": seconds, "startup_s": running - started}
-        report["end_to_end_fps"] = lanes.done / seconds
+        report = _report(config, plan, source, sink, lanes, tally, artist, board)
+        report |= {"seconds": seconds, "startup_s": running - started, "frames_before": before}
+        report |= live_report(source, inbox) | decoder_report(config, source)
+        report |= board.report() if board else {}
+        report["end_to_end_fps"] = (lanes.done - before) / seconds
     if report["problem"]:
         raise DamagedInputError(f"{report['problem']}; {written(config)} what could be decoded", report)
     return report
@@ -92,6 +135,8 @@ def segment(
 
 def written(config: SegmentConfig) -> str:
     """Where the pictures are now, in words."""
+    if config.output == NOWHERE:
+        return "the window showed"
     return "stdout was given" if str(config.output) == STDOUT else f"{config.output} holds"
 
 
@@ -99,10 +144,15 @@ def _selection(config: SegmentConfig) -> Selection:
     return Selection(config.start_s, config.end_s, config.frames, config.every)
 
 
-def _stats(config: SegmentConfig, plan: Plan, source: Source, stack: ExitStack) -> StatsFile | None:
+def _stats(
+    config: SegmentConfig, plan: Plan, source: Source, stack: ExitStack, job: Job | None
+) -> StatsFile | None:
     if config.stats is None:
         return None
-    stats = StatsFile(config.stats, overwrite=config.overwrite, inputs=source.paths, output=plan.target)
+    overwrite = config.overwrite or (job is not None and job.is_over)  # a killed run gives it its name first
+    stats = StatsFile(
+        config.stats, overwrite=overwrite, inputs=source.paths, output=plan.target, late=job is not None
+    )
     stack.callback(stats.abort)
     return stats
 
@@ -114,7 +164,8 @@ def _load(config: SegmentConfig, source: Source) -> Generator[Notice, None, Segm
     # Pictures may differ in size, and each size would be another network to build; a video has one.
     size = source.size if isinstance(source, VideoSource) else config.size
     work = Work(source.total, size)
-    segmenter = load(config.weights, config.device, config.precision, config.size, config.backend, work)
+    backend = "torch" if config.needs_torch and config.backend == "auto" else config.backend
+    segmenter = load(config.weights, config.device, config.precision, config.size, backend, work)
     if size is not None:
         to_build = segmenter.still_to_build(*size)
         if to_build:
@@ -123,41 +174,32 @@ def _load(config: SegmentConfig, source: Source) -> Generator[Notice, None, Segm
     return segmenter
 
 
-class _Tally:
-    """Labels pictures, counts the pixels of each class, and writes the statistics' rows."""
+def _notices(config: SegmentConfig, source: Source, board: OnBoard | None) -> Generator[Notice, None, None]:
+    """What is not done the way it was asked for, or should be."""
+    fallback = getattr(getattr(source, "reader", None), "fallback", None)
+    if config.hwaccel == "cuda" and fallback:
+        yield Notice(fallback)
+    for note in board.flights.notes if board else ():
+        yield Notice(note)
 
-    def __init__(self, segmenter: Segmenter, stats: StatsFile | None, confidence: bool) -> None:
-        self.segmenter, self._stats, self._confidence = segmenter, stats, confidence
+
+class _Tally:
+    """Has pictures labelled, and counts the pixels of each class."""
+
+    def __init__(self, segmenter: Segmenter, labeller: Labeller, ledger: Ledger) -> None:
+        self.segmenter, self.labeller, self.ledger = segmenter, labeller, ledger
         self.input_size: tuple[int, int] | None = None
-        self._pixels = np.zeros(256)
 
     def label(self, picture: Picture) -> Labels:
-        confidence: float | None = None
-        if self._confidence:
-            labels, confidence = _labels_and_confidence(self.segmenter, picture)
-        else:
-            labels = self.segmenter.labels(picture.rgb)
-        self.input_size = self.input_size or self.segmenter.input_size(*labels.shape)
+        labels, confidence = self.labeller.label(picture)
         pixels = cv2.calcHist([labels], [0], None, [256], [0, 256]).reshape(-1)
-        self._pixels += pixels
-        if self._stats is not None:
-            self._stats.write(picture, self._share_of(pixels), confidence)
+        self.note(picture, pixels, confidence)
         return labels
 
-    @property
-    def class_share(self) -> dict[str, float]:
-        return self._share_of(self._pixels)
-
-    def _share_of(self, pixels: np.ndarray) -> dict[str, float]:
-        names = self.segmenter.classes.names
-        return dict(zip(names, (pixels[: len(names)] / pixels.sum()).tolist(), strict=True))
-
-
-def _labels_and_confidence(segmenter: Segmenter, picture: Picture) -> tuple[Labels, float]:
-    """Labels, and the mean over the network's small score map of the largest softmax: near that of every pixel."""
-    scores = segmenter.forward(segmenter.prepare([picture.rgb]))
-    confidence = float(scores.float().softmax(dim=1).amax(dim=1).mean())
-    return segmenter.postprocess(scores, picture.size)[0], confidence
+    def note(self, picture: Picture, pixels: np.ndarray, confidence: float | None) -> None:
+        """A picture has been labelled: pixels of each of 256 classes."""
+        self.input_size = self.input_size or self.segmenter.input_size(*picture.size)
+        self.ledger.note(picture, pixels, confidence)
 
 
 def _report(
@@ -168,11 +210,13 @@ def _report(
     lanes: Lanes,
     tally: _Tally,
     artist: Artist,
+    board: OnBoard | None,
 ) -> dict[str, Any]:
-    segmenter, times = tally.segmenter, lanes.times
+    segmenter = tally.segmenter
+    stages = board.stage_times(lanes.times) if board else _stage_times(segmenter, lanes)
     return {
         "input": config.source,
-        "output": str(config.output),
+        "output": None if config.output == NOWHERE else str(config.output),
         "view": plan.view,
         "frames": lanes.done,
         "frames_damaged": source.frames_damaged,
@@ -186,22 +230,18 @@ def _report(
         "model": segmenter.meta.model,
         "size": list(tally.input_size or ()),
         "output_size": list(artist.output_size or ()),
-        "stages_ms": {
-            "decode": times["decode"].median,
-            **segmenter.stages_ms,
-            "render": times["render"].median,
-            "encode": times["encode"].median,
-        },
-        **_tails(
-            {
-                "decode": times["decode"].recent,
-                **segmenter.stage_times,
-                "render": times["render"].recent,
-                "encode": times["encode"].recent,
-            }
-        ),
-        "class_share": tally.class_share,
+        "stages_ms": {name: median(times or (0.0,)) for name, times in stages.items()},
+        **_tails(stages),
+        "class_share": tally.ledger.class_share,
+        **tally.labeller.report(),
     }
+
+
+def _stage_times(segmenter: Segmenter, lanes: Lanes) -> dict[str, tuple[float, ...]]:
+    """The milliseconds of the last pictures, a stage."""
+    host = {name: times.recent for name, times in lanes.times.items()}
+    painted = {"render": host["render"], "encode": host["encode"]}
+    return {"decode": host["decode"], **segmenter.stage_times, **painted}
 
 
 def _tails(stages: dict[str, tuple[float, ...]]) -> dict[str, dict[str, float]]:

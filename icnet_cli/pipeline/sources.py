@@ -6,10 +6,10 @@ import glob
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from icnet_cli.errors import ExitCode, IcnetError, input_error, usage_error
 from icnet_cli.pixels.files import PICTURE_SUFFIXES, read_picture
 from icnet_cli.pixels.yuv import Planes
 from icnet_cli.video import Frame, VideoReader, open_video
+from icnet_cli.video.counted import Mark
 from icnet_cli.video.live import resized
 from icnet_cli.video.live_address import is_address
 from icnet_cli.video.pipe import STDIN, PipeReader
@@ -49,6 +50,8 @@ class VideoSource:
     """Frames of a video. With `every`, a frame lasts until the next one that is taken.
 
     `wants_planes` and `wants_rgb` are set by whoever uses them; a picture without RGB is black there.
+
+    Every picture has a `mark`; a run that goes on tells it to `resume_at`, or to `read_to`, before it iterates.
     """
 
     is_live = is_remote = False
@@ -62,7 +65,9 @@ class VideoSource:
         self.wants_planes, self.wants_rgb = False, True
         self.selection = selection
         self._error: IcnetError | None = None
-        self._ticks = 0
+        self._ticks = self._given = 0
+        self._from = 0  # frames before this one were given to an earlier run
+        self._ending: dict[str, Any] | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -89,6 +94,8 @@ class VideoSource:
 
     @property
     def problem(self) -> str | None:
+        if self._ending is not None:
+            return self._ending["problem"]
         reader, found = self.reader, []
         if reader.frames_damaged:
             found.append(f"{reader.frames_damaged} of {reader.frames_read} frames decoded with errors")
@@ -102,16 +109,14 @@ class VideoSource:
 
     def __iter__(self) -> Iterator[Picture]:
         waiting: Picture | None = None
-        given = 0
         for position, frame in enumerate(self._decoded()):
             if position % self.selection.every:
                 assert waiting is not None
                 waiting = replace(waiting, duration=(waiting.duration or 0) + frame.duration)
                 continue
             if waiting is not None:
-                given += 1
                 yield self._counted(waiting)
-            if given == self.selection.frames:
+            if self._given == self.selection.frames:
                 return
             waiting = self._picture(frame)
         if waiting is not None:
@@ -119,6 +124,7 @@ class VideoSource:
 
     def _counted(self, picture: Picture) -> Picture:
         self._ticks += picture.duration or 0
+        self._given += 1
         return picture
 
     def _decoded(self) -> Iterator[Frame]:
@@ -134,7 +140,8 @@ class VideoSource:
                 return
             if frame is None:
                 return
-            yield frame
+            if frame.index >= self._from:
+                yield frame
 
     def _note_size(self, frame: Frame) -> None:
         info = self.reader.info
@@ -154,11 +161,35 @@ class VideoSource:
             pts=frame.pts,
             duration=frame.duration,
             time_base=frame.time_base,
+            mark={"reader": self.reader.mark, "given": self._given, "ticks": self._ticks},
         )
 
     @property
     def _black(self) -> np.ndarray:
         return np.broadcast_to(np.uint8(0), (*self.size, 3))  # of one byte
+
+    def resume_at(self, mark: dict[str, Any]) -> bool:
+        """Go on with the picture of a mark, decoding from the key frame before it; False where that cannot be."""
+        place = Mark.from_dict(mark["reader"])
+        self._given, self._ticks = mark["given"], mark["ticks"]
+        return place.seekable and not self.is_pipe and self.reader.resume_at(place)
+
+    def read_to(self, mark: dict[str, Any]) -> bool:
+        """Go on with the picture of a mark, decoding all that comes before it once more."""
+        if not self.is_pipe:
+            self.reader.restart()
+        self._given, self._ticks, self._from = mark["given"], mark["ticks"], mark["reader"]["index"]
+        return True
+
+    def ending(self) -> dict[str, Any]:
+        """What is told of the source once it is read, for `restore`."""
+        found = {"problem": self.problem, "ticks": self._ticks}
+        return {**found, "damaged": self.frames_damaged, "lost": self.frames_lost}
+
+    def restore(self, ending: dict[str, Any]) -> None:
+        """As if the source had been read to its end here."""
+        self._ending, self._ticks = ending, ending["ticks"]
+        self.reader.frames_damaged, self.reader.frames_lost = ending["damaged"], ending["lost"]
 
     def close(self) -> None:
         self.reader.close()
@@ -181,6 +212,7 @@ class PictureSource:
         self.paths = tuple(path for _, (path, _) in self._numbered)
         self._damaged: list[IcnetError] = []
         self._max_pixels = max_pixels
+        self._from = 0  # pictures before this one were given to an earlier run
 
     @property
     def total(self) -> int | None:
@@ -202,10 +234,13 @@ class PictureSource:
         return f"{self._damaged[0]}{more}"
 
     def __iter__(self) -> Iterator[Picture]:
-        given = 0
+        given = self._from
         for index, (path, name) in self._numbered:
+            if index < self._from:
+                continue
+            mark = self._mark(index)
             try:
-                picture = Picture(name, index, read_picture(path, self._max_pixels))
+                picture = Picture(name, index, read_picture(path, self._max_pixels), mark=mark)
             except IcnetError as error:
                 self._damaged.append(error)
                 continue
@@ -213,6 +248,26 @@ class PictureSource:
             yield picture
         if not given:
             raise self._damaged[0]
+
+    def _mark(self, index: int) -> dict[str, Any]:
+        first = str(self._damaged[0]) if self._damaged else ""
+        return {"index": index, "damaged": len(self._damaged), "first": first}
+
+    def resume_at(self, mark: dict[str, Any]) -> bool:
+        """Go on with the picture of a mark."""
+        self._from = mark["index"]
+        self._damaged = [input_error(mark["first"])] * mark["damaged"]
+        return True
+
+    read_to = resume_at
+
+    def ending(self) -> dict[str, Any]:
+        """What is told of the source once it is read, for `restore`."""
+        return self._mark(len(self._numbered))
+
+    def restore(self, ending: dict[str, Any]) -> None:
+        """As if the source had been read to its end here."""
+        self.resume_at(ending)
 
     def close(self) -> None:
         """Nothing is open between pictures."""
@@ -224,8 +279,9 @@ def open_source(
     stream: int | None = None,
     max_pixels: int = MAX_PIXELS,
     live: LiveOptions | None = None,
+    open_file: Callable[..., VideoReader] = open_video,
 ) -> VideoSource | PictureSource:
-    """The source that `text` names; `live` is how one that is live is read.
+    """The source that `text` names; `live` is how one that is live is read, `open_file` what opens a video.
 
     Raises:
         IcnetError: INPUT where there is nothing of the kind; USAGE for a mixture, or options that do not fit it.
@@ -240,17 +296,23 @@ def open_source(
     if path.is_dir():
         return _folder(path, selection, max_pixels)
     if not os.path.lexists(path) and glob.has_magic(text):
-        return _glob(text, selection, stream, max_pixels)
+        return _glob(text, selection, stream, max_pixels, open_file)
     if path.suffix.lower() in PICTURE_SUFFIXES:
         if not path.exists():
             raise input_error(f"cannot read {text}: there is no such file")
         return PictureSource([path], [PurePath(path.stem)], selection, max_pixels)
-    return _video(path, selection, stream, max_pixels)
+    return _video(path, selection, stream, max_pixels, open_file)
 
 
-def _video(path: Path, selection: Selection, stream: int | None, max_pixels: int) -> VideoSource:
+def _video(
+    path: Path,
+    selection: Selection,
+    stream: int | None,
+    max_pixels: int,
+    open_file: Callable[..., VideoReader],
+) -> VideoSource:
     start_s, end_s = selection.start_s, selection.end_s
-    reader = open_video(path, stream=stream, start_s=start_s, end_s=end_s, max_pixels=max_pixels)
+    reader = open_file(path, stream=stream, start_s=start_s, end_s=end_s, max_pixels=max_pixels)
     return VideoSource(reader, selection)
 
 
@@ -273,11 +335,15 @@ def _folder(folder: Path, selection: Selection, max_pixels: int) -> PictureSourc
 
 
 def _glob(
-    pattern: str, selection: Selection, stream: int | None, max_pixels: int
+    pattern: str,
+    selection: Selection,
+    stream: int | None,
+    max_pixels: int,
+    open_file: Callable[..., VideoReader],
 ) -> VideoSource | PictureSource:
     found = [Path(name) for name in glob.glob(pattern, recursive=True) if os.path.isfile(name)]
     if len(found) == 1 and found[0].suffix.lower() not in PICTURE_SUFFIXES:
-        return _video(found[0], selection, stream, max_pixels)
+        return _video(found[0], selection, stream, max_pixels, open_file)
     pictures = _only_pictures(found, pattern)
     if not pictures:
         raise input_error(f"{pattern} matches no pictures; quote it, and look where it points")
