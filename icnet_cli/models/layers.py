@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any, ClassVar, Self
 
 import torch
@@ -237,10 +238,26 @@ def pooling_matrix(length: int, grid: int, kernels: str, like: Tensor) -> Tensor
     """(grid, length): row i averages bin i. Two of them pool a map by matrix products, which every exporter takes."""
     if _is_free(length):
         return _free_pooling_matrix(length, grid, kernels).to(like)
+    if like.is_cuda and not torch.compiler.is_compiling():
+        # A copy from the host in each pass would keep the GPU waiting, and a CUDA graph takes none.
+        return _kept_pooling_matrix(length, grid, kernels, like.device, like.dtype)
+    return _fixed_pooling_matrix(length, grid, kernels).to(like)
+
+
+def _fixed_pooling_matrix(length: int, grid: int, kernels: str) -> Tensor:
     matrix = torch.zeros(grid, length)
     for row, (start, end) in enumerate(pyramid_bins(length, grid, kernels)):
         matrix[row, start:end] = 1.0 / (end - start)
-    return matrix.to(like)
+    return matrix
+
+
+@lru_cache(maxsize=256)
+def _kept_pooling_matrix(
+    length: int, grid: int, kernels: str, device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    # Whoever asks first may be in inference mode, whose tensors a training pass cannot use.
+    with torch.inference_mode(False):
+        return _fixed_pooling_matrix(length, grid, kernels).to(device, dtype)
 
 
 def _free_pooling_matrix(length: int, grid: int, kernels: str) -> Tensor:

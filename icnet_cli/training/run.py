@@ -101,6 +101,8 @@ def assemble(
         config, recipe, folder, layout, train, val, network, device, batch, accumulate, lr, stored is not None, ranks
     )  # fmt: skip
     _check_batch_norm(run)
+    if config.deterministic and device.type == "cuda":
+        check_repeatable(recipe)
     return run
 
 
@@ -215,6 +217,17 @@ def _check_batch_norm(run: Run) -> None:
             raise usage_error(
                 f"batch {size} at {height}x{width} gives BatchNorm a single value a channel; use --batch 2 or more"
             )
+
+
+def check_repeatable(recipe: Recipe) -> None:
+    """Raise a usage error for a loss of which torch has no deterministic version on a GPU."""
+    parts = {"ohem": recipe.loss.ohem < 1, "lovasz": bool(recipe.loss.lovasz)}
+    used = [name for name, there in parts.items() if there]
+    if used:
+        raise usage_error(
+            f"--deterministic: recipe {recipe.name}'s loss uses {' and '.join(used)}, which does not repeat its bits "
+            "on a GPU; leave one of the two out"
+        )
 
 
 def _new_folder(model: str) -> Path:

@@ -35,7 +35,7 @@ class Stepper:
         network = run.network.to(run.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if run.device.type == "cuda" and not self.ranks.alone:
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
-        self.network: Network = network
+        self.network: Network = network.train()
         weight = None
         if self.recipe.loss.class_weights != "none":
             weight = class_weights(label_shares(run.train), self.recipe.loss)
@@ -58,7 +58,6 @@ class Stepper:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        self.network.train()
         last = self.accumulated + 1 == self.run.accumulate
         with self._reducing(last):
             loss = self._forward(

@@ -22,6 +22,7 @@ from icnet_cli.evaluation.evaluate import evaluate_network
 from icnet_cli.reports.plots import plot_training
 from icnet_cli.training.conduct import arithmetic, memory_words
 from icnet_cli.training.feed import batches_of, open_feed
+from icnet_cli.training.journal import Journal
 from icnet_cli.training.metrics import MetricsLog, NoLog
 from icnet_cli.training.optim import rate_at
 from icnet_cli.training.ranks import joined
@@ -93,6 +94,7 @@ class _Seen:
     """A batch that is done, its loss perhaps still on the device."""
 
     step: int
+    epoch: int
     progress: float
     loss: Tensor
     lr: float
@@ -118,10 +120,13 @@ class Trainer:
         self.seen: list[_Seen] = []
         self.saved: Path | None = None
         self.log = MetricsLog(run.folder, run.config.tensorboard) if self.ranks.writes else NoLog()
+        self.journal = Journal(run) if self.ranks.writes else None
         self._started = self._saved_at = self._looked_at = time.monotonic()
         self._agreed_s = 0.0
         if run.resumed:
             self._restore(self.ranks.first(lambda: load_state(run.folder)))
+        if self.journal:
+            self.journal.begin(self.step)
 
     # How far the run is -------------------------------------------------------------------------------------------
 
@@ -158,6 +163,8 @@ class Trainer:
         self.log.close()
         if self.ranks.writes:
             plot_training(self.log.path, self.run.folder / "curves.png")
+        if self.journal:
+            self.journal.write_page()
         self.ranks.meet()
         best = self.best_miou if self.best_miou >= 0 else None
         return TrainReport(self.run.folder, best, self.step, self.seconds)
@@ -192,7 +199,9 @@ class Trainer:
         loss, ended_step = self.stepper.batch(pictures, labels, lr)
         self.batch_in_epoch += 1
         self.step += ended_step
-        self.seen.append(_Seen(self.step, self.progress(), loss, lr, self.ranks.world * len(pictures)))
+        self.seen.append(
+            _Seen(self.step, self.epoch, self.progress(), loss, lr, self.ranks.world * len(pictures))
+        )
 
     def _time_to_look(self, signals: DeferredSignals) -> bool:
         if not self.ranks.alone:  # all at the same batch, and none while gradients are still each rank's own
@@ -212,7 +221,7 @@ class Trainer:
         self._looked_at = now
         for batch, loss in zip(seen, losses, strict=True):
             self._check_finite(batch, loss)
-            event = StepDone(batch.step, self.epoch, batch.progress, loss, batch.lr, rate, self.seconds)
+            event = StepDone(batch.step, batch.epoch, batch.progress, loss, batch.lr, rate, self.seconds)
             self.log.step(event)
             yield event
 
@@ -241,6 +250,8 @@ class Trainer:
             self._save_weights("best")
         event = EvalDone(self.step, self.epoch, confusion.miou, confusion.pixel_accuracy, better)
         self.log.evaluation(event, self.seconds)
+        if self.journal:
+            self.journal.write_page()
         yield event
         self._looked_at = time.monotonic()
 
@@ -252,6 +263,8 @@ class Trainer:
         confusion = evaluate_network(
             network, pictures, recipe.eval_size, self.run.device, recipe.normalisation
         )
+        if self.journal:
+            self.journal.sample(network, self.step)
         confusion.matrix = self.ranks.sum(torch.from_numpy(confusion.matrix)).numpy()
         return confusion
 

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from icnet_cli.models import NETWORKS, build, name_of
 from icnet_cli.models.icnet import icnet_channels
-from icnet_cli.models.layers import PYRAMID_GRIDS, pyramid_bins, pyramid_pool
+from icnet_cli.models.layers import PYRAMID_GRIDS, _kept_pooling_matrix, pyramid_bins, pyramid_pool
 
 from .plain import fast_scnn_logits, icnet_logits, rows
 
@@ -318,3 +318,14 @@ def test_adaptive_pooling_by_matrix_products(size: tuple[int, int]) -> None:
     x = torch.randn(2, 4, *size)
     for grid in PYRAMID_GRIDS:
         assert torch.allclose(pyramid_pool(x, grid, "adaptive"), F.adaptive_avg_pool2d(x, grid), atol=1e-6)
+
+
+def test_a_pooling_matrix_kept_from_inference_serves_training() -> None:
+    """On a GPU it is made once; an evaluation between two training steps may be what makes it."""
+    _kept_pooling_matrix.cache_clear()
+    with torch.inference_mode():
+        kept = _kept_pooling_matrix(12, 3, "published", torch.device("cpu"), torch.float32)
+    assert _kept_pooling_matrix(12, 3, "published", torch.device("cpu"), torch.float32) is kept
+    x = torch.randn(2, 4, 12, 5, requires_grad=True)
+    (kept @ x).sum().backward()  # an inference tensor cannot be kept for a backward pass
+    assert x.grad is not None

@@ -174,3 +174,29 @@ def measured(folder: Path, rank: int, *arguments: str) -> int:
         matrix = Trainer(prepare(config, ranks))._confusion().matrix
     (folder / f"confusion{rank}").write_text(json.dumps(matrix.tolist()))
     return 0
+
+
+@work
+def on_one_gpu(folder: Path, rank: int, batch: str, run: str, dataset: str, recipe: str) -> int:
+    """SyncBatchNorm's equality: ranks share the one GPU, over gloo."""
+    import torch.distributed as dist
+
+    from icnet_cli.config import TrainConfig
+    from icnet_cli.training.launch import find_place
+    from icnet_cli.training.ranks import ALONE, Ranks
+    from icnet_cli.training.run import prepare
+    from icnet_cli.training.trainer import StepDone, Trainer
+
+    place = find_place()
+    ranks = ALONE
+    if place.world > 1:
+        dist.init_process_group("gloo", rank=place.rank, world_size=place.world)
+        ranks = Ranks(place)
+        ranks.device = lambda name: torch.device("cuda", 0)  # type: ignore[method-assign]
+    config = TrainConfig(
+        dataset=Path(dataset), model="fast-scnn", keep=0.25, recipe=recipe, device="cuda", precision="fp32",
+        batch=int(batch), accumulate=1, output=Path(run), epochs=2, workers=0,
+    )  # fmt: skip
+    kept = [event.loss for event in Trainer(prepare(config, ranks)).events() if isinstance(event, StepDone)]
+    (folder / f"losses{rank}").write_text(json.dumps(kept))
+    return 0

@@ -1,0 +1,166 @@
+"""Training on a CUDA device. None of this runs where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from icnet_cli.config import TrainConfig
+from icnet_cli.training import trainer
+from icnet_cli.training.feed import HostFeed, batches_of, open_feed
+from icnet_cli.training.resident import Resident
+from icnet_cli.training.run import Run, prepare
+from icnet_cli.training.step import Stepper
+from icnet_cli.training.trainer import EvalDone, StepDone, Trainer, train
+from tests.robust.launcher import Launcher
+from tests.training.test_ranks import together
+from tests.training.test_resume import RECIPE, assert_equal, stop_after
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+
+@pytest.fixture
+def gpu(config: TrainConfig) -> TrainConfig:
+    return replace(config, device="cuda", cache="device")
+
+
+@pytest.fixture(scope="module")
+def launcher() -> Iterator[Launcher]:
+    with Launcher() as started:
+        yield started
+
+
+def epoch(run: Run, feed: HostFeed | Resident) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    stage = run.recipe.stage_at(0.0)
+    return list(feed.batches(stage, 0, batches_of(run, stage, 0)))
+
+
+@pytest.mark.parametrize("model", ["icnet", "fast-scnn"])
+@pytest.mark.parametrize("precision", ["auto", "fp32", "fp16", "bf16"])
+def test_trains_in_every_arithmetic(gpu: TrainConfig, model: str, precision: str) -> None:
+    events = list(train(replace(gpu, model=model, keep=0.25, precision=precision, steps=30)))
+    losses = [event.loss for event in events if isinstance(event, StepDone)]
+    assert len(losses) == 30
+    assert all(loss == loss for loss in losses)
+    assert sum(losses[-5:]) < sum(losses[:5])
+    assert any(isinstance(event, EvalDone) for event in events)
+
+
+def test_the_device_augments_as_the_host_does(gpu: TrainConfig) -> None:
+    run = prepare(gpu)
+    host = epoch(run, HostFeed(replace(run, config=replace(gpu, cache="none"))))
+    for (pictures, labels), (expected, wanted) in zip(epoch(run, Resident(run)), host, strict=True):
+        assert pictures.is_cuda
+        assert (labels.cpu() == wanted).float().mean() > 0.98
+        assert (pictures.cpu().int() - expected.int()).abs().float().mean() < 1
+
+
+def test_one_step_is_the_cpus(config: TrainConfig, gpu: TrainConfig, tmp_path: Path) -> None:
+    """fp32 without TF32: losses and gradients agree to rounding (the two draw different dropout, so there is none)."""
+    losses = []
+    for number, one in enumerate((config, gpu)):
+        one = replace(
+            one, precision="fp32", model="icnet", keep=0.25, cache="none", output=tmp_path / str(number)
+        )
+        job = Trainer(prepare(one))
+        with trainer.arithmetic(job.run):
+            pictures, labels = epoch(job.run, open_feed(job.run))[0]
+            losses.append([float(job.stepper.batch(pictures, labels, 0.001)[0]) for _ in range(3)])
+    assert losses[0] == pytest.approx(losses[1], rel=2e-3)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_the_loop_never_waits_for_the_device(gpu: TrainConfig, precision: str) -> None:
+    run = prepare(replace(gpu, precision=precision, keep=0.25, model="icnet"))
+    stepper, feed = Stepper(run), Resident(run)
+    for pictures, labels in epoch(run, feed):  # optimizers and kept matrices are made now
+        stepper.batch(pictures, labels, 0.01)
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for pictures, labels in epoch(run, feed):
+            stepper.batch(pictures, labels, 0.01)
+        with pytest.raises(
+            RuntimeError, match="synchroniz"
+        ):  # the failing twin: asking for a value does wait
+            float(pictures.float().mean())
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_a_loss_that_is_not_finite_moves_nothing(gpu: TrainConfig, precision: str) -> None:
+    run = prepare(replace(gpu, precision=precision))
+    stepper = Stepper(run)
+    (pictures, labels), *_ = epoch(run, open_feed(run))
+    stepper.batch(pictures, labels, 0.01)
+    before = [p.detach().clone() for p in stepper.network.parameters()]
+    forward = stepper.loss.forward
+    stepper.loss.forward = lambda *given: forward(*given) * float("nan")  # type: ignore[method-assign]
+    stepper.batch(pictures, labels, 0.01)
+    assert all(torch.equal(a, b) for a, b in zip(before, stepper.network.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("model", ["icnet", "fast-scnn"])
+def test_deterministic_runs_repeat_their_bits(gpu: TrainConfig, tmp_path: Path, model: str) -> None:
+    config = replace(gpu, model=model, keep=0.25, deterministic=True)
+    for name in ("a", "b"):
+        list(train(replace(config, output=tmp_path / name)))
+    assert (tmp_path / "a" / "last.safetensors").read_bytes() == (
+        tmp_path / "b" / "last.safetensors"
+    ).read_bytes()
+
+
+def test_deterministic_and_resumed(
+    gpu: TrainConfig, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe.write_text(RECIPE)
+    monkeypatch.setattr("icnet_cli.training.metrics.EVERY", 1)
+    config = replace(gpu, deterministic=True)
+    list(train(replace(config, output=tmp_path / "whole")))
+    for stop in (2, 5, 7):
+        part = tmp_path / str(stop)
+        stop_after(stop, replace(config, output=part))
+        list(train(replace(gpu, output=None, resume=part)))
+        assert_equal(tmp_path / "whole", part)
+
+
+def test_a_run_begun_on_a_cpu_goes_on_on_a_gpu(config: TrainConfig, tmp_path: Path) -> None:
+    stop_after(2, replace(config, output=tmp_path / "run"))
+    list(train(replace(config, output=None, resume=tmp_path / "run", device="cuda")))
+    assert (tmp_path / "run" / "last.safetensors").exists()
+
+
+def test_out_of_memory_names_what_to_halve(gpu: TrainConfig) -> None:
+    from icnet_cli.errors import ExitCode, IcnetError
+
+    job = Trainer(prepare(replace(gpu, batch=8)))
+
+    def greedy(*_: object) -> object:
+        return torch.empty(1 << 50, dtype=torch.uint8, device="cuda")
+
+    job.stepper.batch = greedy  # type: ignore[method-assign,assignment]
+    with pytest.raises(IcnetError, match="--batch 4 --accumulate 2") as caught:
+        list(job.events())
+    assert caught.value.code is ExitCode.DEVICE
+
+
+def test_synchronised_batch_norm_is_the_whole_batchs(
+    launcher: Launcher, camvid: Path, recipe: Path, tmp_path: Path
+) -> None:
+    """Two ranks that share the GPU (over gloo, which allows it), BatchNorm at work, against one with all pictures."""
+    recipe.write_text(RECIPE.replace("dropout: 0.2", "dropout: 0.0").replace("batch: 2", "batch: 4"))
+    for world, batch in ((1, 4), (2, 2)):
+        arguments = (str(batch), str(tmp_path / f"run-{world}"), str(camvid), str(recipe))
+        group = together(launcher, tmp_path / str(world), world, "on_one_gpu", *arguments)
+        assert set(group.codes) == {0}, group.words()
+        if world == 1:
+            reference = group.losses()
+    assert group.losses() == pytest.approx(reference, rel=5e-3)
