@@ -60,16 +60,27 @@ class Artist:
         self._only = choose_classes(classes, config.only, "--only")
         hidden = choose_classes(classes, config.blur, "--blur")
         self._blur = None if hidden is None else Blur(hidden)
-        self._colour = YuvColour()
+        self.colour = YuvColour()
         if isinstance(source, VideoSource):
             colour = source.reader.info.colour
-            self._colour = YuvColour.named(colour.matrix_name, colour.full_range)
+            self.colour = YuvColour.named(colour.matrix_name, colour.full_range)
         self.output_size: tuple[int, int] | None = None
+
+    @property
+    def paints(self) -> bool:
+        """Whether it paints, or passes labels on."""
+        return self._view != "labels"
+
+    def painter_on_planes(self, size: tuple[int, int]) -> Painter | None:
+        """What paints pictures of that size; None where labels are passed on."""
+        return self._painter(size) if self.paints else None
 
     def label_colours(self) -> NDArray[np.uint8]:
         """(256, 3) RGB of the values of a label picture, for whoever shows one."""
         colours = np.full((256, 3), 128, np.uint8)
-        numbers = np.arange(len(self._palette)) if self._values is None else self._values[: len(self._palette)]
+        numbers = (
+            np.arange(len(self._palette)) if self._values is None else self._values[: len(self._palette)]
+        )
         colours[numbers] = self._palette
         return colours
 
@@ -81,7 +92,7 @@ class Artist:
         painter = self._painter(picture.size)
         self.output_size = painter.output_size(picture.size)
         if picture.planes is not None:
-            return painter.paint_planes(picture.planes, labels, self._colour)
+            return painter.paint_planes(picture.planes, labels, self.colour)
         return painter.paint_rgb(picture.rgb, labels)
 
     @lru_cache(maxsize=4)  # noqa: B019  (an artist lives as long as its job; pictures may differ in size)
