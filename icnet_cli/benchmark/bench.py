@@ -10,9 +10,9 @@ from icnet_cli.checkpoints.bundled import bundled_weights
 from icnet_cli.config import DEFAULT_WEIGHTS, BenchConfig
 from icnet_cli.errors import output_error, usage_error
 from icnet_cli.inference.device import choose_device, choose_precision
+from icnet_cli.inference.environment import describe
 
 from .compare import compare_files
-from .environment import describe
 from .events import RowStarted
 from .plot import plot_rows
 from .published import FULL_SIZE, find_table

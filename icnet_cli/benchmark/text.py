@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .environment import one_line
+from icnet_cli.inference.environment import one_line
 
 Row = Mapping[str, Any]
 

@@ -21,6 +21,7 @@ from icnet_cli.config.files import (
     WeightsVerifyConfig,
 )
 from icnet_cli.config.measure import PUBLISHED_TABLES, BenchConfig, EvalConfig
+from icnet_cli.config.report import ReportConfig
 from icnet_cli.config.segment import PaintConfig, SegmentConfig
 from icnet_cli.config.shared import (
     BACKENDS,
@@ -57,6 +58,7 @@ __all__ = [
     "ExportConfig",
     "PaintConfig",
     "PruneConfig",
+    "ReportConfig",
     "SegmentConfig",
     "TrainConfig",
     "WeightsConfig",
@@ -76,6 +78,7 @@ COMMANDS: dict[str, type[Config]] = {
     "eval": EvalConfig,
     "bench": BenchConfig,
     "compare": CompareConfig,
+    "report": ReportConfig,
     "data check": DataCheckConfig,
     "weights list": WeightsListConfig,
     "weights show": WeightsConfig,

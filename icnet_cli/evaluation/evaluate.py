@@ -349,7 +349,7 @@ def evaluate_network(
     try:
         for index in range(len(dataset)):
             image, truth = dataset.read(index)
-            labels = _network_labels(network, image, size, device, normalisation)
+            labels = network_labels(network, image, size, device, normalisation)
             confusion.update(truth, labels)
     finally:
         network.train(training)
@@ -357,7 +357,7 @@ def evaluate_network(
 
 
 @torch.inference_mode()
-def _network_labels(
+def network_labels(
     network: nn.Module,
     image: Image,
     size: tuple[int, int] | None,

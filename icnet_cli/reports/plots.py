@@ -159,11 +159,11 @@ def plot_training(metrics: Path, path: Path) -> None:
     Raises:
         IcnetError: input, a file that is not a metrics.csv; output, a PNG that cannot be written.
     """
-    rows = _read_metrics(metrics)
+    rows = read_metrics(metrics)
     loss = [(row["step"], row["loss"]) for row in rows if "loss" in row]
     curves, faded = {"loss": loss}, frozenset[str]()
     if len(loss) >= _SMOOTH_FROM:
-        curves, faded = {"each row": loss, "smoothed": _smooth(loss)}, frozenset({"each row"})
+        curves, faded = {"each row": loss, "smoothed": smoothed(loss)}, frozenset({"each row"})
     miou = {"miou": [(row["step"], row["miou"]) for row in rows if "miou" in row]}
     rate = {"lr": [(row["step"], row["lr"]) for row in rows if "lr" in row]}
     best = max((y for _, y in miou["miou"] if math.isfinite(y)), default=None)
@@ -176,7 +176,7 @@ def plot_training(metrics: Path, path: Path) -> None:
     draw_panels(panels, path, panel_height=250, x_range=_range(row["step"] for row in rows))
 
 
-def _read_metrics(path: Path) -> list[dict[str, float]]:
+def read_metrics(path: Path) -> list[dict[str, float]]:
     """The rows in order of their steps, empty cells left out."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
@@ -198,7 +198,7 @@ def _read_metrics(path: Path) -> list[dict[str, float]]:
     return [by_step[step] for step in sorted(by_step)]
 
 
-def _smooth(points: Sequence[Point]) -> list[Point]:
+def smoothed(points: Sequence[Point]) -> list[Point]:
     """A running mean over a fiftieth of the curve.
 
     The window is centred, but at the end only its past half stays (a curve that ends in one noisy
@@ -206,11 +206,11 @@ def _smooth(points: Sequence[Point]) -> list[Point]:
     """
     half = max(2, len(points) // 100)
     values = np.array([y for _, y in points])
-    smoothed = []
+    means = []
     for i, (x, _) in enumerate(points):
         reach = min(half, i)
-        smoothed.append((x, float(values[i - reach : i + reach + 1].mean())))
-    return smoothed
+        means.append((x, float(values[i - reach : i + reach + 1].mean())))
+    return means
 
 
 def draw_panels(

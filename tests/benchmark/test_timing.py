@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from icnet_cli.benchmark.environment import cpu_model, describe, one_line
 from icnet_cli.benchmark.memory import PeakMemory
 from icnet_cli.benchmark.timing import Protocol, Timing, measure, percentiles
+from icnet_cli.inference.environment import cpu_model, describe, one_line
 from tests.benchmark.conftest import FakeClock
 
 
