@@ -93,8 +93,9 @@ class CudaEngine(TorchEngine):
 
     def device_steps(self, job: DeviceJob) -> DeviceSteps:
         """The stages for a video, from planes to labels or painted planes, with this network."""
+        normalisation = None if self._takes_bytes else self._normalisation
         return DeviceSteps(
-            self.ready, self._normalisation, self._dtype, job, self.device, self._scores, self._kernel
+            self.ready, normalisation, self._dtype, job, self.device, self._scores, self._kernel
         )
 
     def close(self) -> None:

@@ -89,6 +89,7 @@ class DeviceSteps:
 
     Args:
         network: ready to run on the device in `dtype`: folded, channels last, with `scores`.
+        normalisation: None where the network takes 0..255 as they are.
         scores: what runs it, where that is not its own method.
         kernel: of the upsampling (`ScoreUpsampler`).
 
@@ -100,7 +101,7 @@ class DeviceSteps:
     def __init__(
         self,
         network: nn.Module,
-        normalisation: Normalisation,
+        normalisation: Normalisation | None,
         dtype: torch.dtype,
         job: DeviceJob,
         device: torch.device,
@@ -113,11 +114,7 @@ class DeviceSteps:
         self._num_classes = int(network.num_classes)  # type: ignore[arg-type]
         self._align_corners = bool(network.align_corners)
         self._resize = Resizer(job.size, job.network_size, device)
-        self._mean, self._std = (
-            torch.tensor(part, device=device).view(1, 3, 1, 1)
-            for part in (normalisation.mean, normalisation.std)
-        )
-        self._flips = normalisation.order == "BGR"
+        self._normalise = _Normalise(normalisation, device) if normalisation else None
         self._painter: DevicePainter | None = None
         if job.painter is not None:
             self._painter = DevicePainter(job.painter, job.colour, job.size, device)
@@ -159,8 +156,8 @@ class DeviceSteps:
         """Planes to the network's input."""
         coded = _planes_of(self.inputs, self.job.coded_size)
         self._planes = turned(coded, self.job.clockwise, self.job.mirror)
-        x = (self._resize(rgb_from_planes(self._planes, self.job.colour)) - self._mean) / self._std
-        x = x.flip(1) if self._flips else x
+        x = self._resize(rgb_from_planes(self._planes, self.job.colour))
+        x = self._normalise(x) if self._normalise else x
         self._x = x.to(self._dtype, memory_format=torch.channels_last)
 
     @torch.inference_mode()
@@ -207,6 +204,21 @@ class DeviceSteps:
             counts,
             float(confidence[0]) if self.job.confidence else None,
         )
+
+
+class _Normalise:
+    """`Normalisation.apply` with its numbers on the device already: to upload them is no part of a graph."""
+
+    def __init__(self, normalisation: Normalisation, device: torch.device) -> None:
+        self._mean, self._std = (
+            torch.tensor(part, device=device).view(1, 3, 1, 1)
+            for part in (normalisation.mean, normalisation.std)
+        )
+        self._flips = normalisation.order == "BGR"
+
+    def __call__(self, rgb: Tensor) -> Tensor:
+        x = (rgb - self._mean) / self._std
+        return x.flip(1) if self._flips else x
 
 
 def _plane_bytes(size: Size) -> int:
