@@ -21,7 +21,14 @@ def evaluate(config: EvalConfig, console: LoopConsole) -> None:
       icnet eval camvid/ --regions           accuracy by the size of things, branch by branch
       icnet eval camvid/ --branches all --diff maps/
       icnet eval camvid/ --report page/      a page of figures and of the worst frames
+      icnet eval --temporal street.mp4       how steady the labels of a video are
+      icnet eval --temporal street.mp4 --reuse 3 --truth labels/
     """
+    if config.temporal is not None:
+        from icnet_cli.cli.temporal import evaluate_video
+
+        evaluate_video(config, console)
+        return
     from icnet_cli.evaluation.evaluate import evaluate as run
 
     document = watch(run(config), console.progress, _status).to_dict()

@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
-from icnet_cli.config.fields import Config, argument, option
+from icnet_cli.config.fields import Config, argument, flag_of, option
+from icnet_cli.config.live import NOWHERE
 from icnet_cli.config.shared import (
     BACKENDS,
     BRANCHES,
@@ -24,13 +25,42 @@ from icnet_cli.config.shared import (
     skip_damaged_option,
     weights_option,
 )
+from icnet_cli.config.temporal import (
+    BETWEEN,
+    reuse_kind_option,
+    reuse_option,
+    reuse_problems,
+    smooth_option,
+)
 
 
 @dataclass(frozen=True)
 class EvalConfig(Config):
     """`icnet eval`: how well weights do on labelled pictures."""
 
-    dataset: Path = argument("DATASET", "A folder: Cityscapes, CamVid, COCO-Stuff, or images/ and labels/.")
+    dataset: Path = argument(
+        "DATASET", "A folder: Cityscapes, CamVid, COCO-Stuff, or images/ and labels/.", default=NOWHERE
+    )
+    temporal: Path | None = option(
+        None,
+        "Instead of a dataset: how steady the labels of this video are, along the flow between its frames.",
+        metavar="VIDEO",
+        env=False,
+        panel=BETWEEN,
+    )
+    truth: Path | None = option(
+        None,
+        "With --temporal: the exact labels, a folder of PNGs in the frames' order or an .npz.",
+        metavar="DIR",
+        env=False,
+        panel=BETWEEN,
+    )
+    frames: int | None = option(
+        None, "With --temporal: take at most this many frames.", minimum=1, env=False, panel=BETWEEN
+    )
+    reuse: str | None = reuse_option(env=False)
+    reuse_kind: str = reuse_kind_option(env=False)
+    smooth: float = smooth_option(env=False)
     split: str = option("val", "Split to measure on.", metavar="NAME", panel=WHAT)
     predictions: Path | None = option(
         None, "Write each prediction as a label PNG into this folder.", metavar="DIR", env=False, panel=WHAT
@@ -116,13 +146,31 @@ class EvalConfig(Config):
     backend: str = backend_option("torch")
 
     def _contradictions(self) -> list[str]:
-        found = []
+        found = reuse_problems(self.reuse, self.reuse_kind) + self._temporal_problems()
         if self.diff is not None and self.branches != "all":
             found.append("--diff compares the branches; add --branches all")
         if not self.regions and (self.output is not None or self.region_bin != EvalConfig.region_bin):
             given = "-o" if self.output is not None else "--region-bin"
             found.append(f"{given} is for --regions")
         return found
+
+    def _temporal_problems(self) -> list[str]:
+        def given(*names: str) -> list[str]:
+            defaults = {item.name: item.default for item in fields(self)}
+            return [flag_of(item) for item in fields(self) if item.name in names
+                    and getattr(self, item.name) != defaults[item.name]]  # fmt: skip
+
+        if self.temporal is None:
+            missing = ["DATASET is missing: a folder, or --temporal VIDEO"] if self.dataset == NOWHERE else []
+            return missing + [
+                f"{flag} is for --temporal VIDEO"
+                for flag in given("truth", "frames", "reuse", "reuse_kind", "smooth")
+            ]
+        of_pictures = given(
+            "dataset", "split", "predictions", "ids", "skip_damaged", "report", "regions", "region_bin", "output",
+            "diff", "branches", "ablation", "input_scale", "scales", "flip",
+        )  # fmt: skip
+        return [f"--temporal measures a video; leave out {', '.join(of_pictures)}"] if of_pictures else []
 
 
 PUBLISHED_TABLES = (
@@ -175,6 +223,15 @@ class BenchConfig(Config):
     frames: int | None = option(
         None, "With --video: take at most this many frames.", minimum=1, env=False, panel=BENCH
     )
+    reuse: tuple[str, ...] | None = option(
+        None,
+        "With --video: what is gained and lost by each of these ways to reuse what the network found: 1,2,3,5,auto.",
+        metavar="K,...",
+        env=False,
+        panel=BENCH,
+    )
+    reuse_kind: str = reuse_kind_option(env=False)
+    smooth: float = smooth_option(env=False)
     data: Path | None = option(
         None,
         "With --table and --weights: measure the mIoU of these weights on this dataset.",
@@ -269,7 +326,15 @@ class BenchConfig(Config):
             found.append("--compare needs two files: --compare A.json B.json")
         if self.plot is not None and self.plot.suffix.lower() != ".png":
             found.append(f"--plot writes a .png, not {self.plot.name}")
-        if self.plot is not None and given and given != ["--table"]:
+        for word in self.reuse or ():
+            found += reuse_problems(word, self.reuse_kind)
+        loose = self.reuse_kind != "scores" or self.smooth > 0
+        if self.reuse is None and loose:
+            found.append("--reuse-kind and --smooth are for --video FILE --reuse K,...")
+        if self.reuse is not None and self.video is None:
+            found.append("--reuse is for --video FILE")
+        drawn = given == ["--table"] or (given == ["--video"] and self.reuse is not None)
+        if self.plot is not None and given and not drawn:
             found.append(f"--plot has nothing to draw with {given[0]}")
         networks = {"--keep": self.keep, "--branches": self.branches, "--head": self.head}
         named = [name for name, value in networks.items() if value is not None]

@@ -12,19 +12,19 @@ AUTO = "auto"
 _LONGEST = 1000  # frames
 
 
-def reuse_option() -> Any:
+def reuse_option(env: bool = True) -> Any:
     help = "Run the network on each Kth frame, and where flow does not explain the picture; carry its scores between."
-    return option(None, help, metavar="K|auto", panel=BETWEEN, shows="each frame for itself")
+    return option(None, help, metavar="K|auto", env=env, panel=BETWEEN, shows="each frame for itself")
 
 
-def reuse_kind_option() -> Any:
+def reuse_kind_option(env: bool = True) -> Any:
     help = "What --reuse carries: the scores, or of ICNet its two deep branches (then the third sees each frame)."
-    return option("scores", help, choices=REUSE_KINDS, panel=BETWEEN)
+    return option("scores", help, choices=REUSE_KINDS, env=env, panel=BETWEEN)
 
 
-def smooth_option() -> Any:
+def smooth_option(env: bool = True) -> Any:
     help = "Average with what each spot was before: this share of it counts, where the picture is the same."
-    return option(0.0, help, metavar="S", minimum=0.0, maximum=0.95, panel=BETWEEN)
+    return option(0.0, help, metavar="S", minimum=0.0, maximum=0.95, env=env, panel=BETWEEN)
 
 
 def deadline_option() -> Any:

@@ -1,0 +1,121 @@
+"""`icnet eval --temporal`: the video is opened here and handed to the evaluation, which knows of no video."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from icnet_cli.cli.console import LoopConsole, emit_json, emit_table, say
+from icnet_cli.cli.progress import Status, watch
+from icnet_cli.config import EvalConfig
+
+_COLUMNS = (
+    ("agreement", "agreement"),
+    ("flicker", "flicker"),
+    ("neighbour_agreement", "neighbours agree"),
+    ("miou", "mIoU"),
+)
+
+
+def evaluate_video(config: EvalConfig, console: LoopConsole) -> None:
+    """Measure a video's labels over time, by the network on each frame and in the way that is asked for."""
+    document = measure_video(config, console)
+    if console.json:
+        emit_json(document)
+    else:
+        emit_table(ways_table(document))
+        emit_table(class_table(document))
+    say(closing_line(document))
+
+
+def measure_video(config: EvalConfig, console: LoopConsole) -> dict[str, Any]:
+    """The report: see `evaluation.steady.measure`, and what was measured with what."""
+    from itertools import islice
+
+    from icnet_cli.errors import usage_error
+    from icnet_cli.evaluation.steady import Truth, Way, measure
+    from icnet_cli.inference.reuse import Reuse
+    from icnet_cli.inference.segmenter import load
+    from icnet_cli.video import open_video
+
+    assert config.temporal is not None
+    truth = Truth(config.truth) if config.truth else None
+    way = Way(Reuse.of(config.reuse or "1", config.reuse_kind), config.smooth)
+    with open_video(config.temporal) as video:
+        segmenter = load(config.weights, config.device, config.precision, config.size, config.backend)
+        if not segmenter.engine.gives_scores:
+            raise usage_error(f"--temporal needs scores, and {config.weights} gives labels")
+        pictures = (frame.rgb() for frame in islice(video, config.frames))
+        expected = video.info.frames_estimated
+        total = min(filter(None, (expected, config.frames)), default=None)
+        ways = [] if way.is_plain else [way]
+        found = watch(measure(segmenter, ways, pictures, truth, total), console.progress, _status)
+        damaged = video.frames_damaged
+    return {
+        "video": str(config.temporal),
+        "frames_damaged": damaged,
+        "weights": config.weights,
+        "model": segmenter.meta.model,
+        "device": str(segmenter.device),
+        "precision": segmenter.precision,
+        "backend": segmenter.backend,
+        **found,
+    }
+
+
+def _status(event: Any) -> Status:
+    return Status(event.done, event.total)
+
+
+def ways_table(document: dict[str, Any]) -> Any:
+    """A row for the network on each frame, and one for each way."""
+    from rich import box
+    from rich.table import Table
+
+    shown = [(key, title) for key, title in _COLUMNS if key in document["per_frame"]]
+    table = Table("labelled", box=box.SIMPLE_HEAD, show_edge=False)
+    for _, title in shown:
+        table.add_column(title, justify="right")
+    for name, row in _rows(document):
+        table.add_row(name, *(share(row[key]) for key, _ in shown))
+    return table
+
+
+def class_table(document: dict[str, Any]) -> Any:
+    """Flicker by class, a column a way; and IoU where there is truth."""
+    from rich import box
+    from rich.table import Table
+
+    rows = _rows(document)
+    table = Table("class", box=box.SIMPLE_HEAD, show_edge=False)
+    kinds = [("flicker_per_class", "flicker"), ("per_class", "IoU")]
+    columns = [(row, key, f"{title}, {name}") for key, title in kinds for name, row in rows if key in row]
+    for _, _, title in columns:
+        table.add_column(title, justify="right")
+    for name in document["per_frame"]["flicker_per_class"]:
+        table.add_row(name, *(share(row[key][name]) for row, key, _ in columns))
+    return table
+
+
+def _rows(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    return [("each frame", document["per_frame"]), *((way_name(way), way) for way in document["ways"])]
+
+
+def way_name(way: dict[str, Any]) -> str:
+    """A way as the options that ask for it."""
+    words = [] if way["reuse"] == 1 else [f"reuse {way['reuse']}"]
+    words += [way["reuse_kind"]] if way["reuse_kind"] != "scores" else []
+    words += [f"smooth {way['smooth']:g}"] if way["smooth"] else []
+    return " ".join(words) or "each frame"
+
+
+def closing_line(document: dict[str, Any]) -> str:
+    """What was measured, and on how many frames the network would have run."""
+    frames = f"{document['frames']} frames of {document['video']}"
+    cuts = f", {document['cuts']} scene cuts" if document["cuts"] else ""
+    runs = "".join(f"; {way_name(way)}: network on {way['network_runs']}" for way in document["ways"])
+    return f"{frames}{cuts}, {document['model']} on {document['device']} {document['precision']}{runs}"
+
+
+def share(value: float | None) -> str:
+    """A share, or a dash where nothing was there to measure."""
+    return "-" if value is None else f"{value:.4f}"
