@@ -12,7 +12,7 @@ from icnet_cli.classes.tables import load_table
 from icnet_cli.config import PruneConfig
 from icnet_cli.models import build
 from icnet_cli.pruning import latency
-from tests.training.conftest import RECIPE, write_split
+from tests.tiny_camvid import write_camvid, write_recipe
 
 
 @pytest.fixture(autouse=True)
@@ -25,17 +25,12 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def camvid(tmp_path: Path) -> Path:
-    root = tmp_path / "camvid"
-    write_split(root, "train", 4, 0)
-    write_split(root, "val", 2, 1)
-    return root
+    return write_camvid(tmp_path / "camvid", 4)
 
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
-    path = tmp_path / "tiny.yaml"
-    path.write_text(RECIPE)
-    return path
+    return write_recipe(tmp_path)
 
 
 def write_weights(path: Path, model: str = "fast-scnn", keep: float = 0.5, table: str = "camvid") -> Path:

@@ -1,0 +1,54 @@
+"""A CamVid of a few pictures that a network can learn, and a recipe of a few steps: for the tests that train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from icnet_cli.pixels.cv import cv2
+
+RECIPE = """
+splits: [train]
+val_split: val
+batch: 2
+steps: 6
+crop_size: [64, 64]
+optimizer: {name: sgd, lr: 0.02}
+loss: {main_stride: 4}
+augment: {scale_range: [0.8, 1.2], flip: true, brightness: 0.2}
+ema: 0.9
+evaluations: 2
+"""
+
+
+def write_split(root: Path, split: str, count: int, seed: int) -> None:
+    """Pictures in which the class can be seen: sky above, road below, a car somewhere."""
+    rng = np.random.default_rng(seed)
+    for folder in (split, f"{split}annot"):
+        (root / folder).mkdir(parents=True)
+    for index in range(count):
+        labels = np.full((72, 96), 3, np.uint8)
+        labels[: rng.integers(20, 40)] = 0
+        x, y = rng.integers(0, 60), rng.integers(40, 55)
+        labels[y : y + 14, x : x + 30] = 8
+        labels[0, :3] = 11  # unlabelled
+        colors = np.zeros((12, 3), np.uint8)
+        colors[[0, 3, 8]] = (200, 180, 160), (90, 90, 90), (30, 20, 160)
+        image = colors[labels] + rng.integers(0, 30, (72, 96, 1), dtype=np.uint8)
+        cv2.imwrite(str(root / split / f"{split}_{index:02d}.png"), image)
+        cv2.imwrite(str(root / f"{split}annot" / f"{split}_{index:02d}.png"), labels)
+
+
+def write_camvid(root: Path, train: int) -> Path:
+    """`train` pictures to learn from and two to measure on; returns `root`."""
+    write_split(root, "train", train, 0)
+    write_split(root, "val", 2, 1)
+    return root
+
+
+def write_recipe(folder: Path) -> Path:
+    """`RECIPE` as a file."""
+    path = folder / "tiny.yaml"
+    path.write_text(RECIPE)
+    return path
