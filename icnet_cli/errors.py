@@ -53,24 +53,30 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def usage_error(message: str) -> IcnetError:
+    """For a wrong or refused argument, exit 2: to be raised by the caller."""
     return IcnetError(message, ExitCode.USAGE)
 
 
 def input_error(message: str) -> IcnetError:
+    """For an input that is missing, damaged or not decodable, exit 3: to be raised by the caller."""
     return IcnetError(message, ExitCode.INPUT)
 
 
 def weights_error(message: str) -> IcnetError:
+    """For an invalid weights or model file, exit 4: to be raised by the caller."""
     return IcnetError(message, ExitCode.WEIGHTS)
 
 
 def output_error(message: str) -> IcnetError:
+    """For an output that could not be written, exit 5: to be raised by the caller."""
     return IcnetError(message, ExitCode.OUTPUT)
 
 
 def device_error(message: str) -> IcnetError:
+    """For a device that is not there or whose memory does not suffice, exit 6: to be raised by the caller."""
     return IcnetError(message, ExitCode.DEVICE)
 
 
 def check_error(message: str) -> IcnetError:
+    """For a result that failed its own check, exit 7: to be raised by the caller."""
     return IcnetError(message, ExitCode.CHECK)

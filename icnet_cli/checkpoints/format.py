@@ -146,6 +146,8 @@ def _checked_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class LoadedWeights:
+    """What a weights file held: the network, ready to run, what it says of itself, and where it lies."""
+
     network: Network
     meta: WeightsMeta
     path: Path

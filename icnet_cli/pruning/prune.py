@@ -150,6 +150,7 @@ class Job:
         self.precision = choose_precision(config.precision, self.device)
 
     def events(self) -> Generator[Event, None, PruneReport]:
+        """Go on from wherever the state is; see `prune`."""
         start = self._file(0)
         news = (
             f"pruning {self.state.name} in {self.folder}; if interrupted: icnet prune --resume {self.folder}"

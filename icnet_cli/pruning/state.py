@@ -70,11 +70,13 @@ class State:
     rows: list[Row] = field(default_factory=list)
 
     def save(self, folder: Path) -> None:
+        """Write it down, whole or not at all."""
         text = json.dumps(asdict(self), indent=1)
         write_atomically(folder / STATE_FILE, lambda part: part.write_text(text, encoding="utf-8"))
 
     @property
     def prune_config(self) -> PruneConfig:
+        """What the run was told."""
         known = {item.name for item in fields(PruneConfig)}
         values = {key: value for key, value in self.config.items() if key in known}
         values |= {key: Path(values[key]) for key in _PATHS if values.get(key) is not None}
@@ -84,6 +86,7 @@ class State:
 
     @property
     def tuning_recipe(self) -> Recipe | None:
+        """How it fine-tunes; None for a run that only cuts."""
         return None if self.recipe is None else recipe_from_dict(self.recipe, STATE_FILE)
 
 
@@ -132,6 +135,7 @@ class PruneReport:
     rolled_back: bool
 
     def to_dict(self) -> dict[str, Any]:
+        """The JSON document of `icnet prune --json`."""
         return {
             "steps": [_shown(row) for row in self.steps],
             "output": str(self.output),

@@ -171,6 +171,7 @@ def recipe_from_dict(document: Mapping[str, Any], where: str) -> Recipe:
 
 
 def recipe_names() -> list[str]:
+    """The recipes that come with the tool."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 

@@ -38,6 +38,8 @@ LOOK_EVERY = 16
 
 @dataclass(frozen=True)
 class StepDone:
+    """After each batch; `step` counts the optimizer's steps."""
+
     step: int
     epoch: int
     progress: float  # 0..1 of the run
@@ -49,6 +51,8 @@ class StepDone:
 
 @dataclass(frozen=True)
 class EvalDone:
+    """After each evaluation; `best` says whether none before was better."""
+
     step: int
     epoch: int
     miou: float
@@ -58,6 +62,8 @@ class EvalDone:
 
 @dataclass(frozen=True)
 class TrainReport:
+    """The command's result; `best_miou` is None where there was nothing to measure on."""
+
     run_dir: Path
     best_miou: float | None
     step: int
