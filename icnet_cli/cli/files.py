@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +85,9 @@ def _names(command: str) -> set[str]:
 def _refuse_unknown(path: Path, section: Mapping[str, Any], known: set[str]) -> None:
     unknown = sorted(set(section) - known)
     if unknown:
-        raise usage_error(
-            f"{path}: no such option: {', '.join(unknown)}; it may say {', '.join(sorted(known))}"
-        )
+        near = [name for word in unknown for name in get_close_matches(word, sorted(known), 1)]
+        hint = f"is {' and '.join(near)} meant?" if near else f"it may say {', '.join(sorted(known))}"
+        raise usage_error(f"{path}: no such option: {', '.join(unknown)}; {hint}")
 
 
 def _text(value: Any) -> str:

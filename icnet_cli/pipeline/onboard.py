@@ -100,7 +100,9 @@ def on_board(
     painter = artist.painter_on_planes(source.size) if source.wants_planes else None
     on_rgb = artist.paints and not source.wants_planes
     if painter is not None and painter.blurs:
-        painter = None  # labels come down, and the host paints
+        painter = None  # labels come down, and the host paints on planes that are upright
+    else:
+        source.wants_coded = True
     flights = _flights(config, segmenter, source, artist, painter)
     source.wants_planes, source.wants_rgb = True, on_rgb
     return OnBoard(flights, artist, note, on_rgb=on_rgb, keeps=keeps)
@@ -111,10 +113,12 @@ def _flights(
 ) -> Flights:
     from icnet_cli.inference.device_steps import DeviceJob
 
+    info = source.reader.info
+    turn = (info.rotation, info.mirrored) if source.wants_coded else (0, False)
     job = DeviceJob(
         source.size, segmenter.input_size(*source.size), artist.colour, painter,
         batch_of(config, is_device=segmenter.device.type != "cpu", is_live=source.is_live, total=source.total),
-        confidence=config.confidence,
+        *turn, confidence=config.confidence,
     )  # fmt: skip
     while True:
         try:

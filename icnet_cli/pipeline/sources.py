@@ -49,7 +49,8 @@ class Selection:
 class VideoSource:
     """Frames of a video. With `every`, a frame lasts until the next one that is taken.
 
-    `wants_planes` and `wants_rgb` are set by whoever uses them; a picture without RGB is black there.
+    `wants_planes` and `wants_rgb` are set by whoever uses them; a picture without RGB is black there. `wants_coded`:
+    the planes as they are coded, because they are turned upright elsewhere.
 
     Every picture has a `mark`; a run that goes on tells it to `resume_at`, or to `read_to`, before it iterates.
     """
@@ -62,7 +63,7 @@ class VideoSource:
         self._resized = False
         self.is_pipe = isinstance(reader, PipeReader)  # which is read once, by one
         self.paths = () if self.is_pipe else (reader.path,)
-        self.wants_planes, self.wants_rgb = False, True
+        self.wants_planes, self.wants_rgb, self.wants_coded = False, True, False
         self.selection = selection
         self._error: IcnetError | None = None
         self._ticks = self._given = 0
@@ -157,12 +158,15 @@ class VideoSource:
             name=PurePath(f"frame_{frame.index:06d}"),
             index=frame.index,
             rgb=frame.rgb() if self.wants_rgb else self._black,
-            planes=Planes(*frame.yuv420()) if self.wants_planes else None,
+            planes=self._planes(frame) if self.wants_planes else None,
             pts=frame.pts,
             duration=frame.duration,
             time_base=frame.time_base,
             mark={"reader": self.reader.mark, "given": self._given, "ticks": self._ticks},
         )
+
+    def _planes(self, frame: Frame) -> Planes:
+        return Planes(*(frame.coded_yuv420() if self.wants_coded else frame.yuv420()))
 
     @property
     def _black(self) -> np.ndarray:

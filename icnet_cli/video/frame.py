@@ -67,12 +67,16 @@ class Converter:
         """8-bit Y (H, W), U and V (ceil(H/2), ceil(W/2)), upright, read-only."""
         if self.turn and (self.width % 2 or self.height % 2):
             return self._odd_and_turned(frame)
-        if not (frame.format.name in _PLAIN and self._has_own_size(frame)):
-            frame = self._reformat(frame, "yuv420p", self.colour.range_code)
-        planes = _views(frame)
+        planes = self.coded_yuv420(frame)
         if self.turn:
             planes = (self.turn.apply(planes[0]), self.turn.apply(planes[1]), self.turn.apply(planes[2]))
         return planes
+
+    def coded_yuv420(self, frame: Any) -> Planes:
+        """`yuv420` before the turn: of the coded size."""
+        if not (frame.format.name in _PLAIN and self._has_own_size(frame)):
+            frame = self._reformat(frame, "yuv420p", self.colour.range_code)
+        return _views(frame)
 
     def grey(self, frame: Any) -> np.ndarray:
         """uint8 (H, W): the first plane as it is, upright."""
@@ -180,6 +184,10 @@ class Frame:
         return self._converter.yuv420(self._picture)
 
     planes = yuv420
+
+    def coded_yuv420(self) -> Planes:
+        """`yuv420` as coded, for whoever turns the picture upright (`VideoInfo.rotation`, `mirrored`) elsewhere."""
+        return self._converter.coded_yuv420(self._picture)
 
     def grey(self) -> np.ndarray:
         """uint8 (H, W): the values of an 8-bit grey video as they are stored, upright; read-only where possible."""

@@ -140,10 +140,17 @@ def test_what_a_device_has_no_stages_for_goes_the_other_way(
         assert "upload" not in report["stages_ms"]
 
 
-def test_a_turned_video_is_upright(tmp_path: Path, segmenter: Segmenter, device_segmenter: Segmenter) -> None:
-    clip = make_clip(tmp_path / "turned.mp4", rotation=90)
+@pytest.mark.parametrize(("rotation", "hflip"), [(90, False), (180, False), (270, False), (90, True)])
+@pytest.mark.parametrize("options", [{}, {"blur": ("red",)}], ids=str)
+def test_a_turned_video_is_upright(
+    rotation: int, hflip: bool, options: dict[str, Any], tmp_path: Path, segmenter: Segmenter,
+    device_segmenter: Segmenter,
+) -> None:  # fmt: skip
+    clip = make_clip(
+        tmp_path / "turned.mp4", rotation=rotation, hflip=hflip, ticks=tuple(range(0, 3 * 512, 512))
+    )
     for name, made in (("host.mkv", segmenter), ("device.mkv", device_segmenter)):
-        run(made, clip, tmp_path / name, codec="ffv1")
+        run(made, clip, tmp_path / name, codec="ffv1", **options)
     assert largest_difference(tmp_path / "host.mkv", tmp_path / "device.mkv") < 0.3
 
 
