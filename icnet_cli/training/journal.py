@@ -43,7 +43,7 @@ class Journal:
                 path.unlink(missing_ok=True)
         place = folder / ENVIRONMENT_FILE
         try:
-            known = json.loads(place.read_text(encoding="utf-8"))
+            known = read_json(place)
         except (OSError, ValueError):
             known = []
         known = [one for one in known if isinstance(one, dict) and one.get("step", 0) <= step]
