@@ -41,7 +41,7 @@ _KNOWN = {
 }  # fmt: skip
 
 # Where in a row each figure stands.
-_INDEX, _SIZE, _SHRUNK, _IMAGE, _LABELS, _COLORS = (
+INDEX, SIZE, SHRUNK, IMAGE, LABELS, COLORS = (
     0,
     slice(1, 3),
     slice(3, 5),
@@ -108,10 +108,10 @@ def draw(
             place = _place(scaled, crop, rng)
     source = scaled if scaled[0] < height else still.size
     row = np.empty(ROW)
-    row[_INDEX], row[_SIZE], row[_SHRUNK] = index, still.size, source
-    row[_IMAGE] = _affine(source, scaled, place, mirror, angle).ravel()
-    row[_LABELS] = _affine(still.size, scaled, place, mirror, angle).ravel()
-    row[_COLORS] = (_NO_COLORS if colors is None else colors).ravel()
+    row[INDEX], row[SIZE], row[SHRUNK] = index, still.size, source
+    row[IMAGE] = _affine(source, scaled, place, mirror, angle).ravel()
+    row[LABELS] = _affine(still.size, scaled, place, mirror, angle).ravel()
+    row[COLORS] = (_NO_COLORS if colors is None else colors).ravel()
     return row
 
 
@@ -156,15 +156,15 @@ def sample(
         fill: (3,) the colour outside of a picture; everything is on one device.
         shrinks: whether any row shrinks its picture.
     """
-    index = rows[:, _INDEX].long()
-    x, y = _pixels(rows[:, _LABELS], crop)
-    new_labels, outside = _pick(labels[index], x, y, rows[:, _SIZE])
+    index = rows[:, INDEX].long()
+    x, y = _pixels(rows[:, LABELS], crop)
+    new_labels, outside = _pick(labels[index], x, y, rows[:, SIZE])
     pictures = images[index].float()
     if shrinks:
-        pictures = _shrink(pictures, rows[:, _SIZE], rows[:, _SHRUNK])
-    x, y = _pixels(rows[:, _IMAGE], crop)
-    new = _interpolate(pictures, x, y, rows[:, _SHRUNK])
-    colors = rows[:, _COLORS].view(-1, 3, 4).float()
+        pictures = _shrink(pictures, rows[:, SIZE], rows[:, SHRUNK])
+    x, y = _pixels(rows[:, IMAGE], crop)
+    new = _interpolate(pictures, x, y, rows[:, SHRUNK])
+    colors = rows[:, COLORS].view(-1, 3, 4).float()
     flat = torch.baddbmm(colors[:, :, 3:], colors[:, :, :3], new.flatten(2))
     new = flat.view_as(new).round_().clamp_(0, 255)
     new = torch.where(outside[:, None], fill.view(1, 3, 1, 1).to(new), new)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from icnet_cli.data.augment import AugmentConfig
-from icnet_cli.data.augment_batch import ROW, Still, check_known, draw, largest_void, sample
+from icnet_cli.data.augment_batch import ROW, SHRUNK, SIZE, Still, check_known, draw, largest_void, sample
 from icnet_cli.data.dataset import SegmentationDataset
 from icnet_cli.data.files import check_picture, read_bytes
 from icnet_cli.errors import device_error
@@ -26,7 +26,7 @@ from icnet_cli.training.recipe import Stage
 from icnet_cli.training.run import Run
 
 MOST = 0.7  # of the device's free memory: the network needs the rest
-_TOGETHER = 32  # batches drawn and sent at once
+_TOGETHER = 8  # batches drawn and sent at once: an epoch begins after the first of them
 _READERS = 8
 _DECODED = 64  # pictures that wait on the host at once
 
@@ -60,14 +60,20 @@ class Resident:
         return Still((height, width), (red, green, blue), largest_void(labels, smallest_scale))
 
     def batches(self, stage: Stage, epoch: int, batches: list[list[int]]) -> Iterator[tuple[Tensor, Tensor]]:
-        """As `feed.Feed` says."""
+        """As `feed.Feed` says. The next figures are drawn in another thread while the device works on these."""
         config = replace(self.run.recipe.augment, scale_range=stage.scale_range)
-        for start in range(0, len(batches), _TOGETHER):
-            some = batches[start : start + _TOGETHER]
-            rows = [[self._draw(index, epoch, stage, config) for index in batch] for batch in some]
-            shrink = [any(_shrinks(row) for row in batch) for batch in rows]
-            for one, shrinks in zip(self._sent(np.array(rows)), shrink, strict=True):
-                yield sample(self.images, self.labels, one, stage.crop_size, self.fill, shrinks)
+        parts = [batches[start : start + _TOGETHER] for start in range(0, len(batches), _TOGETHER)]
+
+        def drawn(part: list[list[int]]) -> np.ndarray:
+            return np.array([[self._draw(index, epoch, stage, config) for index in batch] for batch in part])
+
+        with ThreadPoolExecutor(1) as ahead:
+            following = [ahead.submit(drawn, part) for part in parts[:1]]
+            for number in range(len(parts)):
+                rows = following.pop().result()
+                following = [ahead.submit(drawn, part) for part in parts[number + 1 : number + 2]]
+                for one, shrinks in zip(self._sent(rows), _shrink(rows), strict=True):
+                    yield sample(self.images, self.labels, one, stage.crop_size, self.fill, shrinks)
 
     def _draw(self, index: int, epoch: int, stage: Stage, config: AugmentConfig) -> np.ndarray:
         rng = Key(self.run.config.seed, epoch, index).rng
@@ -86,8 +92,9 @@ class Resident:
         return tensor.to(self.device)
 
 
-def _shrinks(row: np.ndarray) -> bool:
-    return bool((row[1:3] != row[3:5]).any())
+def _shrink(rows: np.ndarray) -> list[bool]:
+    """Whether any sample shrinks its picture, a batch of rows (batches, N, ROW)."""
+    return (rows[..., SIZE] != rows[..., SHRUNK]).any(axis=(1, 2)).tolist()
 
 
 def _decoded(dataset: SegmentationDataset) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -116,10 +116,7 @@ class Trainer:
             self.stepper = Stepper(run)
             self.feed = open_feed(run)
         self.step, self.epoch, self.batch_in_epoch = 0, 0, 0
-        self.epoch_batches, self.epoch_start = (
-            1,
-            0.0,
-        )  # of this epoch: its batches, and the progress it began at
+        self.epoch_batches, self.epoch_start = 1, 0.0  # batches of this epoch, and the progress it began at
         self.elapsed_s, self.best_miou, self.non_finite = 0.0, -1.0, 0
         self.next_eval = 1.0 / self.recipe.evaluations
         self.look_every = LOOK_EVERY if self.stepper.deferred else 1

@@ -32,7 +32,7 @@ crop_size: [32, 32]
 optimizer: {name: adamw, lr: 0.001}
 loss: {main_stride: 4}
 ema: 0.9
-evaluations: 1000000
+evaluations: 200000
 """
 _PATIENCE_S = 400.0  # for a process that shares its cores with many
 _CALL = "tests.robust.training:train_for_ever"
