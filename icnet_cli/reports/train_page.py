@@ -6,7 +6,6 @@ step on) and `samples/`: a few validation pictures, their truth, and what the ne
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icnet_cli.classes import ClassTable
+from icnet_cli.documents import read_json
 from icnet_cli.errors import IcnetError, input_error
 from icnet_cli.pixels.cv import cv2
 from icnet_cli.pixels.files import read_picture
@@ -90,8 +90,8 @@ def read_run(folder: Path) -> RunRecord:
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return read_json(path)
+    except (OSError, ValueError):
         return None
 
 

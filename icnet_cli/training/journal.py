@@ -7,6 +7,7 @@ import json
 import numpy as np
 from torch import nn
 
+from icnet_cli.documents import read_json
 from icnet_cli.evaluation.evaluate import network_labels
 from icnet_cli.inference.environment import describe
 from icnet_cli.pixels.files import write_atomically, write_labels_png, write_picture

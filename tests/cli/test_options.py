@@ -74,6 +74,7 @@ def test_the_users_own_file_is_found(icnet: Icnet, seen: list[SegmentConfig], tm
     ("text", "said"),
     [
         ("colour: 3", "no such option: colour"),
+        ("devise: cpu", "no such option: devise; is device meant?"),
         ("segment:\n  flip: true", "no such option: flip"),
         ("segment: 3", "must hold options"),
         ("- a\n- b", "option: value"),
