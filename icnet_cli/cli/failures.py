@@ -60,11 +60,22 @@ def explain(error: BaseException, debug: bool) -> int:
         return ExitCode.OK
     if debug:
         traceback.print_exception(error)
+    error = _asked_to_end(error) or error
     line, code = _words(error)
     line = "; ".join([line, *getattr(error, "__notes__", ())])  # what a stopped run leaves, and how to go on
     if not _told_elsewhere(error):
         say(f"icnet: {line}")
     return code
+
+
+def _asked_to_end(error: BaseException) -> BaseException | None:
+    """The Ctrl-C or SIGTERM behind an error: one that comes amid a module's import is turned into an ImportError."""
+    behind: BaseException | None = error
+    while behind is not None and isinstance(error, ImportError | SystemError):
+        if isinstance(behind, KeyboardInterrupt | TerminatedError):
+            return behind
+        behind = behind.__cause__ or behind.__context__
+    return None
 
 
 def _told_elsewhere(error: BaseException) -> bool:

@@ -15,19 +15,20 @@ from icnet_cli.config.fields import flag_of
 # Fields of a configuration that change nothing of what is written, or that are compared in a better way: files by
 # their content, `auto` by what it came to.
 NOT_IDENTITY = frozenset(
-    {
-        "source",
+    (
+        "backend",
+        "device",
+        "labels",
         "more",
         "output",
         "overwrite",
-        "resume",
-        "labels",
-        "weights",
         "palette",
-        "device",
         "precision",
+        "resume",
         "show",
-    }
+        "source",
+        "weights",
+    )
 )
 _BLOCKS, _BLOCK = 32, 1 << 16  # looked at in a large file, beside its first and last
 
@@ -82,6 +83,8 @@ def network_of(segmenter: Any, description: dict[str, Any]) -> dict[str, Any]:
 
     digest = hashlib.sha256(segmenter.meta.model.encode())
     network = getattr(segmenter, "network", None)
+    if network is None:  # an exported file's
+        digest.update(content_of(segmenter.engine.path).encode())
     for name, value in () if network is None else sorted(network.state_dict().items()):
         digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
     return {

@@ -161,6 +161,12 @@ class Job:
         return True
 
     @property
+    def backend(self) -> str | None:
+        """What ran the network before; None where nothing did."""
+        network = (self.folder.job or {}).get("network") if self.last is not None else None
+        return network.get("backend") if network else None
+
+    @property
     def is_over(self) -> bool:
         """Whether all pictures are written, and only the output was not."""
         return self.last is not None and self.last["next"] is None

@@ -94,7 +94,7 @@ def segment(
         stats = _stats(config, plan, source, stack, job)
 
         started = time.perf_counter()
-        segmenter = segmenter or (yield from _load(config, source))
+        segmenter = segmenter or (yield from _load(config, source, job))
         segmenter.reset_times()
         classes = recolour(segmenter.classes, palette)
         artist = Artist(config, plan.view, source, classes)
@@ -157,7 +157,7 @@ def _stats(
     return stats
 
 
-def _load(config: SegmentConfig, source: Source) -> Generator[Notice, None, Segmenter]:
+def _load(config: SegmentConfig, source: Source, job: Job | None) -> Generator[Notice, None, Segmenter]:
     from icnet_cli.inference.choice import Work
     from icnet_cli.inference.segmenter import load
 
@@ -165,6 +165,8 @@ def _load(config: SegmentConfig, source: Source) -> Generator[Notice, None, Segm
     size = source.size if isinstance(source, VideoSource) else config.size
     work = Work(source.total, size)
     backend = "torch" if config.needs_torch and config.backend == "auto" else config.backend
+    if backend == "auto" and job is not None and job.backend:
+        backend = job.backend  # which `auto` might not take for the rest alone
     segmenter = load(config.weights, config.device, config.precision, config.size, backend, work)
     if size is not None:
         to_build = segmenter.still_to_build(*size)
