@@ -16,6 +16,7 @@ from .compare import compare_files
 from .events import RowStarted
 from .plot import plot_rows
 from .published import FULL_SIZE, find_table
+from .reuse import plot_reuse, reuse_report
 from .rows import time_plain_row, time_row
 from .stages import stage_rows
 from .subjects import Subject, of_weights, subjects
@@ -30,7 +31,7 @@ def bench(config: BenchConfig, clock: Clock = time.perf_counter) -> Generator[An
     """Measure as `config` says; an event a row (a frame, of a video), and the document at the end.
 
     Returns:
-        What `icnet bench --json` prints. `kind` is networks, table, stages, video or compare; `rows` are the figures,
+        What `icnet bench --json` prints. `kind` is networks, table, stages, video, reuse or compare; `rows` the figures,
         `environment` the machine and the versions they come from.
 
     Raises:
@@ -53,7 +54,9 @@ def bench(config: BenchConfig, clock: Clock = time.perf_counter) -> Generator[An
     else:
         document = yield from _networks(config, protocol, clock)
     document["environment"] = describe(device)
-    if config.plot is not None:
+    if config.plot is not None and document["kind"] == "reuse":
+        plot_reuse(document, config.plot)
+    elif config.plot is not None:
         document["plot_left_out"] = plot_rows(document, config.plot)
     return document
 
@@ -112,6 +115,9 @@ def _stages(config: BenchConfig, protocol: Protocol, clock: Clock) -> Generator[
 
 
 def _video(config: BenchConfig, protocol: Protocol) -> Generator[Any, None, Document]:
+    if config.reuse is not None:
+        trade = yield from reuse_report(config, _video_subject(config), quick=config.quick)
+        return {"kind": "reuse", **trade}
     report = yield from video_report(config, _video_subject(config), protocol)
     return {"kind": "video", **report}
 

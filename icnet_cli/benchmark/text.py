@@ -40,6 +40,7 @@ def sheet_of(document: Mapping[str, Any]) -> Sheet:
         "table": _table,
         "stages": _stages,
         "video": _video,
+        "reuse": _reuse,
         "compare": _compare,
     }
     return makers[document["kind"]](document)
@@ -215,6 +216,31 @@ def _video(document: Mapping[str, Any]) -> Sheet:
     ]
     if "random weights" in document["variant"]:
         notes.append("Random weights label noise, which takes longer to enlarge and to encode than a street.")
+    return _sheet(columns, document["rows"], notes=notes)
+
+
+def _reuse(document: Mapping[str, Any]) -> Sheet:
+    columns: tuple[Column, ...] = (
+        ("reuse", _words("reuse")),
+        ("carries", lambda row: "" if row["reuse"] == 1 else row["reuse_kind"]),
+        ("smooth", lambda row: f"{row['smooth']:g}" if row["smooth"] else ""),
+        ("end to end fps", _figure("end_to_end_fps")),
+        ("times", _figure("speedup", ".2f")),
+        ("agreement %", _figure("agreement", ".2f", times=100)),
+        ("flicker %", _figure("flicker", ".2f", times=100)),
+        ("network runs", _words("network_runs")),
+    )
+    size = "x".join(map(str, document["size"]))
+    neighbours = document["per_frame"]["neighbour_agreement"]
+    notes = [
+        f"{document['frames']} frames of {document['video']}, network at {size} ({document['model']}, "
+        f"{document['variant']}, {document['backend']}). Agreement is with the network on each frame.",
+        *_notes(document),
+    ]
+    if neighbours is not None:
+        notes.insert(
+            1, f"The network agrees with itself on neighbouring frames on {neighbours:.2%} of pixels."
+        )
     return _sheet(columns, document["rows"], notes=notes)
 
 

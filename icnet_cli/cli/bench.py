@@ -24,6 +24,7 @@ def bench(config: BenchConfig, console: LoopConsole) -> None:
       icnet bench --model icnet --keep 0.25 --quick
       icnet bench --stages --model pspnet50          a network's time by stage
       icnet bench --video street.mp4                 where `segment` spends its time
+      icnet bench --video street.mp4 --reuse 1,2,3,5 --plot trade.png
       icnet bench --table icnet-ablation --markdown  a table of the papers, rebuilt
       icnet bench --compare before.json after.json   two results of --json
     """
@@ -53,6 +54,8 @@ def _status(event: Any) -> Status | None:
         return None
     if hasattr(event, "slowest"):  # a frame of --video
         return Status(event.done, event.total, notes={"slowest": event.slowest})
+    if not hasattr(event, "name"):  # a frame that is looked at
+        return Status(event.done, event.total, notes={"measuring": "labels"})
     return Status(event.done, event.total, unit="rows", rate_unit="rows/s", notes={"timing": event.name})
 
 
