@@ -9,11 +9,14 @@ from typing import Any
 from icnet_cli.checkpoints.bundled import bundled_weights
 from icnet_cli.config import DEFAULT_WEIGHTS, BenchConfig
 from icnet_cli.errors import output_error, usage_error
+from icnet_cli.inference.backends.runtimes import RUNTIMES
+from icnet_cli.inference.choice import check_backend, device_for
 from icnet_cli.inference.device import choose_device, choose_precision
 from icnet_cli.inference.environment import describe
 
 from .compare import compare_files
 from .events import RowStarted
+from .plain import against_plain, apart
 from .plot import plot_rows
 from .published import FULL_SIZE, find_table
 from .reuse import plot_reuse, reuse_report
@@ -41,7 +44,9 @@ def bench(config: BenchConfig, clock: Clock = time.perf_counter) -> Generator[An
     if config.compare is not None:
         assert config.other is not None
         return {"kind": "compare", **compare_files(config.compare, config.other)}
-    device = choose_device(config.device)
+    backend = "auto" if config.backend == "all" else config.backend
+    check_backend(backend, config.device, config.precision)
+    device = choose_device(device_for(backend, config.device))
     choose_precision(config.precision, device)
     _check_plot(config)
     protocol = Protocol.of(config.seconds, config.quick)
@@ -72,26 +77,40 @@ def _check_plot(config: BenchConfig) -> None:
 
 
 def _networks(config: BenchConfig, protocol: Protocol, clock: Clock) -> Generator[RowStarted, None, Document]:
-    wanted = subjects(config)
     size = config.size or FULL_SIZE
-    jobs: list[tuple[Subject, bool]] = [
-        (s, p) for s in wanted for p in ((False, True) if config.plain else (False,))
-    ]
+    names = [*(["plain"] if config.plain else []), *backends(config)]
+    jobs = [(subject, name) for subject in subjects(config) for name in names]
     rows = []
-    for done, (subject, plain) in enumerate(jobs):
-        yield RowStarted(done, len(jobs), subject.model)
-        if plain:
+    for done, (subject, name) in enumerate(jobs):
+        yield RowStarted(done, len(jobs), f"{subject.model}, {name}" if len(names) > 1 else subject.model)
+        if name == "plain":
             rows.append(
-                time_plain_row(subject, size, protocol, device=config.device, batch=config.batch, clock=clock)
-            )
+                apart(
+                    time_plain_row, subject, size, protocol,
+                    device=config.device, batch=config.batch, **_clock_of(clock),
+                )
+            )  # fmt: skip
         else:
             rows.append(
                 time_row(
                     subject, size, protocol, device=config.device, precision=config.precision,
-                    batch=config.batch, clock=clock,
+                    backend=name, batch=config.batch, clock=clock,
                 )
             )  # fmt: skip
-    return {"kind": "networks", "rows": rows}
+    return {"kind": "networks", "rows": against_plain(rows)}
+
+
+def backends(config: BenchConfig) -> list[str]:
+    """What is to be timed: the one that was named; torch by itself; or all that are installed, torch first."""
+    if config.backend != "all":
+        return ["torch" if config.backend == "auto" else config.backend]
+    on_gpu = choose_device(config.device).type == "cuda"
+    others = ["compile"] if on_gpu else [name for name in RUNTIMES if RUNTIMES[name].missing() is None]
+    return ["torch", *others]
+
+
+def _clock_of(clock: Clock) -> dict[str, Clock]:
+    return {} if clock is time.perf_counter else {"clock": clock}
 
 
 def _table(config: BenchConfig, protocol: Protocol, clock: Clock) -> Generator[RowStarted, None, Document]:

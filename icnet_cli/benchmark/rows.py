@@ -74,6 +74,7 @@ def time_row(
     *,
     device: str = "auto",
     precision: str = "auto",
+    backend: str = "torch",
     batch: int = 1,
     output: str = "scores",
     clock: Clock = time.perf_counter,
@@ -84,11 +85,13 @@ def time_row(
         IcnetError: DEVICE or USAGE for a device or precision that is not to be had.
     """
     memory = PeakMemory(choose_device(device))
-    segmenter = subject.segmenter(device, precision, size)
+    segmenter = subject.segmenter(device, precision, size, backend)
+    segmenter.warm(*size)
     pictures = network_input(segmenter, size, batch)
     timing = time_pass(pass_of(segmenter, output), pictures, protocol, clock)
     peak = memory.peak_mb()
     published = figures_for(subject.model, subject.config, size)
+    network = subject.network() if subject.exported else segmenter.network
     return {
         "model": subject.model,
         "variant": subject.variant,
@@ -99,8 +102,8 @@ def time_row(
         "batch": batch,
         "output": output,
         **timing,
-        "params_m": parameters_m(segmenter.network),
-        "gflops": gflops(segmenter.network, *size),
+        "params_m": parameters_m(network),
+        "gflops": gflops(network, *size),
         "peak_memory_mb": peak,
         "accuracy": subject.accuracy(),
         "published": published.to_dict() if published else None,

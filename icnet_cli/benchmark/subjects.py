@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -14,6 +15,8 @@ from icnet_cli.classes import ClassTable, load_table
 from icnet_cli.config import DEFAULT_WEIGHTS, BenchConfig
 from icnet_cli.errors import usage_error
 from icnet_cli.evaluation.branches import with_branches
+from icnet_cli.inference.choice import Work
+from icnet_cli.inference.exported import is_exported, open_engine
 from icnet_cli.inference.segmenter import Segmenter
 from icnet_cli.models import build
 
@@ -31,6 +34,7 @@ class Subject:
     Attributes:
         config: what builds it; empty where `loaded` brings it.
         weights: what its weights are called; None for random ones, which are as fast.
+        exported: a file of `icnet export` that is timed in place of the network.
     """
 
     model: str
@@ -38,6 +42,7 @@ class Subject:
     loaded: LoadedWeights | None = None
     weights: str | None = None
     notes: tuple[str, ...] = field(default=())
+    exported: Path | None = None
 
     @property
     def variant(self) -> str:
@@ -55,14 +60,23 @@ class Subject:
     def network(self) -> nn.Module:
         return self.loaded.network if self.loaded else build(self.model, self.config).eval()
 
-    def segmenter(self, device: str, precision: str, size: tuple[int, int] | None) -> Segmenter:
+    def segmenter(
+        self,
+        device: str,
+        precision: str,
+        size: tuple[int, int] | None,
+        backend: str = "torch",
+        work: Work | None = None,
+    ) -> Segmenter:
         """What `icnet segment` runs for these weights, at `size`."""
+        if self.exported:
+            return Segmenter.of_exported(open_engine(self.exported, device, precision, backend), size)
         network = self.network()
         if self.loaded:
-            return Segmenter(network, self.loaded.meta, device, precision, size)
+            return Segmenter(network, self.loaded.meta, device, precision, size, backend, work)
         classes = _table_of(int(self.config.get("num_classes", 19)))
         meta = WeightsMeta(self.model, dict(self.config), classes, Normalisation(), size or (1024, 2048))
-        return Segmenter(network, meta, device, precision, size)
+        return Segmenter(network, meta, device, precision, size, backend, work)
 
     def accuracy(self) -> dict[str, Any] | None:
         """The mIoU (0..1) on the weights' card, with its data set and split; None without one."""
@@ -96,8 +110,12 @@ def subjects(config: BenchConfig) -> list[Subject]:
 
 
 def of_weights(name: str) -> Subject:
-    """The network of a weights file, or of bundled weights."""
-    loaded = load_weights(find_weights(name))
+    """The network of a weights file, of bundled weights, or of an exported file."""
+    path = find_weights(name)
+    if is_exported(path):
+        meta = open_engine(path).meta
+        return Subject(meta.model, meta.config, weights=path.name, exported=path)
+    loaded = load_weights(path)
     return Subject(loaded.meta.model, loaded.meta.config, loaded, loaded.path.stem)
 
 

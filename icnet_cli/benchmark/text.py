@@ -129,6 +129,7 @@ def _networks(document: Mapping[str, Any]) -> Sheet:
         ("runs", _runs),
         *_TIMES,
         ("model fps", _figure("model_fps", ".4g")),
+        ("times plain", _figure("speedup", ".2f")),
         *_COST,
         ("memory MB", _figure("peak_memory_mb", ".0f")),
         ("mIoU", _figure("miou", ".1f", "accuracy", 100)),
@@ -212,6 +213,7 @@ def _video(document: Mapping[str, Any]) -> Sheet:
         f"end to end {document['end_to_end_fps']:.1f} fps, network alone {document['model_fps']:.1f} fps, "
         f"one stage after the other {document['sequential_fps']:.1f} fps (overlap {document['overlap']:.2f}).",
         document["advice"],
+        *_naive(document),
         *_notes(document),
     ]
     if "random weights" in document["variant"]:
@@ -242,6 +244,19 @@ def _reuse(document: Mapping[str, Any]) -> Sheet:
             1, f"The network agrees with itself on neighbouring frames on {neighbours:.2%} of pixels."
         )
     return _sheet(columns, document["rows"], notes=notes)
+
+
+def _naive(document: Mapping[str, Any]) -> list[str]:
+    naive = document.get("naive")
+    if naive is None:
+        return []
+    stages = ", ".join(f"{name} {spent:.1f}" for name, spent in naive["stages_ms"].items())
+    labels = naive["labels_speedup"]
+    return [
+        f"The naive loop: {naive['fps']:.2f} fps over {naive['frames']} frames ({stages} ms). "
+        f"segment is {naive['speedup']:.2f} times as fast"
+        + (f", from scores to labels {labels:.1f} times." if labels else ".")
+    ]
 
 
 def _compare(document: Mapping[str, Any]) -> Sheet:

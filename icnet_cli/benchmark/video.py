@@ -7,10 +7,15 @@ from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
-from icnet_cli.config import BenchConfig, SegmentConfig
-from icnet_cli.errors import input_error
-from icnet_cli.pipeline.segment import DamagedInputError, FrameDone, segment
+from icnet_cli.config import DEFAULT_WEIGHTS, BenchConfig, SegmentConfig
+from icnet_cli.errors import input_error, usage_error
+from icnet_cli.inference.choice import Work
+from icnet_cli.inference.segmenter import Segmenter
+from icnet_cli.pipeline.segment import DamagedInputError, FrameDone, Notice, segment
+from icnet_cli.video import open_video
 
+from .naive import compared, naive_run
+from .plain import apart
 from .rows import network_input, time_pass
 from .subjects import Subject
 from .timing import Protocol
@@ -27,16 +32,18 @@ _SMALLER = "a smaller --size (half of each side is a quarter of the pixels)"
 
 def video_report(
     config: BenchConfig, subject: Subject, protocol: Protocol, run: Callable[..., Any] = segment
-) -> Generator[FrameDone, None, dict[str, Any]]:
+) -> Generator[FrameDone | Notice, None, dict[str, Any]]:
     """Run `segment` on the video, its output thrown away, and say where the time went.
 
     Returns:
         segment's own report (without its paths), and `stages` (p50, p95, p99 of each), `model_fps` (the
-        network alone, at the size it ran at), `overlap`, `bottleneck` and `advice`.
+        network alone, at the size it ran at), `overlap`, `bottleneck` and `advice`; `naive` where that was asked for.
     """
     if config.video is None or not config.video.is_file():
         raise input_error(f"no video {config.video}; give a file that exists")
-    segmenter = subject.segmenter(config.device, config.precision, config.size)
+    if config.naive and subject.loaded is None:
+        raise usage_error("--naive runs a network as the paper writes it; give --weights that are no exported file")
+    segmenter = yield from _segmenter(config, subject)
     with tempfile.TemporaryDirectory() as folder:
         job = SegmentConfig(
             str(config.video), Path(folder) / _output_name(config.view), view=config.view, frames=config.frames,
@@ -48,7 +55,25 @@ def video_report(
             report = error.report  # what could be decoded has been timed
     size = (int(report["size"][0]), int(report["size"][1]))
     model = time_pass(segmenter.forward, network_input(segmenter, size), protocol)
-    return describe(report, model, config.preset) | {"variant": subject.variant, "preset": config.preset}
+    document = describe(report, model, config.preset) | {"variant": subject.variant, "preset": config.preset}
+    if config.naive:
+        yield Notice("the naive loop, for comparison")
+        naive = apart(naive_run, config.video, config.weights or DEFAULT_WEIGHTS, size, config.frames)
+        document["naive"] = compared(report, naive)
+    return document
+
+
+def _segmenter(config: BenchConfig, subject: Subject) -> Generator[Notice, None, Segmenter]:
+    """As `segment` makes it for this video, built before the clock runs."""
+    with open_video(str(config.video)) as video:
+        size, frames = (video.info.height, video.info.width), video.info.frames_estimated
+    work = Work(config.frames or frames, size)
+    segmenter = subject.segmenter(config.device, config.precision, config.size, config.backend, work)
+    to_build = segmenter.still_to_build(*size)
+    if to_build:
+        yield Notice(to_build)
+    segmenter.warm(*size)
+    return segmenter
 
 
 def _output_name(view: str) -> str:

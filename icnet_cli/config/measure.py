@@ -232,6 +232,12 @@ class BenchConfig(Config):
     )
     reuse_kind: str = reuse_kind_option(env=False)
     smooth: float = smooth_option(env=False)
+    naive: bool = option(
+        False,
+        "With --video: also the loop that a first program has, for comparison.",
+        env=False,
+        panel=BENCH,
+    )
     data: Path | None = option(
         None,
         "With --table and --weights: measure the mIoU of these weights on this dataset.",
@@ -279,7 +285,7 @@ class BenchConfig(Config):
     )
     weights: str | None = option(
         None,
-        "Time the network of these weights: a bundled name or a .safetensors file.",
+        "Time the network of these weights: a bundled name, a .safetensors or an exported file.",
         metavar="NAME|FILE",
         env=False,
         panel=NETWORK,
@@ -324,6 +330,14 @@ class BenchConfig(Config):
         found = [f"{' and '.join(given)} are different things to measure; give one"] if len(given) > 1 else []
         if (self.compare is None) != (self.other is None):
             found.append("--compare needs two files: --compare A.json B.json")
+        if self.naive and not self.video:
+            found.append("--naive is for --video FILE")
+        if self.naive and self.weights is None and self.model != "all":
+            found.append("--naive needs trained weights; name them with --weights")
+        if self.backend == "all" and given and given != ["--compare"]:
+            found.append("--backend all is for networks on their own")
+        if self.backend not in ("auto", "torch") and (self.table or self.stages):
+            found.append(f"{given[0]} times torch; leave --backend {self.backend} out")
         if self.plot is not None and self.plot.suffix.lower() != ".png":
             found.append(f"--plot writes a .png, not {self.plot.name}")
         for word in self.reuse or ():

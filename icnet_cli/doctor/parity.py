@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-import shutil
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from icnet_cli.config import BACKENDS
 from icnet_cli.doctor.findings import ABSENT, BAD, OK, WARNING, Finding, version_of
 from icnet_cli.errors import IcnetError
 
 GROUP = "parity"
 LEAST = {"fp32": 0.999, "fp16": 0.995, "bf16": 0.97}  # share of equal pixels
 FRAME = (360, 640)  # of the built-in frame
-_PACKAGES = {"onnx": ("onnxruntime", "onnx", "onnxscript"), "openvino": ("openvino",)}
 
 
 class Way(NamedTuple):
@@ -33,34 +29,26 @@ class Way(NamedTuple):
 
 def backends() -> Iterator[Finding]:
     """Which of the ways to run a network are installed."""
-    for name in ("torch", "compile", "onnx", "openvino"):
-        missing = lacking(name)
-        if missing:
-            cure = f"pip install 'icnet[{name}]'" if name in _PACKAGES else "install g++"
-            yield Finding("backends", name, ABSENT, f"needs {', '.join(missing)}", cure)
-        else:
-            versions = [f"{package} {version_of(package)}" for package in _PACKAGES.get(name, ("torch",))]
-            yield Finding("backends", name, OK, ", ".join(versions))
+    from icnet_cli.inference.backends.runtimes import RUNTIMES
 
-
-def lacking(backend: str) -> list[str]:
-    """What a backend needs and does not find."""
-    if backend == "compile":  # torch's compiler writes C++
-        return [] if any(map(shutil.which, ("g++", "c++", "clang++"))) else ["a C++ compiler"]
-    return [name for name in _PACKAGES.get(backend, ()) if importlib.util.find_spec(name) is None]
+    yield Finding("backends", "torch", OK, str(version_of("torch")))
+    for runtime in RUNTIMES.values():
+        missing = runtime.missing()
+        detail = missing or f"{runtime.version()}; a network is built once a size, {runtime.build_time}"
+        yield Finding("backends", runtime.name, ABSENT if missing else OK, detail)
 
 
 def ways() -> list[Way]:
     """Every way that is installed, the reference left out."""
     import torch
 
-    found = [
-        Way(name, "cpu", "fp32") for name in BACKENDS if name not in ("auto", "torch") and not lacking(name)
-    ]
+    from icnet_cli.inference.backends.runtimes import RUNTIMES
+
+    installed = [runtime.name for runtime in RUNTIMES.values() if runtime.missing() is None]
+    found = [Way(name, "cpu", "fp32") for name in installed]
     if torch.cuda.is_available():
         found += [Way("torch", "cuda", precision) for precision in ("fp32", "fp16")]
-        if "compile" in BACKENDS:
-            found.append(Way("compile", "cuda", "fp16"))
+        found += [Way("compile", "cuda", "fp16")] if "compile" in installed else []
     return found
 
 
@@ -84,18 +72,14 @@ class Parity:
         """The labels of the frame in this way, and how long a second run took in milliseconds."""
         from icnet_cli.inference.segmenter import Segmenter
 
-        backend = {} if way.backend == "torch" else {"backend": way.backend}
-        segmenter = Segmenter(
-            self._loaded.network,
-            self._loaded.meta,
-            way.device,
-            way.precision,
-            **backend,  # type: ignore[arg-type]
-        )
+        loaded = self._loaded
+        segmenter = Segmenter(loaded.network, loaded.meta, way.device, way.precision, backend=way.backend)
         segmenter.labels(self._frame)
         start = time.perf_counter()
         labels = segmenter.labels(self._frame)
-        return labels, (time.perf_counter() - start) * 1000
+        spent = (time.perf_counter() - start) * 1000
+        segmenter.engine.close()
+        return labels, spent
 
     def finding(self, way: Way) -> Finding:
         """How many of the pixels agree."""
