@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from .rows import network_input, time_pass
 from .subjects import Subject
 from .timing import Protocol
 
-# What runs after what in one thread; the lanes run at once (pipeline/lanes.py).
-LANES: Mapping[str, tuple[str, ...]] = {
+Lanes = Mapping[str, Sequence[str]]
+# What runs after what in one thread; the lanes run at once (pipeline/lanes.py). A run over a device tells its own.
+LANES: Lanes = {
     "decode": ("decode",),
     "network": ("prepare", "upload", "forward", "postprocess"),
     "encode": ("render", "download", "encode"),
@@ -42,12 +43,14 @@ def video_report(
     if config.video is None or not config.video.is_file():
         raise input_error(f"no video {config.video}; give a file that exists")
     if config.naive and subject.loaded is None:
-        raise usage_error("--naive runs a network as the paper writes it; give --weights that are no exported file")
+        raise usage_error(
+            "--naive runs a network as the paper writes it; give --weights that are no exported file"
+        )
     segmenter = yield from _segmenter(config, subject)
     with tempfile.TemporaryDirectory() as folder:
         job = SegmentConfig(
             str(config.video), Path(folder) / _output_name(config.view), view=config.view, frames=config.frames,
-            preset=config.preset if config.view != "labels" else None,
+            preset=config.preset if config.view != "labels" else None, hwaccel=config.hwaccel,
         )  # fmt: skip
         try:
             report = yield from run(job, segmenter)
@@ -87,6 +90,7 @@ def describe(
     """The report of a run with what follows from it; `model` is the timing of the network alone.
 
     `overlap` is the frame rate over what it would be with one stage after the other: 1 where nothing runs at once.
+    `share_of_slowest_lane` is the frame rate over what the slowest lane alone would give: 1 where it never waits.
     """
     p50: Mapping[str, float] = report["stages_ms"]
     stages = [
@@ -99,7 +103,9 @@ def describe(
         for name in p50
     ]
     one_by_one = sum(p50.values())
-    lane, stage = bottleneck(p50)
+    lanes: Lanes = report.get("lanes", LANES)
+    lane, stage = bottleneck(p50, lanes)
+    longest = sum(p50.get(name, 0.0) for name in lanes[lane])
     kept = {name: value for name, value in report.items() if name not in ("input", "output", "class_share")}
     return {
         **kept,
@@ -110,9 +116,19 @@ def describe(
         "model_runs": model["runs"],
         "sequential_fps": 1000 / one_by_one if one_by_one else None,
         "overlap": report["end_to_end_fps"] * one_by_one / 1000,
+        "share_of_slowest_lane": report["end_to_end_fps"] * longest / 1000,
         "bottleneck": stage,
         "bottleneck_lane": lane,
-        "advice": advice(lane, stage, p50, str(report["device"]), report.get("view", "overlay"), preset),
+        "advice": advice(
+            lane,
+            stage,
+            p50,
+            str(report["device"]),
+            report.get("view", "overlay"),
+            preset,
+            lanes,
+            decodes_on_gpu=report.get("hwaccel") == "cuda",
+        ),
     }
 
 
@@ -126,11 +142,11 @@ def _rows(
     return [{**about, **row} for row in (*stages, whole, each)]
 
 
-def bottleneck(p50: Mapping[str, float]) -> tuple[str, str]:
+def bottleneck(p50: Mapping[str, float], lanes: Lanes = LANES) -> tuple[str, str]:
     """The lane that takes the longest, and the longest stage in it."""
-    spent = {lane: sum(p50.get(stage, 0.0) for stage in stages) for lane, stages in LANES.items()}
+    spent = {lane: sum(p50.get(stage, 0.0) for stage in stages) for lane, stages in lanes.items()}
     lane = max(spent, key=lambda name: spent[name])
-    return lane, max((name for name in LANES[lane] if name in p50), key=lambda name: p50[name])
+    return lane, max((name for name in lanes[lane] if name in p50), key=lambda name: p50[name])
 
 
 def advice(
@@ -140,16 +156,22 @@ def advice(
     device: str,
     view: str = "overlay",
     preset: str | None = None,
+    lanes: Lanes = LANES,
+    *,
+    decodes_on_gpu: bool = False,
 ) -> str:
     """One sentence: what holds the run up, and the option of `icnet segment` that would relieve it."""
-    spent = sum(p50.get(name, 0.0) for name in LANES[lane])
+    spent = sum(p50.get(name, 0.0) for name in lanes[lane])
     within = "" if spent == p50[stage] else f" in the {lane} lane ({spent:.1f} ms a frame)"
-    return f"The bottleneck is {stage}, {p50[stage]:.1f} ms a frame{within}: {relief(stage, device, view, preset)}."
+    cure = relief(stage, device, view, preset, decodes_on_gpu=decodes_on_gpu)
+    return f"The bottleneck is {stage}, {p50[stage]:.1f} ms a frame{within}: {cure}."
 
 
-def relief(stage: str, device: str, view: str, preset: str | None) -> str:
+def relief(stage: str, device: str, view: str, preset: str | None, *, decodes_on_gpu: bool = False) -> str:
     """What makes a stage shorter, or has fewer frames go through it."""
     if stage == "decode":
+        if device != "cpu" and not decodes_on_gpu:
+            return "--hwaccel gives it to the GPU's own decoder"
         return "no option decodes faster; a source with smaller frames or an easier codec does"
     if stage == "forward" and device == "cpu":
         return f"--device cuda, --weights of a smaller network, or {_SMALLER}"

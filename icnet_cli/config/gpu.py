@@ -16,12 +16,12 @@ def batch_option() -> Any:
     return option("auto", help, metavar="N|auto", panel=NETWORK, shows="8 for files on a GPU, 1 live")
 
 
-def hwaccel_option() -> Any:
+def hwaccel_option(panel: str = WHAT) -> Any:
     help = (
         "Where a file is decoded: none (software), cuda (the GPU's decoder, or software with a line that says why), "
         "or auto (as cuda, without a word)."
     )
-    return option("none", help, choices=HWACCELS, panel=WHAT)
+    return option("none", help, choices=HWACCELS, panel=panel)
 
 
 def gpu_problems(batch: str, one_by_one: bool) -> list[str]:

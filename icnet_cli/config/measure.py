@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from icnet_cli.config.fields import Config, argument, flag_of, option
+from icnet_cli.config.gpu import hwaccel_option
 from icnet_cli.config.live import NOWHERE
 from icnet_cli.config.shared import (
     BACKENDS,
@@ -223,6 +224,7 @@ class BenchConfig(Config):
     frames: int | None = option(
         None, "With --video: take at most this many frames.", minimum=1, env=False, panel=BENCH
     )
+    hwaccel: str = hwaccel_option(BENCH)
     reuse: tuple[str, ...] | None = option(
         None,
         "With --video: what is gained and lost by each of these ways to reuse what the network found: 1,2,3,5,auto.",

@@ -108,6 +108,21 @@ def test_the_bottleneck_is_the_slowest_lane_and_its_longest_stage() -> None:
     assert bottleneck({"decode": 9.0, "forward": 2.0, "encode": 8.0}) == ("decode", "decode")
 
 
+def test_a_run_over_a_device_tells_its_own_lanes() -> None:
+    """Copies, the stages of the device and the host's threads run beside one another."""
+    lanes = {"decode": ["decode"], "upload": ["upload"], "device": ["prepare", "forward"], "encode": ["encode"]}
+    p50 = {"decode": 2.0, "upload": 5.0, "prepare": 4.0, "forward": 5.0, "encode": 8.0}
+    assert bottleneck(p50, lanes) == ("device", "forward")
+    found = describe(REPORT | {"stages_ms": p50, "lanes": lanes, "end_to_end_fps": 100}, MODEL)
+    assert (found["bottleneck_lane"], found["share_of_slowest_lane"]) == ("device", pytest.approx(0.9))
+
+
+def test_a_gpu_s_decoder_is_advised_where_it_is_not_used() -> None:
+    assert "--hwaccel" in relief("decode", "cuda:0", "overlay", None)
+    assert "--hwaccel" not in relief("decode", "cuda:0", "overlay", None, decodes_on_gpu=True)
+    assert "--hwaccel" not in relief("decode", "cpu", "overlay", None)
+
+
 def test_one_sentence_names_it_and_an_option() -> None:
     assert describe(REPORT, MODEL)["advice"] == (
         "The bottleneck is encode, 16.0 ms a frame in the encode lane (20.0 ms a frame): "
