@@ -13,7 +13,7 @@ from icnet_cli.reports.html import Html, el
 from icnet_cli.reports.plots import Point, nice_ticks, tick_labels
 
 WIDTH, HEIGHT = 480, 270  # few enough units that the text is legible on a telephone
-LEFT, RIGHT, TOP, BOTTOM = 54, 12, 28, 44
+LEFT, RIGHT, TOP, BOTTOM = 64, 12, 28, 44
 _STYLES = 7
 _MARKS = 40  # a curve of fewer points gets a mark on each
 _MOST_POINTS = 600  # of a curve; more cannot be seen, and make the page large
@@ -54,7 +54,7 @@ def line_chart(chart: Chart) -> Html:
         role="img",
         aria_label=chart.alt,
     )
-    legend = _legend(list(chart.series)) if len(chart.series) > 1 else None
+    legend = _legend(list(chart.series), chart.faded) if len(chart.series) > 1 else None
     return el("figure", legend, drawing)
 
 
@@ -107,11 +107,10 @@ class _Axes:
                 runs[-1].append(self.at(point))
             elif runs[-1]:
                 runs.append([])
-        classes = f"line s{index % _STYLES}" + (" faded" if faded else "")
         path = "".join(
             ("M" if i == 0 else "L") + f"{x:.1f} {y:.1f}" for run in runs for i, (x, y) in enumerate(run)
         )
-        parts = [el("path", d=path, class_=classes)]
+        parts = [el("path", d=path, class_=_style(index, faded))]
         if not faded and len(points) < _MARKS:
             parts += [_mark(index, at) for run in runs for at in run]
         return parts
@@ -143,13 +142,17 @@ def _mark(index: int, at: Point) -> Html:
     return el("rect", x=f"{x - 3:.1f}", y=f"{y - 3:.1f}", width=6, height=6, class_=fill, transform=turn)
 
 
-def _legend(names: Sequence[str]) -> Html:
+def _style(index: int, faded: bool) -> str:
+    return f"line s{index % _STYLES}" + (" faded" if faded else "")
+
+
+def _legend(names: Sequence[str], faded: frozenset[str]) -> Html:
     entries = []
     for index, name in enumerate(names):
         sample = el(
             "svg",
-            el("path", d="M0 6L34 6", class_=f"line s{index % _STYLES}"),
-            _mark(index, (17, 6)),
+            el("path", d="M0 6L34 6", class_=_style(index, name in faded)),
+            None if name in faded else _mark(index, (17, 6)),
             width=34,
             height=12,
             class_="chart",

@@ -35,6 +35,10 @@ _MOST_SAMPLES = 8
 _PREDICTION = re.compile(r"(\d{1,12})-(\d{1,3})\.png")
 _SMOOTH_FROM = 60  # a curve of fewer points is drawn as it is
 
+_NOTHING: tuple[Any, ...] = (None, False, [], {}, "")
+_NOT_TOLD = ("dataset", "output", "resume")
+_TITLES = {"icnet": "icnet", "cpu": "CPU", "gpu": "GPU", "cuda": "CUDA"}
+
 Row = Mapping[str, float]
 
 
@@ -271,11 +275,10 @@ def _right(sample: SamplePicture, step: int) -> str:
 
 def _setup(record: RunRecord) -> list[tuple[str, Child]]:
     run = record.run
-    recipe = run.get("recipe") if isinstance(run.get("recipe"), dict) else {}
-    config = run.get("config") if isinstance(run.get("config"), dict) else {}
+    recipe, config = (run[key] if isinstance(run.get(key), dict) else {} for key in ("recipe", "config"))
     pairs: list[tuple[str, Child]] = []
     if "dataset" in run:
-        pairs.append(("Dataset", re.split(r"[\\/]", str(run["dataset"]))[-1]))
+        pairs.append(("Dataset", _words(run["dataset"])))
     for title, key in (("Network", "model"), ("Batch", "batch"), ("Batches a step", "accumulate")):
         if key in run:
             pairs.append((title, str(run[key])))
@@ -283,33 +286,37 @@ def _setup(record: RunRecord) -> list[tuple[str, Child]]:
         pairs.append(("Base learning rate", f"{run['lr']}"))
     if run.get("processes", 1) != 1:
         pairs.append(("Processes", str(run["processes"])))
-    pairs += [(f"Recipe: {key.replace('_', ' ')}", _words(value)) for key, value in (recipe or {}).items()]
-    # Options that were left alone say nothing; paths are the machine's own.
-    told = {
-        k: v
-        for k, v in (config or {}).items()
-        if v not in (None, False, [], "") and k not in ("dataset", "output", "resume")
-    }
-    pairs += [(f"Option: {key.replace('_', ' ')}", _words(value)) for key, value in told.items()]
+    # What is empty and options that were left alone say nothing; folders are the machine's own.
+    pairs += [
+        (f"Recipe: {_spaced(key)}", _words(value)) for key, value in recipe.items() if value not in _NOTHING
+    ]
+    told = {key: value for key, value in config.items() if value not in _NOTHING and key not in _NOT_TOLD}
+    pairs += [(f"Option: {_spaced(key)}", _words(value)) for key, value in told.items()]
     return pairs or [("Setup", f"{RUN_FILE} is missing or damaged")]
 
 
+def _spaced(key: str) -> str:
+    return key.replace("_", " ")
+
+
 def _words(value: Any) -> str:
+    """A value of a recipe or an option; of a path its last part."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_words(part)}" for key, part in value.items() if part is not None)
+        return ", ".join(
+            f"{_spaced(key)} {_words(part)}" for key, part in value.items() if part not in _NOTHING
+        )
     if isinstance(value, list):
         return ", ".join(map(_words, value))
-    return str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return re.split(r"[\\/]", value)[-1] if isinstance(value, str) and " " not in value else str(value)
 
 
 def _machines(record: RunRecord) -> list[Html]:
     parts = []
     for one in record.environments:
-        pairs = [
-            (key.capitalize() if key != "cpu" else "CPU", str(value))
-            for key, value in one.items()
-            if value is not None and key != "step"
-        ]
+        known = {key: value for key, value in one.items() if value is not None and key != "step"}
+        pairs = [(_TITLES.get(key, _spaced(key).capitalize()), str(value)) for key, value in known.items()]
         if len(record.environments) > 1:
             parts.append(el("h3", f"From step {one.get('step', 0)} on"))
         parts.append(facts(pairs))

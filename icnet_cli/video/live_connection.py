@@ -45,7 +45,7 @@ def open_address(address: Address, *, max_pixels: int, timeout_s: float) -> Any:
     """
     try:
         return av.open(
-            address.target,
+            _target(address),
             "r",
             format=address.format,
             options={"max_pixels": decoder_limit(max_pixels)},
@@ -60,6 +60,18 @@ def open_address(address: Address, *, max_pixels: int, timeout_s: float) -> Any:
         )
     except Exception as error:
         raise told(address, error, timeout_s) from _scrubbed(address, error)
+
+
+def _target(address: Address) -> str:
+    """What FFmpeg is told; DirectShow knows cameras by their names only."""
+    if address.format != "dshow" or not address.target.isdecimal():
+        return address.target
+    found = [device.name for device in av.enumerate_input_devices("dshow") if "video" in device.media_types]
+    number = int(address.target)
+    if number >= len(found):
+        here = ", ".join(f"camera:{n}" for n in range(len(found))) or "none"
+        raise input_error(f"there is no {address.public}; cameras here: {here}")
+    return f"video={found[number]}"
 
 
 class Connection:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 
 from icnet_cli.reports.compare_page import compare_page
 from icnet_cli.reports.eval_page import eval_page
+from icnet_cli.reports.train_page import read_run, train_page
 from tests.reports.browser import Browser
 from tests.reports.examples import (
     HARM,
@@ -22,8 +24,16 @@ from tests.reports.examples import (
     shot,
     versus,
 )
+from tests.reports.runs import write_run
+
+
+def train() -> str:
+    with TemporaryDirectory() as folder:
+        return train_page(read_run(write_run(Path(folder) / "run")))
+
 
 PAGES: dict[str, Callable[[], str]] = {
+    "train": train,
     "eval": lambda: eval_page(eval_document(), PALETTE, [shot(), shot("second", 5)], crop_sets()),
     "compare": lambda: compare_page(
         compare_document(), PALETTE, [versus()], [0.1, 0.2, 0.1], (np.ones((12, 16)), picture())

@@ -13,7 +13,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from video_clips import HEIGHT, WIDTH, make_clip
+try:
+    from video_clips import HEIGHT, WIDTH, make_clip
+except ImportError:  # from a test in another folder
+    from tests.video.video_clips import HEIGHT, WIDTH, make_clip
 
 TS = Fraction(1, 90_000)
 FRAME = 3600  # ticks: 25 frames a second
@@ -22,7 +25,9 @@ HOLD, HANG_UP = "hold", "hang up"  # what follows the bytes that are sent
 _scratch = iter(range(10**9))
 
 
-def transport_stream(folder: Path, frames: int = 10, *, start: int = 0, size: tuple[int, int] = (WIDTH, HEIGHT)) -> bytes:
+def transport_stream(
+    folder: Path, frames: int = 10, *, start: int = 0, size: tuple[int, int] = (WIDTH, HEIGHT)
+) -> bytes:
     """Numbered pictures as mpeg-ts; `start` is the first time in ticks of TS, beside the muxer's own 1.4 s."""
     path = folder / f"feed{next(_scratch)}.ts"
     ticks = [start + FRAME * n for n in range(frames)]
@@ -115,10 +120,14 @@ class RtspServer(_Server):
                 text = request.decode()
                 self.requests.append(text)
                 verb = text.split()[0]
-                number = next(line for line in text.splitlines() if line.lower().startswith("cseq")).split(":")[1]
+                number = next(line for line in text.splitlines() if line.lower().startswith("cseq")).split(
+                    ":"
+                )[1]
                 head = f"RTSP/1.0 200 OK\r\nCSeq: {number.strip()}\r\n"
                 if verb == "OPTIONS":
-                    connection.sendall(f"{head}Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN\r\n\r\n".encode())
+                    connection.sendall(
+                        f"{head}Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN\r\n\r\n".encode()
+                    )
                 elif verb == "DESCRIBE":
                     kind = f"Content-Type: application/sdp\r\nContent-Length: {len(sdp)}\r\n\r\n"
                     connection.sendall((head + kind).encode() + sdp)

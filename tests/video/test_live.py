@@ -1,0 +1,528 @@
+"""Live sources over loopback: they stall, drop, come back and change, and the frames' times go on."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from live_servers import (
+    FRAME,
+    HANG_UP,
+    HOLD,
+    HttpStream,
+    RtspServer,
+    Site,
+    TcpServer,
+    UdpSender,
+    closing_all,
+    transport_stream,
+)
+from video_clips import HEIGHT, WIDTH, make_clip, number_in
+
+from icnet_cli.errors import ExitCode, IcnetError
+from icnet_cli.video import live_connection, source
+from icnet_cli.video.live import BACK_OFF_S, LiveFrame, LiveReader, Notice
+from icnet_cli.video.live_address import Address, parse_address
+from icnet_cli.video.live_clock import TIME_BASE, Timeline
+from icnet_cli.video.live_connection import open_address
+from icnet_cli.video.live_file import RemoteFile
+
+STALL_S = 0.4  # instead of ten seconds
+
+
+@pytest.fixture
+def servers() -> Iterator[list[Any]]:
+    with closing_all() as all_of_them:
+        yield all_of_them
+
+
+@pytest.fixture
+def read() -> Iterator[Callable[..., LiveReader]]:
+    """Makes readers that wait for nothing between tries, and closes them; `pauses` are the waits."""
+    readers: list[LiveReader] = []
+
+    def make(url: str | Address, **options: Any) -> LiveReader:
+        pauses: list[float] = []
+
+        def pause(seconds: float) -> bool:
+            pauses.append(seconds)
+            return False
+
+        address = parse_address(url) if isinstance(url, str) else url
+        options = {"timeout_s": STALL_S, "pause": pause, "every_frame": True, **options}
+        reader = LiveReader(address, **options)
+        reader.pauses = pauses  # type: ignore[attr-defined]
+        readers.append(reader)
+        reader.start()
+        return reader
+
+    yield make
+    for reader in readers:
+        reader.close()
+
+
+def take(reader: LiveReader, count: int | None = None) -> tuple[list[LiveFrame], list[str]]:
+    """Frames and notices until the end, or until there are so many frames."""
+    reader.ready()
+    frames: list[LiveFrame] = []
+    told: list[str] = []
+    for item in reader:
+        if isinstance(item, Notice):
+            told.append(item.text)
+            continue
+        frames.append(item)
+        if len(frames) == count:
+            reader.stop()
+    return frames, told
+
+
+def served(servers: list[Any], server: Any) -> Any:
+    servers.append(server)
+    return server
+
+
+# What is read ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [TcpServer, HttpStream])
+def test_a_stream_is_read_to_its_end_where_that_is_wanted(
+    kind: type, servers: list[Any], read: Callable[..., LiveReader], tmp_path: Path
+) -> None:
+    server = served(servers, kind([(transport_stream(tmp_path, start=90_000 * 50), HANG_UP)]))
+    reader = read(server.url, tries=0)
+    frames, told = take(reader)
+    assert [number_in(frame.rgb()) for frame in frames] == list(range(10))
+    assert [frame.pts for frame in frames] == [FRAME * n for n in range(10)]  # from zero, in ticks of 1/90000
+    assert [frame.index for frame in frames] == list(range(10))
+    assert reader.finished
+    assert not told
+    assert not reader.gaps
+    assert (reader.info.height, reader.info.width) == (HEIGHT, WIDTH)
+    assert reader.info.time_base == TIME_BASE
+
+
+def test_rtsp(servers: list[Any], read: Callable[..., LiveReader], tmp_path: Path) -> None:
+    server = served(servers, RtspServer([(transport_stream(tmp_path), HOLD)]))
+    frames, _ = take(read(server.url), 8)
+    assert [number_in(frame.rgb()) for frame in frames] == list(range(8))
+    assert any(request.startswith("PLAY") for request in server.requests)
+
+
+def test_udp(servers: list[Any], read: Callable[..., LiveReader], tmp_path: Path) -> None:
+    """The sender begins anew again and again, and its clock with it: ours goes on."""
+    server = served(servers, UdpSender(transport_stream(tmp_path)))
+    frames, _ = take(read(server.url, timeout_s=10.0), 25)
+    assert all(b.pts > a.pts for a, b in itertools.pairwise(frames))
+    assert all(0 <= number_in(frame.rgb()) < 10 for frame in frames)
+
+
+def test_reading_begins_with_a_picture_that_can_be_decoded(
+    servers: list[Any], read: Callable[..., LiveReader], tmp_path: Path
+) -> None:
+    """A camera is joined in the middle: what comes before the next key frame shows nothing whole."""
+    data = transport_stream(tmp_path, 12)
+    packets = [data[at : at + 188] for at in range(0, len(data), 188)]
+    kept = [
+        packet for packet in packets if packet[1] & 0x1F == 0 or packet[1:3] == b"\x50\x00"
+    ]  # tables first
+    middle = len(packets) // 8
+    server = served(servers, TcpServer([(b"".join(kept[:3] + packets[middle:]), HANG_UP)]))
+    frames, _ = take(read(server.url, tries=0))
+    assert frames[0].key
+    assert [number_in(frame.rgb()) for frame in frames] == list(range(5, 12))
+
+
+def test_a_playlist_that_grows_is_played_at_its_own_pace(
+    servers: list[Any], read: Callable[..., LiveReader], tmp_path: Path
+) -> None:
+    parts = [transport_stream(tmp_path, start=FRAME * 10 * n) for n in range(3)]
+    shown = iter([2, 2, 3])
+    head = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-MEDIA-SEQUENCE:0\n"
+
+    def playlist() -> str:
+        count = next(shown, 3)
+        end = "#EXT-X-ENDLIST\n" if count == 3 else ""
+        return head + "".join(f"#EXTINF:0.4,\n{n}.ts\n" for n in range(count)) + end
+
+    files: dict[str, Any] = {f"/{n}.ts": part for n, part in enumerate(parts)}
+    site = served(servers, Site({"/live.m3u8": playlist, **files}))
+    reader = read(f"{site.url}/live.m3u8", timeout_s=5.0)
+    frames, told = take(reader)
+    assert [frame.pts for frame in frames] == [FRAME * n for n in range(30)]
+    assert not told  # its end is what the playlist calls its end: nothing is connected again
+    assert sum(reader.pauses) > 0.4  # type: ignore[attr-defined]
+
+
+def test_a_playlist_that_stands_still_is_a_stall_and_is_not_played_twice(
+    servers: list[Any], read: Callable[..., LiveReader], tmp_path: Path
+) -> None:
+    playlist = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.4,\na.ts\n"
+    site = served(servers, Site({"/live.m3u8": playlist, "/a.ts": transport_stream(tmp_path)}))
+    reader = read(f"{site.url}/live.m3u8", timeout_s=1.0, tries=1)
+    with pytest.raises(IcnetError, match="and 1 try to connect again failed"):
+        take(reader)
+    assert reader.frames_read == 10
+
+
+def test_a_camera_is_opened_by_the_systems_own_format(
+    read: Callable[..., LiveReader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FFmpeg's own test pattern stands in for the device."""
+    monkeypatch.setattr(source, "CODECS", source.CODECS | {"wrapped_avframe"})
+    pattern = Address("camera", "testsrc=size=64x48:rate=25", "camera:0", "lavfi", "none", "lavfi")
+    frames, _ = take(read(pattern, timeout_s=10.0), 4)
+    assert [frame.pts for frame in frames] == [FRAME * n for n in range(4)]
+    assert frames[0].rgb().shape == (48, 64, 3)
+
+
+def test_a_camera_that_is_not_there_is_named_with_those_that_are() -> None:
+    with pytest.raises(IcnetError, match=r"there is no camera:63; cameras here: ") as raised:
+        open_address(parse_address("camera:63", "linux"), max_pixels=10**6, timeout_s=1.0)
+    assert raised.value.code == ExitCode.INPUT
+
+
+# Healing --------------------------------------------------------------------------------------------------------------
+
+
+def test_twenty_drops_are_twenty_reconnections(
+    servers: list[Any], read: Callable[..., LiveReader], tmp_path: Path
+) -> None:
+    """Each time the camera's clock begins elsewhere; ours never goes back."""
+    feeds = [(transport_stream(tmp_path, 6, start=(7 * n % 5) * 90_000), HANG_UP) for n in range(5)]
+    server = served(servers, TcpServer([*feeds * 4, (feeds[0][0], HOLD)]))
+    reader = read(server.url, tries=3)
+    frames, told = take(reader, 21 * 6)
+    assert server.accepted == 21
+    assert reader.reconnects == 20
+    assert reader.pauses == [1.0] * 20  # type: ignore[attr-defined]
+    assert all(b.pts > a.pts for a, b in itertools.pairwise(frames))
+    assert [number_in(frame.rgb()) for frame in frames] == list(range(6)) * 21
+    assert len(reader.gaps) == 20
+    assert sum("connecting again" in line for line in told) == 20
+    assert sum("without pictures" in line for line in told) == 20
+
+
+def test_a_stall_is_noticed_told_and_healed(
+    servers: list[Any], read: Callable[..., LiveReader], tmp_path: Path
+) -> None:
+    data = transport_stream(tmp_path)
+    server = served(servers, TcpServer([(data, HOLD), (data, HOLD)]))
+    reader = read(server.url)
+    frames, told = take(reader, 15)
+    assert told[0].endswith(f"nothing came for {STALL_S:g} s; connecting again in 1 s (try 1 of 20)")
+    gap = reader.gaps[0]
+    assert gap.reason == f"nothing came for {STALL_S:g} s"
+    missing = (frames[10].pts - frames[9].pts) * TIME_BASE
+    assert gap.seconds == pytest.approx(float(missing))
+    assert gap.seconds >= STALL_S  # the time that passed is in the picture's times
+    assert told[1] == f"{server.url}: {gap.seconds:.1f} s without pictures after 0.4 s ({gap.reason})"
+
+
+def test_the_tries_are_further_and_further_apart_and_have_an_end(
+    servers: list[Any], read: Callable[..., LiveReader], tmp_path: Path
+) -> None:
+    server = served(servers, TcpServer([(transport_stream(tmp_path), HANG_UP)]))
+    reader = read(server.url, tries=8)
+    reader.ready()
+    found: list[Any] = []
+    with pytest.raises(IcnetError, match="the stream ended, and 8 tries to connect again failed") as raised:
+        found.extend(reader)
+    assert raised.value.code == ExitCode.INPUT
+    assert reader.pauses == [*BACK_OFF_S, 30.0, 30.0]  # type: ignore[attr-defined]
+    told = [item.text for item in found if isinstance(item, Notice)]
+    assert told[0].endswith("the stream ended; connecting again in 1 s (try 1 of 8)")
+    assert told[3].endswith(
+        "nothing answers there (connection refused); connecting again in 5 s (try 4 of 8)"
+    )
+    assert len(found) - len(told) == 10
+
+
+def test_without_tries_a_stall_is_the_end(
+    servers: list[Any], read: Callable[..., LiveReader], tmp_path: Path
+) -> None:
+    server = served(servers, TcpServer([(transport_stream(tmp_path), HOLD)]))
+    with pytest.raises(IcnetError, match=f"nothing came for {STALL_S:g} s$"):
+        take(read(server.url, tries=0))
+
+
+def test_another_size_is_scaled_to_the_first_and_told_once(
+    servers: list[Any], read: Callable[..., LiveReader], tmp_path: Path
+) -> None:
+    small = transport_stream(tmp_path)
+    large = transport_stream(tmp_path, size=(2 * WIDTH, 2 * HEIGHT))
+    server = served(servers, TcpServer([(small, HANG_UP), (large, HANG_UP), (small, HANG_UP), (large, HOLD)]))
+    frames, told = take(read(server.url), 40)
+    assert {frame.rgb().shape for frame in frames} == {(HEIGHT, WIDTH, 3)}
+    assert [number_in(frame.rgb()) for frame in frames] == list(range(10)) * 4
+    changes = [line for line in told if "scaled" in line]
+    assert changes == [
+        f"{server.url}: the pictures changed to {2 * HEIGHT}x{2 * WIDTH}; "
+        f"they are scaled to the first size, {HEIGHT}x{WIDTH}"
+    ]
+
+
+def test_stopping_never_waits_for_the_network(
+    servers: list[Any], read: Callable[..., LiveReader], tmp_path: Path
+) -> None:
+    server = served(servers, TcpServer([(transport_stream(tmp_path), HOLD)]))
+    reader = read(server.url, timeout_s=600.0)
+    reader.ready()
+    items = iter(reader)
+    for _ in range(5):
+        next(items)
+    ended = threading.Event()
+
+    def wait_for_more() -> None:
+        for _ in items:
+            pass
+        ended.set()
+
+    threading.Thread(target=wait_for_more, daemon=True).start()
+    assert not ended.is_set()
+    reader.stop()
+    assert ended.wait(30)
+
+
+def test_a_reader_that_nobody_reads_holds_two_frames(
+    servers: list[Any], read: Callable[..., LiveReader], tmp_path: Path
+) -> None:
+    server = served(servers, TcpServer([(transport_stream(tmp_path, 60), HANG_UP)]))
+    for every_frame in (True, False):
+        reader = read(server.url, every_frame=every_frame) if every_frame else None
+        if reader is None:
+            continue
+        reader.ready()
+        reader._stopped.wait(0.3)
+        assert len(reader._items) <= 2
+
+
+def test_what_came_before_the_run_began_is_no_part_of_it(
+    servers: list[Any], read: Callable[..., LiveReader], tmp_path: Path
+) -> None:
+    """A network takes seconds to load. The newest frame of then is the first, and its time is zero."""
+    data = transport_stream(tmp_path, 30)
+    server = served(servers, TcpServer([(data, HOLD)]))
+    reader = read(server.url, every_frame=False, timeout_s=60.0)
+    reader.ready()
+    while reader.frames_read < 29:  # the last picture stays in the decoder
+        reader._stopped.wait(0.01)
+    first = next(item for item in reader if isinstance(item, LiveFrame))
+    assert (first.index, first.pts) == (0, 0)
+    assert number_in(first.rgb()) >= 27
+    reader.stop()
+
+
+# The clock ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_clock_follows_the_sources_own_within_a_connection() -> None:
+    line = Timeline()
+    placed = [line.place(Fraction(at, 25), 5.0 + jitter) for at, jitter in ((50, 0.0), (51, 0.3), (53, 0.31))]
+    assert placed == [0, 3600, 10_800]
+    assert line.gap is None
+
+
+def test_the_clock_measures_a_gap_by_arrival() -> None:
+    line = Timeline()
+    line.place(Fraction(100), 10.0)
+    line.reconnected("the stream ended")
+    assert line.place(Fraction(3), 13.5) == round(Fraction(7, 2) / TIME_BASE)
+    assert line.gap is not None
+    assert line.gap.to_dict() == {"at_s": 0.0, "seconds": 3.5, "reason": "the stream ended"}
+
+
+@pytest.mark.parametrize("at", [Fraction(2), Fraction(10**6), Fraction(99)])
+def test_another_clock_within_a_connection_goes_on_by_arrival(at: Fraction) -> None:
+    line = Timeline()
+    line.place(Fraction(100), 10.0)
+    assert line.place(at, 10.04) == 3600
+    assert line.place(at + Fraction(1, 25), 10.09) == 7200  # and from there by its own
+
+
+def test_times_always_grow() -> None:
+    line = Timeline()
+    times = [line.place(at, arrived) for at, arrived in ((Fraction(1), 5.0), (Fraction(1), 5.0), (None, 4.0))]
+    assert times == sorted(set(times))
+
+
+def test_a_hole_in_a_connection_is_a_gap() -> None:
+    line = Timeline()
+    line.place(Fraction(0), 0.0)
+    line.place(Fraction(4), 4.0)
+    assert line.gap is not None
+    assert line.gap.reason == "pictures are missing"
+
+
+# Strangers ------------------------------------------------------------------------------------------------------------
+
+
+def _playlist(entry: str) -> str:
+    return f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{entry}\n#EXT-X-ENDLIST\n"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "file://{file}",
+        "{file}",
+        "concat:{file}",
+        "subfile,,start,0,end,0,,:{file}",
+        "data:video/mp2t;base64,",
+    ],
+)
+def test_a_servers_playlist_reads_no_file(
+    entry: str, servers: list[Any], read: Callable[..., LiveReader], tmp_path: Path
+) -> None:
+    file = tmp_path / "private.ts"
+    file.write_bytes(transport_stream(tmp_path))
+    site = served(servers, Site({"/list.m3u8": _playlist(entry.format(file=file))}))
+    with pytest.raises(IcnetError) as raised:
+        read(f"{site.url}/list.m3u8").ready()
+    assert raised.value.code == ExitCode.INPUT
+
+
+def test_the_same_playlist_with_an_address_is_read(
+    servers: list[Any], read: Callable[..., LiveReader], tmp_path: Path
+) -> None:
+    site = served(servers, Site({"/list.m3u8": _playlist("a.ts"), "/a.ts": transport_stream(tmp_path)}))
+    reader = read(f"{site.url}/list.m3u8")
+    reader.ready()
+    assert reader.is_file
+
+
+def test_a_playlists_key_is_no_file(
+    servers: list[Any], read: Callable[..., LiveReader], tmp_path: Path
+) -> None:
+    key = '#EXT-X-KEY:METHOD=AES-128,URI="file:///etc/hostname"\n'
+    text = _playlist("a.ts").replace("#EXTINF", key + "#EXTINF")
+    site = served(servers, Site({"/list.m3u8": text, "/a.ts": transport_stream(tmp_path)}))
+    with pytest.raises(IcnetError):
+        read(f"{site.url}/list.m3u8").ready()
+
+
+@pytest.mark.parametrize("target", ["file://{file}", "tcp://127.0.0.1:{port}/", "concat:{file}"])
+def test_a_redirection_leads_to_http_only(
+    target: str, servers: list[Any], read: Callable[..., LiveReader], tmp_path: Path
+) -> None:
+    file = tmp_path / "private.ts"
+    file.write_bytes(transport_stream(tmp_path))
+    other = served(servers, TcpServer([(file.read_bytes(), HANG_UP)]))
+    site = served(servers, Site({"/x": (target.format(file=file, port=other.port),), "/y": ("/a.ts",)}))
+    site.files["/a.ts"] = file.read_bytes()
+    with pytest.raises(IcnetError):
+        read(f"{site.url}/x").ready()
+    assert other.accepted == 0
+    read(f"{site.url}/y").ready()  # within http it may
+
+
+def test_a_script_from_a_server_is_no_video(
+    servers: list[Any], read: Callable[..., LiveReader], tmp_path: Path
+) -> None:
+    file = tmp_path / "private.ts"
+    file.write_bytes(transport_stream(tmp_path))
+    site = served(servers, Site({"/x.mp4": f"ffconcat version 1.0\nfile {file}\n"}))
+    with pytest.raises(IcnetError, match="no video"):
+        read(f"{site.url}/x.mp4").ready()
+
+
+def test_large_pictures_are_refused(
+    servers: list[Any], read: Callable[..., LiveReader], tmp_path: Path
+) -> None:
+    server = served(servers, TcpServer([(transport_stream(tmp_path), HOLD)]))
+    with pytest.raises(IcnetError, match="--max-pixels"):
+        read(server.url, max_pixels=100).ready()
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [("/none.mp4?token=SECRET", "nothing of that name"), ("/text.mp4?token=SECRET", "no video")],
+)
+def test_errors_name_the_address_without_its_secrets(
+    path: str, words: str, servers: list[Any], read: Callable[..., LiveReader]
+) -> None:
+    site = served(servers, Site({"/text.mp4": "this is no video " * 50}))
+    url = site.url.replace("//", "//user:SECRET@") + path
+    with pytest.raises(IcnetError, match=words) as raised:
+        read(url).ready()
+    said = "".join(
+        traceback.format_exception(raised.value)
+    )  # what --debug prints, FFmpeg's own words included
+    assert "SECRET" not in said
+    assert "RuntimeError: " in said
+
+
+def test_an_answer_that_never_comes(servers: list[Any], read: Callable[..., LiveReader]) -> None:
+    server = served(servers, TcpServer([(b"", HOLD)]))
+    with pytest.raises(IcnetError, match=f"no answer within {STALL_S:g} s"):
+        read(server.url).ready()
+
+
+def test_nobody_there(read: Callable[..., LiveReader]) -> None:
+    with pytest.raises(IcnetError, match="connection refused"):
+        read("tcp://127.0.0.1:1").ready()
+
+
+# Files on a web server ------------------------------------------------------------------------------------------------
+
+
+def test_a_file_on_a_server_is_a_file(
+    servers: list[Any], read: Callable[..., LiveReader], tmp_path: Path
+) -> None:
+    site = served(servers, Site({"/a.mp4": make_clip(tmp_path / "a.mp4").read_bytes()}))
+    url = f"{site.url}/a.mp4?token=SECRET"
+    reader = read(url)
+    reader.ready()
+    assert reader.is_file
+    with RemoteFile(parse_address(url), timeout_s=5.0, start_s=0.16) as file:
+        assert [number_in(frame.rgb()) for frame in file] == list(range(4, 12))
+        assert file.info.duration_s == pytest.approx(0.48)
+        assert file.finished
+        assert "SECRET" not in str(file.name) + str(file.path)
+
+
+def test_a_file_on_a_server_that_is_cut_is_told(servers: list[Any], tmp_path: Path) -> None:
+    whole = make_clip(tmp_path / "a.mp4", container_options={"movflags": "faststart"}).read_bytes()
+    site = served(servers, Site({"/a.mp4": whole[: len(whole) * 2 // 3]}))
+    with RemoteFile(parse_address(f"{site.url}/a.mp4"), timeout_s=5.0) as file:
+        list(file)
+        assert file.shortfall is not None or file.frames_lost
+
+
+def test_the_same_stream_without_a_length_is_live(
+    servers: list[Any], read: Callable[..., LiveReader], tmp_path: Path
+) -> None:
+    server = served(servers, HttpStream([(transport_stream(tmp_path), HOLD)]))
+    reader = read(server.url)
+    reader.ready()
+    assert not reader.is_file
+
+
+def test_a_camera_by_its_number_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There cameras have names only, which are asked for."""
+    opened: list[str] = []
+    cameras = [
+        SimpleNamespace(name=name, media_types=[kind]) for name, kind in (("Mic", "audio"), ("Cam", "video"))
+    ]
+    monkeypatch.setattr(live_connection.av, "enumerate_input_devices", lambda _: cameras)
+    monkeypatch.setattr(live_connection.av, "open", lambda target, *_, **__: opened.append(target))
+    open_address(parse_address("camera:0", "win32"), max_pixels=10**6, timeout_s=1.0)
+    assert opened == ["video=Cam"]
+    with pytest.raises(IcnetError, match="there is no camera:1; cameras here: camera:0"):
+        open_address(parse_address("camera:1", "win32"), max_pixels=10**6, timeout_s=1.0)
+
+
+def test_words_for_cameras(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = parse_address("camera:0", "linux")
+    for error, words in (
+        (PermissionError(13, "x"), "add yourself to the group"),
+        (OSError(16, "busy"), "used by another program"),
+        (OSError(5, "x"), "cannot be read as a camera"),
+    ):
+        assert words in str(live_connection.told(address, error, 10.0))
