@@ -63,6 +63,7 @@ def test_a_way_that_agrees_one_that_does_not_and_one_that_does_not_run(
         Way("near", "cuda", "fp16"),
         Way("far", "cpu", "fp32"),
         Way("off", "cpu", "fp32"),
+        Way("fell back", "cuda", "fp16"),
     ]
     monkeypatch.setattr(parity, "ways", lambda: ways)
     true = Parity.labels
@@ -71,6 +72,7 @@ def test_a_way_that_agrees_one_that_does_not_and_one_that_does_not_run(
         if way.backend == "off":
             raise device_error("no device off")
         made, _ = true(self, Way("torch", "cpu", "fp32"))
+        self.ran_by = "torch" if way.backend == "fell back" else way.backend
         made = made.copy()
         wrong = {"near": 0.004, "far": 0.002}.get(way.backend, 0) * made.size
         made.ravel()[: round(wrong)] = (made.ravel()[: round(wrong)] + 1) % 11
@@ -85,6 +87,7 @@ def test_a_way_that_agrees_one_that_does_not_and_one_that_does_not_run(
         "near cuda fp16": OK,  # half precision may differ on one pixel in two hundred
         "far cpu fp32": BAD,
         "off cpu fp32": WARNING,
+        "fell back cuda fp16": WARNING,
     }
     assert "99.8" in of(report.findings, "far cpu fp32").detail
     assert "no device off" in of(report.findings, "off cpu fp32").detail
