@@ -128,7 +128,7 @@ def failing(folder: Path, rank: int, how: str, *arguments: str) -> int:
 
 @work
 def stopped(folder: Path, rank: int, step: str, *arguments: str) -> int:
-    """A signal to the second rank alone, after some steps."""
+    """A signal to the last rank alone, after some batches."""
     from icnet_cli.training.step import Stepper
 
     batch, done = Stepper.batch, 0
@@ -136,7 +136,7 @@ def stopped(folder: Path, rank: int, step: str, *arguments: str) -> int:
     def counted(self: Any, *rest: Any) -> Any:
         nonlocal done
         done += 1
-        if rank == 1 and done == int(step):
+        if rank == int(os.environ["WORLD_SIZE"]) - 1 and done == int(step):
             os.kill(os.getpid(), signal.SIGTERM)
         return batch(self, *rest)
 

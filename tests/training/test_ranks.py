@@ -171,20 +171,22 @@ def test_what_all_refuse_is_said_once(
     assert len("".join(group.words()).splitlines()) == 1
 
 
+@pytest.mark.parametrize("world", [1, 2])
 def test_a_signal_to_one_stops_all_and_they_go_on_as_if_nothing_was(
-    launcher: Launcher, tmp_path: Path, uneven: list[str]
+    launcher: Launcher, tmp_path: Path, uneven: list[str], world: int
 ) -> None:
     """Byte for byte, with a step of two batches cut by the signal and BatchNorm at work on each rank."""
     same = ("--model", "fast-scnn", "--keep", "0.125", "--batch", "2", "--accumulate", "2", *uneven)
-    whole = together(launcher, tmp_path / "a", 2, "cli", "-o", str(tmp_path / "whole"), *same)
-    assert whole.codes == [0, 0], whole.words()
+    whole = together(launcher, tmp_path / "a", world, "cli", "-o", str(tmp_path / "whole"), *same)
+    assert set(whole.codes) == {0}, whole.words()
     part = str(tmp_path / "part")
-    group = together(launcher, tmp_path / "b", 2, "stopped", "3", "-o", part, *same)
-    assert group.codes == [143, 143], group.words()
+    group = together(launcher, tmp_path / "b", world, "stopped", "3", "-o", part, *same)
+    assert set(group.codes) == {143}, group.words()
     assert len("".join(group.words()).splitlines()) == 1
-    assert "go on with --resume" in group.words()[0]
-    again = together(launcher, tmp_path / "c", 2, "cli", "--resume", part, *uneven)
-    assert again.codes == [0, 0], again.words()
+    assert "terminated at step" in group.words()[0]
+    assert f"go on with --resume {part}" in group.words()[0]
+    again = together(launcher, tmp_path / "c", world, "cli", "--resume", part, *uneven)
+    assert set(again.codes) == {0}, again.words()
     for name in ("last.safetensors", "best.safetensors"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "part" / name).read_bytes()
 
@@ -266,7 +268,7 @@ def test_torchrun_itself(tmp_path: Path, uneven: list[str]) -> None:
         str(tmp_path / "r"),
     ]
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "icnet_cli"]
-    done = subprocess.run([*launch, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*launch, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{tmp_path / 'r'}\n"
     assert done.stderr.count("steps in") == 1
