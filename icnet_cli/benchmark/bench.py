@@ -34,7 +34,7 @@ def bench(config: BenchConfig, clock: Clock = time.perf_counter) -> Generator[An
     """Measure as `config` says; an event a row (a frame, of a video), and the document at the end.
 
     Returns:
-        What `icnet bench --json` prints. `kind` is networks, table, stages, video, reuse or compare; `rows` the figures,
+        What `icnet bench --json` prints. `kind` is networks, table, stages, video, reuse or compare; `rows` figures,
         `environment` the machine and the versions they come from.
 
     Raises:

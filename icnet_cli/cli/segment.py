@@ -21,6 +21,7 @@ def segment(config: SegmentConfig, console: LoopConsole) -> None:
     Examples:
       icnet segment street.mp4 -o out.mp4
       icnet segment street.mp4 -o out.mp4 --view side-by-side --legend
+      icnet segment street.mp4 -o out.mp4 --reuse auto   the network on every few frames
       icnet segment street.mp4 -o clip.mp4 --start 1:00 --end 1:20
       icnet segment "frames/*.png" -o labels/       a label PNG a picture
       icnet segment street.mp4 -o labels/           a label PNG a frame
@@ -108,5 +109,26 @@ def closing_line(report: dict[str, Any]) -> str:
     pace = f"{frames} in {report['seconds']:.1f} s, {report['end_to_end_fps']:.1f} fps"
     if report.get("frames_dropped"):
         pace += f", {report['frames_dropped']} dropped"
+    pace += reuse_words(report)
     name = "stdout" if report["output"] == STDOUT else report["output"] or "shown"
     return f"{name}: {pace}; {seen}" if seen else f"{name}: {pace}"
+
+
+def reuse_words(report: dict[str, Any]) -> str:
+    """On how many frames the network ran, and how well a time was kept by which settings; empty without either."""
+    reuse, kept = report.get("reuse"), report.get("deadline")
+    words = ""
+    if reuse is not None:
+        runs = reuse["network_runs"] + reuse["runs_beside"]
+        words += f", network on {runs} of {report['frames']} frames"
+    if kept is not None and kept["frames"]:
+        words += f", {kept['ms']:.4g} ms kept for {kept['kept_share']:.1%} of frames, {kept['missed']} missed"
+        words += "" if kept["possible"] else " (no setting keeps it here)"
+        words += ": " + ", ".join(_setting_words(each) for each in kept["chosen"])
+    return words
+
+
+def _setting_words(chosen: dict[str, Any]) -> str:
+    size, span = "x".join(map(str, chosen["size"])), chosen["span"]
+    each = {1: "on each frame", 2: "each 2nd frame", 3: "each 3rd frame"}.get(span, f"each {span}th frame")
+    return f"{size} {'beside the frames' if chosen['beside'] else each} ({chosen['frames']})"

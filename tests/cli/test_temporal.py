@@ -1,0 +1,98 @@
+"""`icnet eval --temporal`, and the options between frames of `icnet segment`, on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from icnet_cli.cli.segment import closing_line
+from icnet_cli.cli.temporal import way_name
+from icnet_cli.pixels.files import write_labels_png
+from tests.cli.conftest import Icnet
+from tests.inference.test_reuse import SIZE, drive
+from tests.pipeline.conftest import write_video
+
+
+@pytest.fixture
+def road(tmp_path: Path) -> Path:
+    return write_video(tmp_path / "road.mp4", drive(60, 5), tuple(range(5)))
+
+
+def test_a_video_is_measured_as_tables(icnet: Icnet, road: Path, weights: Path) -> None:
+    outcome = icnet("eval", "--temporal", road, "--reuse", "2", "--weights", weights, "--frames", 4)
+    assert outcome.code == 0, outcome.err
+    assert "each frame" in outcome.out
+    assert "reuse 2" in outcome.out
+    assert "mIoU" not in outcome.out
+    assert outcome.err.splitlines()[-1].endswith("reuse 2: network on 2")
+
+
+def test_with_truth_there_is_an_miou_in_the_json(
+    icnet: Icnet, road: Path, weights: Path, tmp_path: Path
+) -> None:
+    for i in range(5):
+        write_labels_png(tmp_path / "truth" / f"{i}.png", np.full(SIZE, 3, np.uint8))
+    outcome = icnet(
+        "eval", "--temporal", road, "--truth", tmp_path / "truth", "--smooth", "0.5", "--weights", weights, "--json",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    document = outcome.document
+    assert document["frames"] == 5
+    assert document["ways"][0]["smooth"] == 0.5
+    assert {"miou", "flicker", "agreement", "neighbour_agreement"} <= set(document["ways"][0])
+    assert document["per_frame"]["agreement"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("eval",), "DATASET is missing"),
+        (("eval", "camvid", "--reuse", "2"), "--reuse is for --temporal"),
+        (("eval", "camvid", "--temporal", "a.mp4", "--flip"), "leave out DATASET, --flip"),
+        (("eval", "--temporal", "a.mp4", "--reuse", "no"), "--reuse must be auto"),
+        (("segment", "a.mp4", "-o", "b.mp4", "--realtime", "--deadline", "33ms"), "give one"),
+        (("segment", "a.mp4", "-o", "b.mp4", "--reuse", "3", "--batch", "4"), "--batch"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_line(
+    refused: Callable[..., str], arguments: tuple[str, ...], words: str
+) -> None:
+    assert words in refused(2, *arguments)
+
+
+def test_a_run_says_what_was_reused_and_whether_the_time_was_kept(
+    icnet: Icnet, road: Path, weights: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.mp4"
+    outcome = icnet("segment", road, "-o", out, "--reuse", "3", "--weights", weights, "--backend", "torch")
+    assert outcome.code == 0, outcome.err
+    assert "network on 2 of 5 frames" in outcome.err
+    outcome = icnet("segment", road, "-o", out, "-y", "--deadline", "9", "--weights", weights)
+    assert outcome.code == 0, outcome.err
+    assert "9000 ms kept for 100.0% of frames" in outcome.err
+
+
+def test_the_words_of_a_deadline_that_was_not_kept() -> None:
+    report = {
+        "output": "o.mp4", "frames": 100, "seconds": 4.0, "end_to_end_fps": 25.0,
+        "reuse": {"network_runs": 20, "runs_beside": 5},
+        "deadline": {
+            "kind": "realtime", "ms": 40.0, "frames": 100, "missed": 7, "kept_share": 0.93, "possible": False,
+            "chosen": [
+                {"size": [480, 832], "span": 5, "beside": False, "frames": 60},
+                {"size": [256, 416], "span": 1, "beside": True, "frames": 40},
+            ],
+        },
+    }  # fmt: skip
+    line = closing_line(report)
+    assert "40 ms kept for 93.0% of frames, 7 missed" in line
+    assert "480x832 each 5th frame (60), 256x416 beside the frames (40)" in line
+    assert "no setting keeps it here" in line
+
+
+def test_a_way_is_called_by_its_options() -> None:
+    assert way_name({"reuse": 1, "reuse_kind": "scores", "smooth": 0.0}) == "each frame"
+    assert way_name({"reuse": "auto", "reuse_kind": "deep", "smooth": 0.5}) == "reuse auto deep smooth 0.5"
