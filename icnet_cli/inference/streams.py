@@ -201,6 +201,10 @@ def captured(work: Work, stream: torch.cuda.Stream, pool: Any = None) -> Work:
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
+        if isinstance(
+            error.__context__, torch.OutOfMemoryError
+        ):  # which ended the capture, and that failed too
+            raise error.__context__ from None
         raise CaptureError((str(error).strip() or type(error).__name__).splitlines()[0]) from error
     return graph.replay
 
@@ -213,11 +217,12 @@ def graph_of(work: Work, device: torch.device) -> Work:
     """
     stream, current = torch.cuda.Stream(device), torch.cuda.current_stream(device)
     stream.wait_stream(current)
-    with searching_algorithms(), torch.cuda.stream(stream):
-        for _ in range(_WARM_UPS):
-            work()
-    torch.cuda.synchronize(device)
-    replay = captured(work, stream)
+    with torch.cuda.device(device):
+        with searching_algorithms(), torch.cuda.stream(stream):
+            for _ in range(_WARM_UPS):
+                work()
+        torch.cuda.synchronize(device)
+        replay = captured(work, stream)
     current.wait_stream(stream)
     return replay
 

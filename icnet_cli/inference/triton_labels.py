@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -54,10 +55,11 @@ def upsample_triton(scores: Tensor, rows: Axis, columns: Axis, labels: Tensor) -
     """(N, K, h, w) scores of any float type and memory order into `labels` (N, H, W) uint8, contiguous."""
     count, height, width = labels.shape
     grid: Any = (triton.cdiv(width, _BLOCK), height, count)
-    _labels_kernel[grid](
-        scores, labels, *rows, *columns, width, height, *_strides(scores), scores.shape[1], _BLOCK,
-        num_warps=4, enable_fp_fusion=False,
-    )  # fmt: skip
+    with torch.cuda.device_of(scores):  # Triton launches on the current device, whatever its arguments lie on
+        _labels_kernel[grid](
+            scores, labels, *rows, *columns, width, height, *_strides(scores), scores.shape[1], _BLOCK,
+            num_warps=4, enable_fp_fusion=False,
+        )  # fmt: skip
 
 
 def _strides(scores: Tensor) -> tuple[int, int, int, int]:

@@ -6,7 +6,7 @@ other way: each picture through the Segmenter, painted by the host.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -39,13 +39,16 @@ class OnBoard:
     """The two ends of the flights: what sends pictures, and what makes of them what the sink takes.
 
     Args:
+        notes: what the engine could not do as it should; `notes` are then these and the flights' own.
         note: told of each picture that has landed the pixels of each of 256 classes, and the mean confidence.
         on_rgb: paint the picture's RGB on the host, though there are planes.
         keeps: whether the sink holds what it was given beyond `write`.
     """
 
-    def __init__(self, flights: Flights, artist: Artist, note: Note, *, on_rgb: bool, keeps: bool) -> None:
-        self.flights = flights
+    def __init__(
+        self, flights: Flights, notes: Sequence[str], artist: Artist, note: Note, *, on_rgb: bool, keeps: bool
+    ) -> None:
+        self.flights, self.notes = flights, [*flights.notes, *notes]
         self._artist, self._note, self._on_rgb, self._keeps = artist, note, on_rgb, keeps
 
     def render(self, picture: Picture, landed: Landed) -> Rendered:
@@ -74,7 +77,7 @@ class OnBoard:
         stages = [name for name in self.flights.times if name not in ("upload", "download")]
         last = ["encode"] if "render" in stages else ["render", "encode"]
         lanes = {"decode": ["decode"], "upload": ["upload"], "device": stages, "download": ["download"]}
-        return {"batch": self.flights.batch, "lanes": {**lanes, "encode": last}, "notes": self.flights.notes}
+        return {"batch": self.flights.batch, "lanes": {**lanes, "encode": last}, "notes": self.notes}
 
 
 def on_board(
@@ -91,7 +94,7 @@ def on_board(
     Raises:
         IcnetError: DEVICE where the device's memory does not suffice; USAGE for a batch on the other way.
     """
-    has_stages = hasattr(segmenter.engine, "device_steps") and not config.uses_motion
+    has_stages = warms_itself(config, segmenter)
     if not has_stages or not isinstance(source, VideoSource) or source.size[0] % 2 or source.size[1] % 2:
         if config.batch not in ("auto", "1"):
             where = "on a CPU" if segmenter.device.type == "cpu" else "of such a source"
@@ -105,7 +108,8 @@ def on_board(
         source.wants_coded = True
     flights = _flights(config, segmenter, source, artist, painter)
     source.wants_planes, source.wants_rgb = True, on_rgb
-    return OnBoard(flights, artist, note, on_rgb=on_rgb, keeps=keeps)
+    notes = getattr(segmenter.engine, "notes", ())
+    return OnBoard(flights, notes, artist, note, on_rgb=on_rgb, keeps=keeps)
 
 
 def _flights(
@@ -138,6 +142,11 @@ def _with_job(segmenter: Segmenter, job: DeviceJob) -> Flights:
     with device_words(segmenter.device):
         steps = segmenter.engine.device_steps(job)  # type: ignore[attr-defined]
     return Flights(steps, streams_of(segmenter.device))
+
+
+def warms_itself(config: SegmentConfig, segmenter: Segmenter) -> bool:
+    """Whether flights will do for themselves what the Segmenter's first picture would wait for."""
+    return hasattr(segmenter.engine, "device_steps") and not config.uses_motion
 
 
 def opener(config: SegmentConfig) -> Callable[..., VideoReader]:

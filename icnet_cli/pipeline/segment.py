@@ -28,7 +28,7 @@ from .labeller import Labeller, labeller_of
 from .lanes import FrameDone, Lanes, Notice, no_signals
 from .ledger import Ledger
 from .live import inbox_of, live_options, live_report, public_name, tapped
-from .onboard import OnBoard, decoder_report, on_board, opener
+from .onboard import OnBoard, decoder_report, on_board, opener, warms_itself
 from .outputs import Plan, Source, plan_output
 from .palette import read_palette, recolour
 from .resume import Job, begun, is_finished, take_up
@@ -172,7 +172,8 @@ def _load(config: SegmentConfig, source: Source, job: Job | None) -> Generator[N
         to_build = segmenter.still_to_build(*size)
         if to_build:
             yield Notice(to_build)
-        segmenter.warm(*size)
+        if not warms_itself(config, segmenter):
+            segmenter.warm(*size)
     return segmenter
 
 
@@ -181,7 +182,7 @@ def _notices(config: SegmentConfig, source: Source, board: OnBoard | None) -> Ge
     fallback = getattr(getattr(source, "reader", None), "fallback", None)
     if config.hwaccel == "cuda" and fallback:
         yield Notice(fallback)
-    for note in board.flights.notes if board else ():
+    for note in board.notes if board else ():
         yield Notice(note)
 
 
