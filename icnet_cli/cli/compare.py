@@ -80,14 +80,15 @@ def closing_lines(document: dict[str, Any]) -> list[str]:
         )
     if "flicker" in a:
         lines.append(f"flicker A {_percent(a['flicker'])}, B {_percent(b['flicker'])}")
-    lines.append(
-        f"A {a['ms_p50']:.1f} ms, B {b['ms_p50']:.1f} ms a picture on {document['device']} {document['precision']}: "
-        f"B takes {document['time_ratio']:.2f} times as long"
-    )
+    lines.append(f"A {_pace(a)}, B {_pace(b)}: B takes {document['time_ratio']:.2f} times as long a picture")
     lines += list(document.get("left_out", ()))
     if "output" in document:
         lines.append(f"written to {document['output']}")
     return lines
+
+
+def _pace(side: dict[str, Any]) -> str:
+    return f"{side['ms_p50']:.1f} ms ({side['device']} {side['precision']} {side['backend']})"
 
 
 def _score(value: float | None) -> str:

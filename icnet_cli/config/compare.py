@@ -23,7 +23,7 @@ from icnet_cli.config.shared import (
 class CompareConfig(Config):
     """`icnet compare`: two weights on the same frames."""
 
-    a: str = argument("A", "Weights: a bundled name or a .safetensors file.")
+    a: str = argument("A", "Weights: a bundled name, a .safetensors file, or an exported .onnx or .xml.")
     b: str = argument("B", "The weights to compare them with, of the same classes.")
     source: str = argument(
         "VIDEO|DATASET", "A video, a folder of images, or a dataset, whose truth then says which is right."

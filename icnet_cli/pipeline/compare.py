@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icnet_cli.checkpoints.bundled import find_weights
-from icnet_cli.checkpoints.format import load_weights
+from icnet_cli.checkpoints.format import LoadedWeights, load_weights
 from icnet_cli.config import CompareConfig
 from icnet_cli.errors import usage_error
 from icnet_cli.evaluation.compare import Comparison, PairDone
 from icnet_cli.evaluation.evaluate import check_classes_fit, claim_folder
 from icnet_cli.evaluation.predict import protocol_size
 from icnet_cli.inference.device import choose_device, choose_precision
+from icnet_cli.inference.exported import ExportedEngine, is_exported, open_engine
 from icnet_cli.inference.segmenter import Segmenter
 from icnet_cli.pixels.files import write_atomically
 from icnet_cli.pixels.overlay import Painter
@@ -54,7 +55,7 @@ def compare(config: CompareConfig) -> Generator[CompareDone, None, dict[str, Any
     config.check()
     choose_precision(config.precision, choose_device(config.device))  # told before a file is read
     is_video = _is_video(config)
-    a, b = (load_weights(find_weights(name)) for name in (config.a, config.b))
+    a, b = (_load(name, config) for name in (config.a, config.b))
     check_classes_fit(a, b.meta.classes, b.path)
     with ExitStack() as stack:
         material = open_material(config)
@@ -63,12 +64,7 @@ def compare(config: CompareConfig) -> Generator[CompareDone, None, dict[str, Any
             check_classes_fit(a, material.classes, Path(config.source))
         output = _open_output(config, is_video, material, a.meta.classes.palette_array())
         stack.callback(lambda: output.abort() if output else None)
-        segmenters = []
-        for one in (a, b):
-            # On a dataset the size at which `icnet eval` measures, so that the figures are those.
-            fitting = protocol_size(one.meta.train_size, material.first_size) if material.first_size else None
-            size = config.size or fitting
-            segmenters.append(Segmenter(one.network, one.meta, config.device, config.precision, size))
+        segmenters = [_segmenter(one, config, material.first_size) for one in (a, b)]
         comparison = Comparison(*segmenters, in_order=material.kind == "video", apart=material.apart)
         started = time.perf_counter()
         for event in comparison.events(material.pictures()):
@@ -84,6 +80,21 @@ def compare(config: CompareConfig) -> Generator[CompareDone, None, dict[str, Any
     return document
 
 
+def _load(name: str, config: CompareConfig) -> LoadedWeights | ExportedEngine:
+    path = find_weights(name)
+    return open_engine(path, config.device, config.precision) if is_exported(path) else load_weights(path)
+
+
+def _segmenter(
+    weights: LoadedWeights | ExportedEngine, config: CompareConfig, first_size: tuple[int, int] | None
+) -> Segmenter:
+    """On a dataset of the size at which `icnet eval` measures, so that the figures are those."""
+    fitting = protocol_size(weights.meta.train_size, first_size) if first_size else None
+    if isinstance(weights, ExportedEngine):
+        return Segmenter.of_exported(weights, config.size if weights.fixed_size else config.size or fitting)
+    return Segmenter(weights.network, weights.meta, config.device, config.precision, config.size or fitting)
+
+
 def _document(
     config: CompareConfig,
     material: Material,
@@ -93,16 +104,21 @@ def _document(
 ) -> dict[str, Any]:
     document = comparison.to_dict()
     for key, name, segmenter in zip("ab", (config.a, config.b), segmenters, strict=True):
-        size = list(segmenter.input_size(*comparison.first_size))
-        document[key] = {"weights": name, "model": segmenter.meta.model, "size": size, **document[key]}
+        document[key] = {
+            "weights": name,
+            "model": segmenter.meta.model,
+            "size": list(segmenter.input_size(*comparison.first_size)),
+            "device": str(segmenter.device),
+            "precision": segmenter.precision,
+            "backend": segmenter.backend,
+            **document[key],
+        }
     return {
         "source": config.source,
         "kind": material.kind,
         "split": material.split,
         **document,
         "problem": material.problem,
-        "device": str(segmenters[0].device),
-        "precision": segmenters[0].precision,
         "seconds": seconds,
     }
 

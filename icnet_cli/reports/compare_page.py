@@ -189,12 +189,14 @@ def _how(document: Mapping[str, Any]) -> Html:
     pairs: list[tuple[str, Child]] = []
     for side in ("a", "b"):
         one = document[side]
-        pairs.append((side.upper(), f"{one['weights']}, {one['model']}, input {size_words(one['size'])}"))
+        how = f"{one['device']} {one['precision']} {one['backend']}"
+        pairs.append(
+            (side.upper(), f"{one['weights']}, {one['model']}, input {size_words(one['size'])}, {how}")
+        )
     p95 = [document[side]["ms_p95"] for side in ("a", "b")]
     pairs += [
         ("Source", document["source"] + (f", split {document['split']}" if document.get("split") else "")),
         ("Pictures", str(document["frames"])),
-        ("Device and precision", f"{document['device']}, {document['precision']}"),
         (
             "Time",
             "picture in to labels out, median; the two in turn, A first on one picture, B first on the next",

@@ -94,9 +94,6 @@ def _headline(document: Mapping[str, Any]) -> list[Html]:
             f"an image, {document['device']} {document['precision']}",
         ),
     ]
-    flicker = (document.get("temporal") or {}).get("flicker")
-    if flicker is not None:
-        figures.append(("Flicker", percent(flicker, 2), "of pixels that stay put change class"))
     scales = ", ".join(f"{scale:g}" for scale in protocol["scales"])
     words = (
         f"Input {size_words(protocol['size'])}, scales {scales}, {'with' if protocol['flip'] else 'no'} mirroring; "

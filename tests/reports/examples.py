@@ -84,6 +84,9 @@ def compare_document(**changes: Any) -> dict[str, Any]:
             "weights": name,
             "model": "icnet",
             "size": [48, 64],
+            "device": "cpu",
+            "precision": "fp32",
+            "backend": "torch",
             "ms_p50": ms,
             "ms_p95": ms * 1.5,
             "fps": 1000 / ms,
@@ -105,8 +108,6 @@ def compare_document(**changes: Any) -> dict[str, Any]:
         "b": side(f"{HARM}.safetensors", 8.0, 0.5, 0.02),
         "worst_frames": [],
         "problem": None,
-        "device": "cpu",
-        "precision": "fp32",
         "seconds": 1.0,
     } | changes
 

@@ -48,7 +48,7 @@ def test_its_curves_are_told_in_words(folder: Path) -> None:
     assert told == [
         "Loss from 3 at step 10 to 0.03798 at step 800",
         "mIoU from 0.1 at step 100 to 0.5 at step 800",
-        "Learning rate from 0.01975 at step 10 to 0.000247 at step 800",
+        "Learning rate from 0.01975 at step 10 to 0.0002469 at step 800",
         "Images a second from 25 at step 10 to 25 at step 800",
     ]
 
