@@ -6,6 +6,8 @@ import shlex
 from collections.abc import Sequence
 from contextvars import ContextVar
 
+from icnet_cli.config.live import is_live_name
+
 _words: ContextVar[tuple[str, ...]] = ContextVar("words", default=())
 
 
@@ -15,6 +17,15 @@ def remember(words: Sequence[str]) -> None:
 
 
 def with_resume() -> str:
-    """The whole command that goes on with this one, to be typed into a shell."""
-    words = [*_words.get(), *(() if "--resume" in _words.get() else ("--resume",))]
+    """The whole command that goes on with this one, to be typed into a shell; of an address only what may be shown."""
+    words = [_shown(word) for word in _words.get()]
+    words += () if "--resume" in words else ("--resume",)
     return shlex.join(["icnet", *words])
+
+
+def _shown(word: str) -> str:
+    if not is_live_name(word):
+        return word
+    from icnet_cli.video.live_address import public_url
+
+    return public_url(word) if "://" in word else word

@@ -13,6 +13,7 @@ from icnet_cli.config.gpu import batch_option, gpu_problems, hwaccel_option
 from icnet_cli.config.live import (
     NOWHERE,
     every_frame_option,
+    is_live_name,
     live_contradictions,
     max_latency_option,
     output_or_window,
@@ -228,4 +229,7 @@ class PaintConfig(Config):
     fps: Fraction | None = fps_option()
 
     def _contradictions(self) -> list[str]:
-        return _output_contradictions(self)
+        found = _output_contradictions(self)
+        if self.source and is_live_name(self.source):
+            found.append("SOURCE must be the file that the labels were made from, not an address")
+        return found
