@@ -269,10 +269,15 @@ class FolderSink:
         with (self._place / INDEX_FILE).open("w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file, lineterminator="\n")
             rows.writerow(["frame", "pts", "seconds", "file"])
+            kept = set()
             for document in self._job.folder.documents():
                 rows.writerows(document["rows"])
+                kept.update(row[-1] for row in document["rows"])
             file.flush()
             os.fsync(file.fileno())
+        for picture in self._place.rglob("*.png"):  # of a segment that a killed run had only begun
+            if picture.relative_to(self._place).as_posix() not in kept:
+                picture.unlink()
 
     def abort(self) -> None:
         self._job.leave()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pytest
 from icnet_cli.config import SegmentConfig
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.inference.segmenter import Segmenter
+from icnet_cli.pipeline import jobs, resume
 from icnet_cli.pipeline.batch import is_batch, plan_jobs, segment_many
+from icnet_cli.video import open_video
 
 from .conftest import frames, write_video
 
@@ -150,3 +153,38 @@ def test_what_is_refused_before_any_work(
         plan_jobs(config(tmp_path, *sources, **options))
     assert caught.value.code is code
     assert written(tmp_path) == before
+
+
+def test_a_batch_goes_on_where_it_was_stopped(
+    tmp_path: Path, videos: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is finished is passed over, what is unfinished goes on, the rest is done."""
+    monkeypatch.setattr(jobs, "LONG_S", 0.2)
+    monkeypatch.setattr(resume, "SEGMENT_S", 0.2)
+    shutil.copy(write_video(tmp_path / "ten.mkv", frames()), videos / "night" / "a.mkv")
+    shutil.copy(videos / "b.mp4", videos / "z.mp4")
+    run(config(tmp_path, videos, output=tmp_path / "whole", codec="ffv1"), segmenter)
+    told = config(tmp_path, videos, codec="ffv1")
+    events = segment_many(told, segmenter)
+    for _ in range(3 + 6):
+        next(events)
+    events.close()
+    assert [path.name for path in (tmp_path / "out").rglob("*") if path.suffix in (".mp4", ".mkv")] == [
+        "b.mp4"
+    ]
+    assert (tmp_path / "out" / "night" / "a.mkv.part").is_dir()
+    (tmp_path / "out" / "b.mp4").rename(tmp_path / "b.mp4")
+    with pytest.raises(IcnetError, match=r"a\.mkv\.part/ holds the first .* --resume, or start anew"):
+        run(config(tmp_path, videos, codec="ffv1"), segmenter)
+    (tmp_path / "b.mp4").rename(tmp_path / "out" / "b.mp4")
+    before = (tmp_path / "out" / "b.mp4").stat().st_mtime_ns
+    _, report = run(replace(told, resume=True), segmenter)
+    first, second, third = report["files"]
+    assert first["finished_before"]
+    assert (tmp_path / "out" / "b.mp4").stat().st_mtime_ns == before
+    assert (second["frames"], second["frames_before"] > 0) == (10, True)
+    assert (third["frames"], third["frames_before"]) == (3, 0)
+    assert written(tmp_path / "out") == written(tmp_path / "whole")
+    for name in ("night/a.mkv", "z.mp4"):
+        with open_video(tmp_path / "out" / name) as one, open_video(tmp_path / "whole" / name) as other:
+            assert [(f.pts, f.rgb().tobytes()) for f in one] == [(f.pts, f.rgb().tobytes()) for f in other]

@@ -8,6 +8,7 @@ import shutil
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pytest
 from icnet_cli.config import PaintConfig, SegmentConfig
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.inference.segmenter import Segmenter
+from icnet_cli.pipeline import sources
 from icnet_cli.pipeline.ledger import Ledger
 from icnet_cli.pipeline.outputs import part_of
 from icnet_cli.pipeline.paint import paint
@@ -397,3 +399,68 @@ def test_nothing_to_resume_is_a_run_like_any_other(tmp_path: Path, video: Path, 
     _, report = run(segmenter, video, tmp_path / "out.mp4", resume=True)
     assert report["frames"] == 10
     assert clock(3723) == "1:02:03"
+
+
+@contextmanager
+def piped(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A file's bytes on standard input."""
+    with path.open("rb") as file:
+        monkeypatch.setattr(sources.PipeReader.__init__, "__kwdefaults__", {
+            **sources.PipeReader.__init__.__kwdefaults__, "descriptor": file.fileno(),
+        })  # fmt: skip
+        monkeypatch.setattr(sources, "STDIN", file.fileno())
+        yield
+
+
+def test_a_pipe_that_is_fed_again_is_gone_on_with(
+    tmp_path: Path, long_video: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows before how long it becomes; and what was labelled is passed over by its pictures."""
+    source = make_clip(
+        tmp_path / "in.mkv",
+        TICKS,
+        _MS,
+        size=SIZE[::-1],
+        pictures=[stripes(*SIZE, seed=n) for n in range(COUNT)],
+    )
+    run(segmenter, source, tmp_path / "whole.mkv", **EXACT)
+    with piped(source, monkeypatch):
+        stopped(25, Path("-"), tmp_path / "out.mkv", segmenter, **EXACT)  # under a minute
+    assert names(tmp_path) == ["in.mkv", "whole.mkv"]
+    with piped(source, monkeypatch):
+        stopped(140, Path("-"), tmp_path / "out.mkv", segmenter, **EXACT)
+    assert names(tmp_path) == ["in.mkv", "out.mkv.part", "whole.mkv"]
+    with (
+        piped(long_video, monkeypatch),
+        pytest.raises(IcnetError, match=r"another picture|index stands at its end"),
+    ):
+        run(segmenter, "-", tmp_path / "out.mkv", resume=True, **EXACT)
+    with piped(source, monkeypatch):
+        _, report = run(segmenter, "-", tmp_path / "out.mkv", resume=True, **EXACT)
+    assert 100 < report["frames_before"] < report["frames"] == COUNT
+    assert shown(tmp_path / "out.mkv") == shown(tmp_path / "whole.mkv")
+
+
+@pytest.mark.parametrize("name", ["out.mkv", "labels"])
+def test_what_a_killed_live_run_recorded_is_joined(
+    tmp_path: Path, long_video: Path, segmenter: Segmenter, name: str
+) -> None:
+    """Nothing is connected to: a folder as such a run leaves it is all that there is."""
+    options: dict[str, Any] = EXACT if name == "out.mkv" else {"view": "color"}
+    run(segmenter, long_video, tmp_path / ("whole" + name), **options)
+    stopped(60, long_video, tmp_path / name, segmenter, **options, stats=tmp_path / "stats.csv")
+    job = part_of(tmp_path / name) / "job.json"
+    document = json.loads(job.read_text())
+    job.write_text(json.dumps({**document, "source": [None, "from rtsp://camera.invalid/street"]}))
+    options |= {"stats": tmp_path / "stats.csv"}
+    with pytest.raises(IcnetError, match="its source was another"):
+        run(segmenter, "rtsp://camera.invalid/garden", tmp_path / name, resume=True, **options)
+    events, report = run(segmenter, "rtsp://camera.invalid/street", tmp_path / name, resume=True, **options)
+    assert events == []
+    assert 20 < report["frames"] < 80
+    whole, joined = shown(tmp_path / ("whole" + name)), shown(tmp_path / name)
+    if name == "labels":
+        whole, joined = ([row for row in rows if row[0].startswith("frame")] for rows in (whole, joined))
+    assert [row[-1] for row in joined] == [row[-1] for row in whole[: report["frames"]]]
+    assert len((tmp_path / "stats.csv").read_text().splitlines()) == report["frames"] + 1
+    assert names(tmp_path) == sorted([name, "stats.csv", "whole" + name])
