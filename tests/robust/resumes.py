@@ -77,13 +77,19 @@ class Bench:
     """A long video, what an uninterrupted run makes of it, and how long that takes here."""
 
     def __init__(
-        self, folder: Path, launcher: Launcher, weights: Path, names: tuple[str, ...] = tuple(OUTPUTS)
+        self,
+        folder: Path,
+        launcher: Launcher,
+        weights: Path,
+        names: tuple[str, ...] = tuple(OUTPUTS),
+        size: tuple[int, int] = SIZE,
+        count: int = COUNT,
     ) -> None:
         self.folder, self._launcher, self._weights, self.names = folder, launcher, weights, names
-        gaps = generator(9).integers(50, 450, COUNT)
+        gaps = generator(9).integers(50, 450, count)
         ticks = tuple(int(tick) for tick in np.cumsum(gaps) * SECONDS * 1000 // gaps.sum())
         self._source = make_clip(
-            folder / "in.mp4", ticks, Fraction(1, 1000), size=SIZE, b_frames=2, audio="aac", audio_seconds=SECONDS,
+            folder / "in.mp4", ticks, Fraction(1, 1000), size=size, b_frames=2, audio="aac", audio_seconds=SECONDS,
             options={"x264-params": "keyint=30:scenecut=0:open-gop=1"},
         )  # fmt: skip
         self.expected: dict[str, list[tuple[Any, ...]]] = {}
