@@ -199,6 +199,7 @@ class Site:
                 first = int(asked.partition("=")[2].partition("-")[0] or 0) if asked else 0
                 self.send_response(206 if asked else 200)
                 self.send_header("Accept-Ranges", "bytes")
+                self.send_header("Connection", "close")
                 if asked:
                     self.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
                 self.send_header("Content-Length", str(len(data) - first))

@@ -1,0 +1,461 @@
+"""Which frames of a live source are labelled, and what becomes of a recording of one."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path, PurePath
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from icnet_cli.config import SegmentConfig
+from icnet_cli.errors import ExitCode, IcnetError
+from icnet_cli.inference.segmenter import Segmenter
+from icnet_cli.pipeline import live as live_module
+from icnet_cli.pipeline.channel import AbortedError
+from icnet_cli.pipeline.items import Picture
+from icnet_cli.pipeline.live import HeldSink, Inbox, live_options
+from icnet_cli.pipeline.segment import DamagedInputError, segment
+from icnet_cli.pipeline.watched import Watched
+from icnet_cli.video import open_video
+from icnet_cli.video.live import LiveFrame, Notice
+from tests.video.live_servers import HANG_UP, HOLD, Site, TcpServer, closing_all, transport_stream
+from tests.video.video_clips import HEIGHT, WIDTH, make_clip, packets
+
+from .conftest import run
+
+MS = 0.001
+
+
+@pytest.fixture
+def servers() -> Iterator[list[Any]]:
+    with closing_all() as all_of_them:
+        yield all_of_them
+
+
+# The policy -----------------------------------------------------------------------------------------------------------
+
+
+class Clock:
+    """Stands still until it is told."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+class Camera:
+    """What an inbox wants of a source."""
+
+    def __init__(self, frames: int | None = None, size: tuple[int, int] = (48, 64)) -> None:
+        self.size = size
+        self.selection = SimpleNamespace(frames=frames)
+        self.stopped = False
+        self.live = SimpleNamespace(stop=self._stop)
+
+    def _stop(self) -> None:
+        self.stopped = True
+
+    def picture(self, frame: LiveFrame) -> Picture:
+        return Picture(
+            PurePath(str(frame.index)), frame.index, np.zeros((1, 1, 3), np.uint8), arrived=frame.arrived
+        )
+
+
+def frame(index: int, arrived: float) -> LiveFrame:
+    return LiveFrame(index, index, Fraction(1, 25), 1, True, False, None, None, arrived=arrived)  # type: ignore[arg-type]
+
+
+def inbox(camera: Camera, latency_s: float | None, clock: Clock, **options: Any) -> Inbox:
+    return Inbox(camera, latency_s, clock=clock, **options)  # type: ignore[arg-type]
+
+
+def test_frames_older_than_the_limit_are_dropped_and_counted() -> None:
+    clock, camera = Clock(), Camera()
+    box = inbox(camera, 100 * MS, clock)
+    for index in range(6):
+        box.put(frame(index, clock() + index * 40 * MS))
+    clock.seconds += 230 * MS  # ages: 230, 190, 150, 110, 70, 30 ms
+    taken = iter(box)
+    assert next(taken).index == 4
+    assert box.dropped == 4
+    assert next(taken).index == 5
+
+
+def test_an_old_frame_is_taken_where_none_is_newer() -> None:
+    clock = Clock()
+    box = inbox(Camera(), 100 * MS, clock)
+    box.put(frame(0, clock()))
+    clock.seconds += 5
+    taken = iter(box)
+    assert next(taken).index == 0
+    assert box.dropped == 0
+    box.put(frame(1, clock()))
+    box.put(frame(2, clock()))
+    clock.seconds += 5
+    assert next(taken).index == 2  # the newest, old as it is
+    assert box.dropped == 1
+
+
+def test_a_limit_of_zero_takes_the_newest() -> None:
+    clock = Clock()
+    box = inbox(Camera(), 0.0, clock)
+    for index in range(3):
+        box.put(frame(index, clock()))
+    clock.seconds += 1 * MS
+    assert next(iter(box)).index == 2
+
+
+def test_at_the_limit_a_frame_is_taken() -> None:
+    clock = Clock()
+    box = inbox(Camera(), 0.5, clock)
+    box.put(frame(0, clock()))
+    box.put(frame(1, clock()))
+    clock.seconds += 0.5
+    assert next(iter(box)).index == 0
+
+
+def test_what_waits_is_bounded_by_memory_and_the_oldest_goes() -> None:
+    clock = Clock()
+    box = inbox(Camera(size=(4320, 7680)), 10.0, clock)  # 50 MB a frame
+    for index in range(9):
+        box.put(frame(index, clock()))
+    assert len(box) == 2
+    assert box.dropped == 7
+    assert next(iter(box)).index == 7
+    small = inbox(Camera(), 10.0, clock)
+    for index in range(100):
+        small.put(frame(index, clock()))
+    assert len(small) == 64
+
+
+def test_with_every_frame_the_source_waits_and_nothing_is_dropped() -> None:
+    clock = Clock()
+    box = inbox(Camera(size=(4320, 7680)), None, clock)
+    box.put(frame(0, clock()))
+    box.put(frame(1, clock()))
+    put = threading.Thread(target=lambda: box.put(frame(2, clock())), daemon=True)
+    put.start()
+    put.join(0.05)
+    assert put.is_alive()  # no room
+    clock.seconds += 60
+    taken = iter(box)
+    assert [next(taken).index for _ in range(3)] == [0, 1, 2]
+    assert box.dropped == 0
+    put.join(10)
+
+
+def test_notices_come_before_frames_and_are_never_dropped() -> None:
+    clock = Clock()
+    box = inbox(Camera(), 1 * MS, clock)
+    box.put(frame(0, clock()))
+    box.put(Notice("it dropped"))
+    box.put(frame(1, clock()))
+    clock.seconds += 1
+    taken = iter(box)
+    assert next(taken) == Notice("it dropped")
+    assert next(taken).index == 1
+
+
+def test_signs_of_life_while_nothing_comes() -> None:
+    box = inbox(Camera(), 0.1, Clock(), tick_s=1 * MS)
+    assert next(iter(box)) == Notice("")
+
+
+def test_a_number_of_frames_ends_the_source_too() -> None:
+    clock, camera = Clock(), Camera(frames=2)
+    box = inbox(camera, 10.0, clock)
+    for index in range(4):
+        box.put(frame(index, clock()))
+    assert [picture.index for picture in box] == [0, 1]
+    assert camera.stopped
+    with pytest.raises(AbortedError):
+        box.put(frame(4, clock()))
+
+
+@pytest.mark.parametrize("end", ["end", "abort"])
+def test_an_end_stops_the_source(end: str) -> None:
+    camera = Camera()
+    box = inbox(camera, 0.1, Clock())
+    getattr(box, end)()
+    assert camera.stopped
+
+
+def test_only_the_first_picture_of_a_run_begins_a_segment() -> None:
+    clock = Clock()
+    box = inbox(Camera(frames=3), 10.0, clock)
+    for index in range(3):
+        box.put(frame(index, clock()))
+    assert [picture.starts_segment for picture in box] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("options", "latency_s", "tries", "timeout_s"),
+    [
+        ({}, 0.1, 20, 10.0),
+        ({"every_frame": True}, None, 20, 10.0),
+        ({"max_latency_s": 0.0, "reconnect": 0, "timeout_s": 2.5}, 0.0, 0, 2.5),
+    ],
+)
+def test_options(options: dict[str, Any], latency_s: float | None, tries: int, timeout_s: float) -> None:
+    found = live_options(SegmentConfig(source="camera:0", output=Path("o.mp4"), **options))
+    assert (found.max_latency_s, found.tries, found.timeout_s) == (latency_s, tries, timeout_s)
+
+
+class Kept:
+    left_out = ("x",)
+
+    def __init__(self) -> None:
+        self.written: list[tuple[int, int | None]] = []
+        self.ended = ""
+
+    def begin(self, description: dict[str, Any]) -> None:
+        pass
+
+    def write(self, picture: Picture, rendered: Any) -> None:
+        self.written.append((picture.pts or 0, picture.duration))
+
+    def close(self) -> None:
+        self.ended = "closed"
+
+    def abort(self) -> None:
+        self.ended = "aborted"
+
+
+def test_a_live_picture_lasts_until_the_next_one_that_was_taken() -> None:
+    kept = Kept()
+    sink = HeldSink(kept)
+    for pts in (0, 1, 5, 6):
+        sink.write(Picture(PurePath("x"), pts, np.zeros((1, 1, 3), np.uint8), pts=pts, duration=1), None)  # type: ignore[arg-type]
+    assert kept.written == [(0, 1), (1, 4), (5, 1)]
+    sink.close()
+    assert kept.written[-1] == (6, 1)
+    assert kept.ended == "closed"
+
+
+# The whole run --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connecting again waits for nothing."""
+    monkeypatch.setattr("icnet_cli.video.live.BACK_OFF_S", (0.0,))
+
+
+def rest(events: Any, seen: list[Any] | None = None) -> dict[str, Any]:
+    """The report that a run ends with."""
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            return end.value
+        if seen is not None:
+            seen.append(event)
+
+
+def serve(servers: list[Any], tmp_path: Path, *ends: str, frames: int = 10) -> TcpServer:
+    server = TcpServer([(transport_stream(tmp_path, frames), end) for end in ends])
+    servers.append(server)
+    return server
+
+
+def test_a_recording_over_a_drop_is_one_file_whose_times_go_on(
+    servers: list[Any], at_once: None, tmp_path: Path, segmenter: Segmenter
+) -> None:
+    server = serve(servers, tmp_path, HANG_UP, HANG_UP)
+    with pytest.raises(DamagedInputError, match=r"and 2 tries to connect again failed; .* holds") as raised:
+        run(segmenter, server.url, tmp_path / "out.mp4", every_frame=True, reconnect=2)
+    report = raised.value.report
+    assert raised.value.code == ExitCode.INPUT
+    assert (report["frames"], report["reconnects"], report["frames_dropped"]) == (20, 1, 0)
+    assert [gap["reason"] for gap in report["gaps"]] == ["the stream ended"]
+    with open_video(tmp_path / "out.mp4") as reader:
+        frames = list(reader)
+    assert len(frames) == 20
+    assert frames[0].pts == 0
+    assert all(b.pts > a.pts for a, b in itertools.pairwise(frames))
+    assert report["duration_s"] == pytest.approx(frames[-1].seconds + frames[-1].duration_s, abs=1e-3)
+
+
+def test_what_happens_to_the_source_is_told_as_it_happens(
+    servers: list[Any], at_once: None, tmp_path: Path, segmenter: Segmenter
+) -> None:
+    server = serve(servers, tmp_path, HANG_UP, HOLD, frames=80)
+    events, report = run(segmenter, server.url, tmp_path / "out.mkv", every_frame=True, frames=85)
+    told = [event.text for event in events if isinstance(event, Notice)]
+    assert told[0].startswith(f"{server.url}: the stream ended; connecting again in ")
+    assert "without pictures after 3.2 s" in told[1]
+    assert report["frames"] == 85
+    assert report["problem"] is None
+
+
+def test_the_end_of_a_stream_is_the_end_where_that_is_wanted(
+    servers: list[Any], tmp_path: Path, segmenter: Segmenter
+) -> None:
+    server = serve(servers, tmp_path, HANG_UP)
+    _, report = run(segmenter, server.url, tmp_path / "out", every_frame=True, reconnect=0)
+    assert report["frames"] == len(list((tmp_path / "out").glob("*.png"))) == 10
+
+
+def test_frames_that_are_too_old_are_dropped_and_their_time_is_kept(
+    servers: list[Any], tmp_path: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All come at once, and each is too old a moment later: only the first and the newest are labelled."""
+    gate = threading.Event()
+    label = segmenter.labels
+
+    def slowly(rgb: np.ndarray) -> np.ndarray:
+        gate.wait(5.0)
+        return label(rgb)
+
+    monkeypatch.setattr(segmenter, "labels", slowly)
+    server = serve(servers, tmp_path, HANG_UP, frames=40)
+    config = SegmentConfig(
+        source=server.url, output=tmp_path / "out.mkv", max_latency_s=0.0, reconnect=0, backend="torch"
+    )
+    events = segment(config, segmenter)
+    threading.Timer(1.0, gate.set).start()
+    seen: list[Any] = []
+    report = rest(events, seen)
+    assert report["frames_dropped"] > 0
+    assert report["frames"] + report["frames_dropped"] <= 40
+    assert seen[-1].dropped == report["frames_dropped"]
+    with open_video(tmp_path / "out.mkv") as reader:
+        assert len(list(reader)) == report["frames"]
+
+
+def test_finishing_early_leaves_a_whole_file(
+    servers: list[Any], tmp_path: Path, segmenter: Segmenter
+) -> None:
+    server = serve(servers, tmp_path, HOLD, frames=80)
+    watched = Watched()
+    assert not watched.ask()  # there is nothing to end yet
+    config = SegmentConfig(source=server.url, output=tmp_path / "out.mp4", every_frame=True, timeout_s=600.0)
+    events = segment(config, segmenter, watched)
+    next(events)
+    assert watched.is_live
+    for _ in range(5):
+        next(events)
+    assert watched.ask()
+    report = rest(events)
+    with open_video(tmp_path / "out.mp4") as reader:
+        assert len(list(reader)) == report["frames"] >= 6
+    assert report["problem"] is None
+
+
+def test_a_file_ends_early_too(tmp_path: Path, video: Path, segmenter: Segmenter) -> None:
+    watched = Watched()
+    events = segment(SegmentConfig(source=str(video), output=tmp_path / "out.mp4"), segmenter, watched)
+    next(events)
+    assert not watched.is_live
+    assert watched.ask()
+    report = rest(events)
+    with open_video(tmp_path / "out.mp4") as reader:
+        assert len(list(reader)) == report["frames"] < 10
+
+
+def test_a_stream_on_stdout_keeps_its_time(
+    servers: list[Any], at_once: None, tmp_path: Path, segmenter: Segmenter, capfdbinary: Any
+) -> None:
+    """What a live source leaves out is filled with what was there last."""
+    server = serve(servers, tmp_path, HANG_UP)
+    _, report = run(
+        segmenter, server.url, Path("-"), every_frame=True, reconnect=0, format="raw", view="labels"
+    )
+    out = capfdbinary.readouterr().out
+    assert len(out) == HEIGHT * WIDTH * report["frames"]
+
+
+def test_a_file_on_a_server_keeps_its_sound_and_drops_nothing(
+    servers: list[Any], tmp_path: Path, segmenter: Segmenter
+) -> None:
+    clip = make_clip(tmp_path / "a.mp4", audio="aac")
+    site = Site({"/a.mp4": clip.read_bytes()})
+    servers.append(site)
+    _, report = run(segmenter, f"{site.url}/a.mp4?token=SECRET", tmp_path / "out.mp4")
+    assert report["input"] == f"{site.url}/a.mp4?***"
+    assert report["frames"] == 12
+    assert report["notices"] == [
+        f"{site.url}/a.mp4?*** is a file of 0.5 s: read to its end, no frame is dropped"
+    ]
+    assert packets(tmp_path / "out.mp4", "audio") == packets(clip, "audio")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"max_latency_s": 0.1}, "--max-latency: for live sources"), ({"every_frame": True}, "--every-frame")],
+)
+def test_a_file_on_a_server_takes_no_live_options(
+    options: dict[str, Any], words: str, servers: list[Any], tmp_path: Path, segmenter: Segmenter
+) -> None:
+    site = Site({"/a.mp4": make_clip(tmp_path / "a.mp4").read_bytes()})
+    servers.append(site)
+    with pytest.raises(IcnetError, match=words) as raised:
+        run(segmenter, f"{site.url}/a.mp4?token=SECRET", tmp_path / "out.mp4", **options)
+    assert raised.value.code == ExitCode.USAGE
+    assert "SECRET" not in str(raised.value)
+
+
+def test_a_live_source_begins_now(servers: list[Any], tmp_path: Path, segmenter: Segmenter) -> None:
+    server = serve(servers, tmp_path, HANG_UP)
+    with pytest.raises(IcnetError, match="--start is for files"):
+        run(segmenter, server.url, tmp_path / "out.mp4", start_s=1.0)
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "words"),
+    [
+        ("street.mp4", {"max_latency_s": 0.1}, "--max-latency: for cameras and network addresses"),
+        ("street.mp4", {"reconnect": 1, "timeout_s": 1.0}, "--timeout, --reconnect: for cameras"),
+        ("camera:0", {"max_latency_s": 0.1, "every_frame": True}, "give one of them"),
+        ("camera:0", {"more": ("camera:1",)}, "one a command"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(source: str, options: dict[str, Any], words: str) -> None:
+    config = SegmentConfig(source=source, output=Path("out.mp4"), **options)
+    with pytest.raises(IcnetError, match=words):
+        config.check()
+
+
+def test_a_recording_ends_at_a_time(servers: list[Any], tmp_path: Path, segmenter: Segmenter) -> None:
+    server = serve(servers, tmp_path, HOLD, frames=80)
+    _, report = run(segmenter, server.url, tmp_path / "out.mp4", every_frame=True, end_s=0.2, timeout_s=600.0)
+    assert report["frames"] == 5
+    assert report["duration_s"] == pytest.approx(0.2)
+
+
+def test_a_file_whose_pictures_change_their_size_is_told_of_once(
+    tmp_path: Path, segmenter: Segmenter
+) -> None:
+    """Two transport streams one behind the other: the second one's pictures are larger."""
+    file = tmp_path / "in.ts"
+    file.write_bytes(
+        transport_stream(tmp_path) + transport_stream(tmp_path, start=36_000, size=(2 * WIDTH, 2 * HEIGHT))
+    )
+    _, report = run(segmenter, file, tmp_path / "out.mp4")
+    assert report["notices"] == [
+        f"{file}: the pictures changed to {2 * HEIGHT}x{2 * WIDTH}; "
+        f"they are scaled to the first size, {HEIGHT}x{WIDTH}"
+    ]
+    assert report["output_size"] == [HEIGHT, WIDTH]
+
+
+def test_a_local_playlist_stays_refused(tmp_path: Path, segmenter: Segmenter) -> None:
+    (tmp_path / "a.ts").write_bytes(transport_stream(tmp_path))
+    (tmp_path / "list.m3u8").write_text(
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.4,\na.ts\n#EXT-X-ENDLIST\n"
+    )
+    with pytest.raises(IcnetError, match="cannot read"):
+        run(segmenter, tmp_path / "list.m3u8", tmp_path / "out.mp4")
+
+
+def test_the_public_name_of_a_source() -> None:
+    assert live_module.public_name("street.mp4") == "street.mp4"
+    assert live_module.public_name("rtsp://u:p@h/cam") == "rtsp://***@h/cam"
