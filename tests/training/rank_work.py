@@ -22,7 +22,7 @@ def work(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def together(folder: str, world: str, name: str, *arguments: str) -> None:
+def together(folder: str, world: str | int, name: str, *arguments: str) -> None:
     """Fork `world` ranks that each do `name`; leave each one's exit code, words and result in `folder`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -31,7 +31,7 @@ def together(folder: str, world: str, name: str, *arguments: str) -> None:
     for rank in range(int(world)):
         pid = os.fork()
         if pid == 0:
-            _rank(Path(folder), rank, world, port, name, arguments)
+            _rank(Path(folder), rank, str(world), port, name, arguments)
         pids.append(pid)
     (Path(folder) / "pids").write_text(json.dumps(pids))
     codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
