@@ -26,6 +26,7 @@ from icnet_cli.training.recipe import Recipe, recipe_from_dict
 RUNS = Path("runs/prune")
 STATE_FILE = "prune.json"
 _PATHS = ("data", "output", "resume")
+_SIZES = ("size", "crop")
 
 
 @dataclass
@@ -80,8 +81,7 @@ class State:
         known = {item.name for item in fields(PruneConfig)}
         values = {key: value for key, value in self.config.items() if key in known}
         values |= {key: Path(values[key]) for key in _PATHS if values.get(key) is not None}
-        if values.get("size") is not None:
-            values["size"] = tuple(values["size"])
+        values |= {key: tuple(values[key]) for key in _SIZES if values.get(key) is not None}
         return PruneConfig(**values)
 
     @property

@@ -209,6 +209,7 @@ def test_batchnorm_is_measured_anew_before_tuning(
 
 def test_an_interrupted_run_goes_on_in_the_step_it_was_in(config: PruneConfig, tmp_path: Path) -> None:
     """Terminated in the second step's tuning, resumed, and no different from a run that was left alone."""
+    config = replace(config, tune_steps=None, tune_total=6, crop=(64, 96))
     _, whole = run_to_end(config)
     going_on = "step 2 of 2; go on with icnet prune --resume runs/prune/start-2"
     with pytest.raises(IcnetError, match=going_on) as caught:
