@@ -1,54 +1,18 @@
-"""The pictures are ours, everything else is the source's, and the file is there whole or not at all."""
+"""The pictures are ours, everything else is the source's: each frame at its time, upright, in its colours."""
 
 from __future__ import annotations
 
-import os
-import signal
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
 import pytest
+from copying import PATTERNS, TICK, VARIABLE, copy, refusal
 from video_clips import corner_colours, make_clip, number_in, numbers, picture, times
 
-from icnet_cli.errors import ExitCode, IcnetError
-from icnet_cli.video import CODECS, VideoWriter, check_output, open_video
-
-TICK = Fraction(1, 90000)
-STEADY = [n * 3003 for n in range(12)]
-VARIABLE = [0, 3003, 6006, 15000, 15180, 40000, 40100, 90000, 91000, 130000, 130900, 200000]
-GAP = [n * 3003 for n in range(6)] + [900000 + n * 3003 for n in range(6)]
-OFFSET = [123457 + n * 3003 for n in range(12)]
-PATTERNS = {"steady": STEADY, "variable": VARIABLE, "gap": GAP, "offset": OFFSET}
-
-
-def copy(source: Path, target: Path, **options: Any) -> VideoWriter:
-    """Read and write every frame of `source`, as a pipeline does."""
-    span = {key: options.pop(key) for key in ("start_s", "end_s") if key in options}
-    limit = options.pop("limit", None)
-    rgb = options.pop("rgb", False)
-    with open_video(source, **span) as reader:
-        info = reader.info
-        with VideoWriter(target, reader, width=info.width, height=info.height, **options) as writer:
-            for frame in reader:
-                if limit is not None and writer.frames_written == limit:
-                    break
-                writer.write(frame.rgb() if rgb else frame.yuv420(), pts=frame.pts, duration=frame.duration)
-    return writer
-
-
-def refusal(code: ExitCode, source: Path, target: Path, **options: Any) -> str:
-    with pytest.raises(IcnetError) as caught:
-        copy(source, target, **options)
-    assert caught.value.code == code
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-# -- time
+from icnet_cli.errors import ExitCode
+from icnet_cli.video import VideoWriter, open_video
 
 
 @pytest.mark.parametrize("b_frames", [0, 2])
@@ -118,9 +82,6 @@ def test_frames_in_any_time_base_without_a_source(tmp_path: Path) -> None:
             writer.write(picture(n), pts=n, time_base=Fraction(1, 30), duration=1)
     assert [t for t, _ in times(tmp_path / "out.mp4")] == [Fraction(n, 30) for n in range(5)]
     assert numbers(tmp_path / "out.mp4") == list(range(5))
-
-
-# -- the picture
 
 
 @pytest.mark.parametrize("rgb", [False, True])
@@ -264,170 +225,3 @@ def test_interlaced_video_keeps_its_field_order(
     assert numbers(tmp_path / f"out{suffix}") == list(range(8))
     with open_video(tmp_path / "twin.mp4") as reader:
         assert not reader.info.interlaced
-
-
-# -- never half a file
-
-
-def stopped_at(number: int, error: type[BaseException], source: Path, target: Path, **options: Any) -> None:
-    """A copy that is broken off by `error` after frame `number`, with nothing under its name until then."""
-    before = target.read_bytes() if target.exists() else None
-    with open_video(source) as reader, VideoWriter(target, reader, width=128, height=64, **options) as writer:
-        for frame in reader:
-            writer.write(frame.yuv420(), pts=frame.pts, duration=frame.duration)
-            assert (target.read_bytes() if target.exists() else None) == before
-            if frame.index == number:
-                raise error
-
-
-@pytest.mark.parametrize("raised", [RuntimeError, KeyboardInterrupt, SystemExit])
-def test_an_exception_leaves_nothing(tmp_path: Path, raised: type[BaseException]) -> None:
-    path = make_clip(tmp_path / "in.mp4", audio="aac")
-    target = tmp_path / "out" / "out.mp4"
-    target.parent.mkdir()
-    for number in (0, 5, 11):
-        with pytest.raises(raised):
-            stopped_at(number, raised, path, target)
-        assert list(target.parent.iterdir()) == []
-
-
-def test_what_stood_there_stays_until_the_new_file_is_whole(tmp_path: Path) -> None:
-    path = make_clip(tmp_path / "in.mp4")
-    target = tmp_path / "out.mp4"
-    target.write_bytes(b"old")
-    assert "-y" in refusal(ExitCode.USAGE, path, target)
-    with pytest.raises(RuntimeError):
-        stopped_at(3, RuntimeError, path, target, overwrite=True)
-    assert target.read_bytes() == b"old"
-    copy(path, target, overwrite=True)
-    assert numbers(target) == list(range(12))
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4", "out.mp4"]
-
-
-def test_a_name_that_is_taken_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
-    target = tmp_path / "out.mp4"
-    writer = VideoWriter(target, width=128, height=64)
-    writer.write(picture(0), pts=0)
-    target.write_bytes(b"another program's")
-    with pytest.raises(IcnetError) as caught:
-        writer.close()
-    assert caught.value.code == ExitCode.USAGE
-    assert target.read_bytes() == b"another program's"
-    assert list(tmp_path.iterdir()) == [target]
-
-
-def test_the_input_is_never_written_to(tmp_path: Path) -> None:
-    path = make_clip(tmp_path / "in.mp4")
-    before = path.read_bytes()
-    (tmp_path / "soft.mp4").symlink_to(path)
-    os.link(path, tmp_path / "hard.mp4")
-    for target in (path, tmp_path / "soft.mp4", tmp_path / "hard.mp4", tmp_path / "x" / ".." / "in.mp4"):
-        (tmp_path / "x").mkdir(exist_ok=True)
-        assert "input itself" in refusal(ExitCode.USAGE, path, target, overwrite=True)
-        assert "input itself" in refusal(ExitCode.USAGE, tmp_path / "soft.mp4", target, overwrite=True)
-    assert path.read_bytes() == before
-
-
-def test_a_link_is_written_through(tmp_path: Path) -> None:
-    path = make_clip(tmp_path / "in.mp4")
-    (tmp_path / "far").mkdir()
-    (tmp_path / "link.mp4").symlink_to(tmp_path / "far" / "real.mp4")
-    copy(path, tmp_path / "link.mp4")
-    assert numbers(tmp_path / "far" / "real.mp4") == list(range(12))
-    assert (tmp_path / "link.mp4").is_symlink()
-
-
-def test_places_that_cannot_be_written_are_known_before_any_work(tmp_path: Path) -> None:
-    path = make_clip(tmp_path / "in.mp4")
-    assert "folder does not exist" in refusal(ExitCode.OUTPUT, path, tmp_path / "none" / "out.mp4")
-    (tmp_path / "folder.mp4").mkdir()
-    assert "folder" in refusal(ExitCode.USAGE, path, tmp_path / "folder.mp4", overwrite=True)
-
-
-def test_a_full_disk_is_said_so_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    resource = pytest.importorskip("resource")
-    path = make_clip(tmp_path / "in.mp4", range(40), Fraction(1, 25), options={"crf": "1"})
-    target = tmp_path / "out" / "out.mkv"
-    target.parent.mkdir()
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1_500, hard))
-        message = refusal(ExitCode.OUTPUT, path, target, crf=1)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, previous)
-    assert "size" in message
-    assert list(target.parent.iterdir()) == []
-
-
-def test_no_frame_no_file(tmp_path: Path) -> None:
-    with pytest.raises(IcnetError) as caught, VideoWriter(tmp_path / "out.mp4", width=64, height=64):
-        pass
-    assert caught.value.code == ExitCode.INPUT
-    assert list(tmp_path.iterdir()) == []
-
-
-# -- known before work
-
-
-def test_containers_and_codecs_that_do_not_fit_name_one_that_does() -> None:
-    for name, codec, word in [
-        ("out.webm", "h264", ".mp4 or .mkv"), ("out.mov", "ffv1", ".mkv"), ("out.webm", "ffv1", ".mkv"),
-        ("out.avi", None, ".mp4"), ("out.xyz", None, ".mp4"), ("out", None, ".mp4"), ("out.mp4", "xvid", "h264"),
-    ]:  # fmt: skip
-        with pytest.raises(IcnetError) as caught:
-            check_output(name, codec)
-        assert caught.value.code == ExitCode.USAGE
-        assert word in str(caught.value)
-    assert check_output("out.webm").codec.family == "vp9"
-    assert check_output("out.MP4").codec.family == "h264"
-
-
-def test_qualities_and_presets_out_of_range_are_refused() -> None:
-    for codec, options in [
-        ("h264", {"crf": 52}), ("h264", {"crf": -1}), ("vp9", {"crf": 64}), ("ffv1", {"crf": 3}),
-        ("h264", {"preset": "warp"}), ("av1", {"preset": "slow"}), ("ffv1", {"preset": "slow"}),
-    ]:  # fmt: skip
-        with pytest.raises(IcnetError) as caught:
-            check_output("out.mkv", codec, **options)  # type: ignore[arg-type]
-        assert caught.value.code == ExitCode.USAGE
-    check_output("out.mkv", "vp9", crf=63, preset="8")
-
-
-def test_a_hardware_encoder_without_its_hardware_is_a_device_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    absent = replace(CODECS["h264"], options=(("profile", "no such hardware"),), hardware=True)
-    monkeypatch.setitem(CODECS, "h264_absent", absent)  # fails as an encoder does whose device is missing
-    writer = VideoWriter(tmp_path / "out.mp4", width=128, height=64, codec="h264_absent", pix_fmt="yuv444p")
-    with pytest.raises(IcnetError) as caught:
-        writer.write(picture(0), pts=0)
-    writer.abort()
-    assert caught.value.code == ExitCode.DEVICE
-    assert "--codec h264" in str(caught.value)
-    assert list(tmp_path.iterdir()) == []
-
-
-def trial(target: Path, encoder: str) -> None:
-    """Ask the muxer itself whether it takes an encoder's video."""
-    with av.open(str(target), "w") as out:
-        out.add_stream(encoder, 25, width=128, height=64)
-        out.start_encoding()
-
-
-@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
-@pytest.mark.parametrize("codec", ["h264", "hevc", "vp9", "av1", "ffv1"])
-def test_what_the_table_allows_can_be_written(tmp_path: Path, suffix: str, codec: str) -> None:
-    target = tmp_path / f"out{suffix}"
-    try:
-        check_output(target, codec)
-    except IcnetError:
-        family = CODECS[codec].encoder
-        with pytest.raises((ValueError, av.FFmpegError)):
-            trial(target, family)
-        return
-    with VideoWriter(target, width=128, height=64, codec=codec) as writer:
-        for n in range(3):
-            writer.write(picture(n), pts=n, time_base=Fraction(1, 25), duration=1)
-    assert numbers(target) == [0, 1, 2]
