@@ -210,7 +210,8 @@ def load_weights(path: Path) -> LoadedWeights:
             raise weights_error(f"{path}: its header builds no network: {error}") from error
         expected = network.state_dict()
         _check_tensors(file, {k: v for k, v in expected.items() if not k.endswith(_IGNORED)}, path)
-        state = {k: torch.zeros_like(v, device="cpu") for k, v in expected.items() if k.endswith(_IGNORED)}
+        # Not zeros_like: of a tensor without memory it loads torch's symbolic shapes, a third of a second.
+        state = {k: torch.zeros(v.shape, dtype=v.dtype) for k, v in expected.items() if k.endswith(_IGNORED)}
         for name in file.keys():  # noqa: SIM118  (safe_open is no mapping)
             state[name] = file.get_tensor(name).float()
             if not torch.isfinite(state[name]).all():

@@ -1,7 +1,5 @@
 """What `icnet doctor` can be told."""
 
-
-
 from __future__ import annotations
 
 from dataclasses import dataclass
