@@ -43,7 +43,9 @@ def backend_option(default: str = "auto") -> Any:
 
 
 def weights_option() -> Any:
-    help = "Weights: a bundled name (`icnet weights list`), a .safetensors file, or an exported .onnx or .xml."
+    help = (
+        "Weights: a bundled name (`icnet weights list`), a .safetensors file, or an exported .onnx or .xml."
+    )
     return option(DEFAULT_WEIGHTS, help, metavar="NAME|FILE", panel=NETWORK, completes="weights")
 
 
