@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 Clock = Callable[[], float]
 
-SLACK = 4  # pictures of --realtime that may wait while one is worked on: what the pipeline's queue holds
+SLACK = 8  # pictures of --realtime that may wait while one is worked on: a third of a second at 25 a second
 FARTHEST = 8  # frames that a result may take to come when the network runs beside them
 _READY, _STEADY = 0.9, 0.85  # shares of the time that a setting may be expected to take
 _BETTER = 0.9  # and to go back to a better one it must be expected to take less than this of that

@@ -111,7 +111,7 @@ def test_a_rate_is_kept_by_fewer_key_frames_before_smaller_pictures() -> None:
 
 
 def test_a_key_frame_may_not_take_longer_than_the_queue_lasts() -> None:
-    machine = Machine(0.3)
+    machine = Machine(0.6)
     pace = steady(machine)
     machine.run(pace, 400, every_s=0.04)
     assert pace.setting.scale < 1
