@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from icnet_cli.errors import IcnetError
+
+_LONGEST = 400  # of what an exception says: some recite a build's whole story
 OK, ABSENT, WARNING, BAD = "ok", "absent", "warning", "bad"
 
 
@@ -41,8 +44,9 @@ def guarded(group: str, name: str, check: Check) -> list[Finding]:
     try:
         found += check()
     except Exception as error:  # the doctor is for machines on which anything may be broken
-        words = " ".join(f"{type(error).__name__}: {error}".split())
-        found.append(Finding(group, name, BAD, words[:300]))
+        kind = "" if isinstance(error, IcnetError) else f"{type(error).__name__}: "
+        words = " ".join(f"{kind}{error}".split())
+        found.append(Finding(group, name, BAD, words[:_LONGEST]))
     return found
 
 

@@ -140,11 +140,13 @@ def test_a_machine_without_torch_is_no_traceback(monkeypatch: pytest.MonkeyPatch
 
 def test_one_line_of_what_was_raised() -> None:
     def check() -> list[Finding]:
-        raise RuntimeError("first\n  second " + "x" * 500)
+        raise RuntimeError("first\n  second " + "x" * 999)
 
     (finding,) = guarded("group", "name", check)
     assert finding.detail.startswith("RuntimeError: first second xxx")
-    assert len(finding.detail) == 300
+    assert len(finding.detail) == 400
+    (finding,) = guarded("group", "name", lambda: [][0])
+    assert finding.detail == "IndexError: list index out of range"
 
 
 class FakeGpu:
