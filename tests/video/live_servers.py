@@ -26,12 +26,17 @@ _scratch = iter(range(10**9))
 
 
 def transport_stream(
-    folder: Path, frames: int = 10, *, start: int = 0, size: tuple[int, int] = (WIDTH, HEIGHT)
+    folder: Path,
+    frames: int = 10,
+    *,
+    start: int = 0,
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+    step: int = FRAME,
 ) -> bytes:
-    """Numbered pictures as mpeg-ts; `start` is the first time in ticks of TS, beside the muxer's own 1.4 s."""
+    """Numbered pictures as mpeg-ts, `step` ticks of TS apart; `start` is the first time, beside the muxer's 1.4 s."""
     path = folder / f"feed{next(_scratch)}.ts"
-    ticks = [start + FRAME * n for n in range(frames)]
-    make_clip(path, ticks, TS, size=size, options={"g": "5"})
+    ticks = [start + step * n for n in range(frames)]
+    make_clip(path, ticks, TS, size=size, options={"g": "5"}, rate=TS.denominator / Fraction(step))
     return path.read_bytes()
 
 
