@@ -20,11 +20,16 @@ KEPT = 2
 
 def save_state(folder: Path, step: int, state: dict[str, Any]) -> Path:
     """Write `checkpoint-STEP.pt`, then let go of all but the last two."""
-    path = folder / f"checkpoint-{step:08d}.pt"
+    path = state_path(folder, step)
     write_atomically(path, lambda part: torch.save(state, part))
     for old in list_states(folder)[:-KEPT]:
         old.unlink(missing_ok=True)
     return path
+
+
+def state_path(folder: Path, step: int) -> Path:
+    """Where the checkpoint of a step is."""
+    return folder / f"checkpoint-{step:08d}.pt"
 
 
 def list_states(folder: Path) -> list[Path]:

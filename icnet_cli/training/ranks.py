@@ -113,7 +113,7 @@ class Ranks:
             said = f"0 {int(_code(error))}"
         if said != mine:
             return AlreadyToldError(f"rank {self.rank}: {error}", ExitCode(int(said.split()[1])))
-        if isinstance(error, RuntimeError) and any(word in str(error).lower() for word in _LOST):
+        if _is_loss(error):
             return IcnetError(
                 f"rank {self.rank} lost the others: one was killed, or its machine is gone ({_line(error)}); "
                 "go on with --resume",
@@ -126,6 +126,12 @@ def _code(error: BaseException) -> ExitCode:
     if isinstance(error, IcnetError):
         return error.code
     return ExitCode.INTERRUPTED if isinstance(error, KeyboardInterrupt) else ExitCode.BUG
+
+
+def _is_loss(error: BaseException) -> bool:
+    if isinstance(error, dist.DistError):
+        return True
+    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in _LOST)
 
 
 def _line(error: BaseException) -> str:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from icnet_cli.checkpoints.format import WeightsMeta, save_weights
-from icnet_cli.checkpoints.state import list_states, load_state, save_state
+from icnet_cli.checkpoints.state import load_state, save_state, state_path
 from icnet_cli.config import TrainConfig
 from icnet_cli.errors import AlreadyToldError, ExitCode, IcnetError, check_error
 from icnet_cli.evaluation.confusion import Confusion
@@ -231,6 +231,8 @@ class Trainer:
     def _check_finite(self, batch: _Seen, loss: float) -> None:
         self.non_finite = 0 if math.isfinite(loss) else self.non_finite + 1
         if self.non_finite >= NON_FINITE_LIMIT:
+            if not self.ranks.writes:  # all see the same losses, and the first knows the checkpoints
+                raise AlreadyToldError("training diverged", ExitCode.CHECK)
             good = (
                 f"the last good checkpoint is {self.saved}"
                 if self.saved
@@ -344,7 +346,7 @@ class Trainer:
             self.batch_in_epoch = self.batch_in_epoch * self.epoch_batches // before
         self.stepper.load_state_dict(state, same)
         self.log.rewind(self.step)
-        self.saved = list_states(self.run.folder)[-1] if self.ranks.writes else None
+        self.saved = state_path(self.run.folder, self.step)
 
     def _words(self) -> Any:
         return memory_words(self.run)

@@ -73,6 +73,29 @@ def test_an_error_is_one_line_and_its_code(failing, error: BaseException, code: 
     assert ("(a bug)" in outcome.err) == (code == 1)
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (None, 1)])
+def test_a_signal_that_a_library_makes_an_error_of(
+    monkeypatch: pytest.MonkeyPatch, icnet: Icnet, number: int | None, code: int
+) -> None:
+    """pybind11 and torch raise errors of their own where a signal came amid their code."""
+
+    def segment(config: SegmentConfig, console: LoopConsole) -> None:
+        """Stands in."""
+        try:
+            if number is not None:
+                signal.raise_signal(number)
+        except BaseException:
+            pass
+        raise ValueError("could not determine the shape")
+
+    monkeypatch.setitem(app.VERBS, "segment", segment)
+    outcome = icnet("segment", "a", "-o", "b")
+    assert outcome.code == code
+    assert ("(a bug)" in outcome.err) == (number is None)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert icnet("segment", "a", "-o", "b").code == code  # each command remembers its own
+
+
 def test_torchs_out_of_memory_is_a_device_error(failing, monkeypatch: pytest.MonkeyPatch) -> None:
     class OutOfMemoryError(RuntimeError):
         pass

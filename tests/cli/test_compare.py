@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from icnet_cli.errors import output_error
 from icnet_cli.pixels.files import write_picture
 from icnet_cli.video import open_video
 from tests.cli.conftest import Icnet
@@ -116,8 +117,7 @@ def test_a_folder_of_pictures_has_no_flicker(icnet: Icnet, weights, other, tmp_p
 
 
 def test_names_from_outside_are_text_on_the_page(icnet: Icnet, weights, other, video, tmp_path) -> None:
-    harm = tmp_path / "<script>x<" / "a.safetensors"
-    harm.parent.mkdir()
+    harm = tmp_path / "<script>x<.safetensors"
     shutil.copy(other, harm)
     out = tmp_path / "p.html"
     assert icnet("compare", weights, harm, video, "-o", out, "--progress", "none").code == 0
@@ -165,6 +165,21 @@ def test_the_input_cannot_be_the_output_and_a_failure_leaves_nothing(
     (folder / "mine").write_text("x")
     assert "not empty" in refused(2, "compare", weights, other, video, "-o", folder)
     assert os.listdir(folder) == ["mine"]
+
+
+def test_figures_are_told_where_the_page_cannot_be_written(
+    icnet: Icnet, weights, other, video, tmp_path, monkeypatch
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise output_error(f"cannot write {path}: no space left on device")
+
+    monkeypatch.setattr("icnet_cli.evaluation.page.write_atomically", full)
+    outcome = icnet(
+        "compare", weights, other, video, "-o", tmp_path / "p.html", "--json", "--progress", "none"
+    )
+    assert outcome.code == 5
+    assert outcome.document["frames"] == len(TIMES)
+    assert "no space left" in outcome.err
 
 
 def test_a_damaged_video_is_compared_on_what_there_is(icnet: Icnet, weights, other, video, tmp_path) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from icnet_cli.config import EvalConfig
-from icnet_cli.errors import ExitCode, IcnetError
+from icnet_cli.errors import ExitCode, IcnetError, output_error
 from icnet_cli.evaluation.evaluate import evaluate
+from icnet_cli.evaluation.page import PageNotWrittenError
 from icnet_cli.evaluation.report import EvalReport
 from tests.reports.parsed import Page
 
@@ -86,6 +87,20 @@ def test_an_evaluation_that_fails_leaves_no_half_page(config: EvalConfig, camvid
     with pytest.raises(IcnetError):
         list(events)
     assert os.listdir(config.report) == []
+
+
+def test_a_page_that_cannot_be_written_does_not_take_the_figures_with_it(
+    config: EvalConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise output_error(f"cannot write {path}: no space left on device")
+
+    monkeypatch.setattr("icnet_cli.evaluation.page.write_atomically", full)
+    with pytest.raises(PageNotWrittenError, match="no space left") as failed:
+        measure(config)
+    assert failed.value.code == ExitCode.OUTPUT
+    assert failed.value.report["miou"] is not None
+    assert "report" not in failed.value.report
 
 
 def test_without_the_option_nothing_is_added(camvid: Path, make_weights) -> None:

@@ -87,10 +87,17 @@ PRUNED = icnet_channels(0.125) | {
 }
 
 
+def unevenly_pruned(model: str) -> dict[str, int]:
+    """Channels of which each group has lost another share, as a latency target cuts them."""
+    whole = build(model, {"keep": 0.125, "num_classes": TABLE.num_classes}).config.channels
+    return {name: max(2, count - index % 4) for index, (name, count) in enumerate(whole.items())}
+
+
 @pytest.mark.parametrize(
     ("model", "to", "options"),
     [
         ("icnet", "onnx", {"channels": PRUNED}),
+        ("fast-scnn", "pt2", {"channels": unevenly_pruned("fast-scnn")}),
         *(
             pytest.param(model, to, options, marks=pytest.mark.slow)
             for model, to, options in (
@@ -102,6 +109,9 @@ PRUNED = icnet_channels(0.125) | {
                 ("pspnet50", "pt2", {}),
                 ("deeplabv3", "onnx", {}),
                 ("deeplabv3", "openvino", {}),
+                ("fast-scnn", "openvino", {"channels": unevenly_pruned("fast-scnn")}),
+                ("pspnet50", "openvino", {"channels": unevenly_pruned("pspnet50")}),
+                ("deeplabv3", "pt2", {"channels": unevenly_pruned("deeplabv3")}),
             )
         ),
     ],
@@ -116,6 +126,17 @@ def test_any_size(tmp_path: Path, model: str, to: str, options: dict[str, Any]) 
     for size in ODD:
         if min(size) >= least:
             assert agreement_at(output, weights, size) >= 0.999
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("to", ["onnx", "openvino", "pt2"])
+@pytest.mark.parametrize("model", ["icnet", "fast-scnn", "pspnet50", "deeplabv3"])
+def test_one_odd_size(tmp_path: Path, model: str, to: str) -> None:
+    """Every network in every format at a size that nothing divides."""
+    weights = weights_of(tmp_path, model)
+    report, output = exported(weights, to, tmp_path, size=(99, 157), with_argmax=True)
+    assert report["agreement"] >= 0.999
+    assert agreement_at(output, weights, (99, 157)) >= 0.999
 
 
 @pytest.mark.parametrize("to", ["onnx", "openvino", pytest.param("pt2", marks=pytest.mark.slow)])

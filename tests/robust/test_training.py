@@ -13,7 +13,7 @@ from tests.robust.launcher import Launcher
 
 
 def test_killed_at_random(tmp_path: Path, launcher: Launcher, figure: Callable[[str], None]) -> None:
-    tally = training.measure(tmp_path, 4, 0, 0, launcher)
+    tally = training.measure(training.Bench(tmp_path, launcher), 4, 0, 0)
     figure(tally.line)
     assert not tally.broken, tally.line
     assert tally.kills == 4
@@ -24,7 +24,7 @@ def test_killed_at_system_calls_of_a_save(
 ) -> None:
     if not tracing.possible():
         pytest.skip("processes cannot be traced here (ptrace is not allowed)")
-    tally = training.measure(tmp_path, 0, 5, 0, launcher)
+    tally = training.measure(training.Bench(tmp_path, launcher), 0, 5, 0)
     figure(tally.line)
     assert not tally.broken, tally.line
     assert (tally.kills, tally.inside) == (5, 5)

@@ -174,9 +174,8 @@ def _ended(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
-def measure(folder: Path, kills: int, inside: int, seed: int, launcher: Launcher) -> Tally:
+def measure(bench: Bench, kills: int, inside: int, seed: int) -> Tally:
     """`kills` at random moments and `inside` at system calls of a save."""
-    bench = Bench(folder, launcher)
     for pause_s in generator(seed).uniform(0.0, 0.3, kills):
         bench.at_random(float(pause_s))
     if inside:
@@ -192,8 +191,12 @@ def main() -> None:
     if told.inside and not tracing.possible():
         raise SystemExit("processes cannot be traced here; give --inside 0")
     with workplace() as (folder, launcher, _):
-        tally = measure(folder, told.kills, told.inside, told.seed, launcher)
-    report(tally.line, not tally.broken)
+        bench = Bench(folder, launcher)
+        try:
+            measure(bench, told.kills, told.inside, told.seed)
+        except KeyboardInterrupt:  # what was reached by then
+            pass
+    report(bench.tally.line, not bench.tally.broken)
 
 
 if __name__ == "__main__":

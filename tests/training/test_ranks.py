@@ -152,6 +152,27 @@ def test_an_error_of_one_ends_all_with_one_line(
     assert words in group.words()[1]  # said where it happened
 
 
+def test_divergence_is_told_by_the_one_that_knows_the_checkpoints(
+    launcher: Launcher, tmp_path: Path, uneven: list[str]
+) -> None:
+    arguments = (
+        "--model",
+        "fast-scnn",
+        "--keep",
+        "0.125",
+        "-o",
+        str(tmp_path / "run"),
+        "--lr",
+        "1e30",
+        "--steps",
+        "9",
+    )
+    group = together(launcher, tmp_path / "job", 2, "cli", *arguments, *uneven)
+    assert group.codes == [ExitCode.CHECK, ExitCode.CHECK]
+    assert group.words()[0].count("not finite 3 times running") == 1
+    assert group.words()[1] == ""
+
+
 def test_a_rank_that_is_killed_ends_the_others(launcher: Launcher, tmp_path: Path, uneven: list[str]) -> None:
     arguments = ("--model", "fast-scnn", "--keep", "0.125", "-o", str(tmp_path / "run"), *uneven)
     group = together(launcher, tmp_path / "job", 2, "failing", "killed", *arguments)

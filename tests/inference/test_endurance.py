@@ -1,0 +1,116 @@
+"""Memory stays flat over thousands of frames, and starting does no work that is not needed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from icnet_cli.checkpoints import format as weights_format
+from icnet_cli.checkpoints.format import WeightsMeta, save_weights
+from icnet_cli.classes import load_table
+from icnet_cli.inference.segmenter import Segmenter, load
+from icnet_cli.models import build
+
+from .tiny import TinyNetwork, stripes, tiny_meta
+
+SIZE = (64, 96)
+FRAMES, WARM = 2000, 300  # the first ones fill torch's and OpenCV's own stores
+BOUND_MB = 8.0
+STATUS = Path("/proc/self/status")
+
+
+def resident_mb() -> float:
+    line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
+
+
+def growth_mb(segmenter: Segmenter, kept: list[np.ndarray] | None = None) -> float:
+    """Of the process, from the 300th to the 2,000th frame."""
+    pictures = [stripes(*SIZE, shift) for shift in range(5)]
+    before = 0.0
+    for number in range(FRAMES):
+        labels = segmenter.labels(pictures[number % 5])
+        if kept is not None:
+            kept.append(labels)
+        if number == WARM:
+            before = resident_mb()
+    return resident_mb() - before
+
+
+@pytest.fixture
+def segmenter() -> Segmenter:
+    network = build("fast-scnn", {"num_classes": 11, "keep": 0.125}).eval()
+    meta = WeightsMeta.of(network, load_table("camvid"), SIZE)
+    return Segmenter(network, meta, "cpu")
+
+
+# Two thousand frames are the promise; small ones take some 3 ms each.
+@pytest.mark.skipif(not STATUS.exists(), reason="resident memory is read from Linux's /proc")
+def test_memory_stays_flat(segmenter: Segmenter) -> None:
+    assert growth_mb(segmenter) < BOUND_MB
+
+
+@pytest.mark.skipif(not STATUS.exists(), reason="resident memory is read from Linux's /proc")
+def test_a_leak_of_the_labels_alone_is_seen() -> None:
+    assert growth_mb(Segmenter(TinyNetwork(), tiny_meta(), "cpu"), kept=[]) > BOUND_MB
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    network = build("fast-scnn", {"num_classes": 11, "keep": 0.125})
+    path = tmp_path / "w.safetensors"
+    save_weights(path, network, WeightsMeta.of(network, load_table("camvid"), SIZE))
+    return path
+
+
+def test_starting_loads_no_other_runtime_and_no_compiler(weights: Path) -> None:
+    """Nor what draws pages and plots, nor what trains."""
+    script = f"""
+import sys, numpy as np
+from icnet_cli.inference.segmenter import load
+load({str(weights)!r}, "cpu", backend="auto").labels(np.zeros((64, 96, 3), np.uint8))
+unwanted = ("torch._dynamo", "torch._inductor", "triton", "sympy", "onnx", "onnxscript", "onnxruntime", "openvino",
+            "matplotlib", "pandas", "torchvision", "typer", "icnet_cli.training", "icnet_cli.export",
+            "icnet_cli.reports")
+found = sorted(set(unwanted) & set(sys.modules))
+sys.exit(", ".join(found))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_starting_reads_the_weights_once(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Path] = []
+    tensors: list[str] = []
+    original = weights_format.safe_open
+
+    class Watched:
+        def __init__(self, path: Path, framework: str) -> None:
+            opened.append(path)
+            self._file = original(path, framework=framework)
+
+        def __enter__(self) -> Watched:
+            self._file.__enter__()
+            return self
+
+        def __exit__(self, *rest: object) -> None:
+            self._file.__exit__(*rest)
+
+        def get_tensor(self, name: str) -> torch.Tensor:
+            tensors.append(name)
+            return self._file.get_tensor(name)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._file, name)
+
+    monkeypatch.setattr(weights_format, "safe_open", Watched)
+    load(weights, "cpu").labels(stripes(*SIZE))
+    assert opened == [weights]
+    assert len(tensors) == len(set(tensors)) > 50
+    load(weights, "cpu")
+    assert len(opened) == 2  # the twin: what is read again is counted again
