@@ -8,6 +8,8 @@ one save: before and after the file is opened, each write, the sync, the renamin
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -192,10 +194,13 @@ def main() -> None:
         raise SystemExit("processes cannot be traced here; give --inside 0")
     with workplace() as (folder, launcher, _):
         bench = Bench(folder, launcher)
-        try:
+        for number in (
+            signal.SIGINT,
+            signal.SIGTERM,
+        ):  # ends it with what was reached by then, behind a shell's & too
+            signal.signal(number, signal.default_int_handler)
+        with contextlib.suppress(KeyboardInterrupt):
             measure(bench, told.kills, told.inside, told.seed)
-        except KeyboardInterrupt:  # what was reached by then
-            pass
     report(bench.tally.line, not bench.tally.broken)
 
 
