@@ -153,7 +153,8 @@ def test_a_graph_of_its_own_comes_after_what_was_asked_before_it(cuda: Cuda) -> 
     replay()
     assert calls == ["s1", "s1", "s1", "default"]
     assert cuda.log == [
-        "s1 waits for all of default", "host waits for all", "s1 captures", "default waits for all of s1", "default replays",
+        "s1 waits for all of default", "host waits for all", "s1 captures",
+        "default waits for all of s1", "default replays",
     ]  # fmt: skip
 
 
