@@ -27,14 +27,22 @@ class TerminatedError(BaseException):
     """SIGTERM arrived; like KeyboardInterrupt it passes every `except Exception` on its way out."""
 
 
+_asked: list[BaseException] = []  # the signals that were raised in this command
+
+
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Let SIGTERM unwind the program as Ctrl-C does, so that nothing is left half-written."""
+    """Let SIGTERM unwind the program as Ctrl-C does, so that nothing is left half-written; both are remembered."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers
         return
 
     ours = os.getpid()
+    _asked.clear()
+
+    def interrupt(*_: Any) -> None:
+        _asked.append(KeyboardInterrupt())
+        raise KeyboardInterrupt
 
     def stop(*_: Any) -> None:
         if os.getpid() != ours:  # a forked data loader, which its parent ends this way
@@ -42,13 +50,17 @@ def terminable() -> Iterator[None]:
             os.kill(os.getpid(), signal.SIGTERM)
             return
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: the way out is not to be cut short
+        _asked.append(TerminatedError())
         raise TerminatedError
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, stop)}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background jobs ignore it
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def explain(error: BaseException, debug: bool) -> int:
@@ -69,13 +81,16 @@ def explain(error: BaseException, debug: bool) -> int:
 
 
 def _asked_to_end(error: BaseException) -> BaseException | None:
-    """The Ctrl-C or SIGTERM behind an error: one that comes amid a module's import is turned into an ImportError."""
-    behind: BaseException | None = error
-    while behind is not None and isinstance(error, ImportError | SystemError):
-        if isinstance(behind, KeyboardInterrupt | TerminatedError):
-            return behind
-        behind = behind.__cause__ or behind.__context__
-    return None
+    """The Ctrl-C or SIGTERM behind an error that is none of ours.
+
+    Libraries turn one that comes amid their own code into something else: pybind11 an import that was interrupted into
+    an ImportError, torch an interrupted look at a tensor into a ValueError.
+    """
+    if not _asked or not isinstance(error, Exception) or isinstance(error, IcnetError | _UsageError):
+        return None
+    for note in getattr(error, "__notes__", ()):
+        _asked[-1].add_note(note)
+    return _asked[-1]
 
 
 def _told_elsewhere(error: BaseException) -> bool:
