@@ -19,12 +19,13 @@ def compare(config: CompareConfig, console: LoopConsole) -> None:
       icnet compare before.safetensors after.safetensors street.mp4 -o page/
       icnet compare icnet-camvid pruned.safetensors camvid/ -o page.html
     """
+    from icnet_cli.evaluation.page import PageNotWrittenError
     from icnet_cli.pipeline.compare import compare as run
     from icnet_cli.pipeline.segment import DamagedInputError
 
     try:
         document = watch(run(config), console.progress, _status)
-    except DamagedInputError as error:
+    except (DamagedInputError, PageNotWrittenError) as error:
         tell(error.report, console)  # what could be compared is told; the error then says what was lost
         raise
     tell(document, console)
@@ -88,7 +89,8 @@ def closing_lines(document: dict[str, Any]) -> list[str]:
 
 
 def _pace(side: dict[str, Any]) -> str:
-    return f"{side['ms_p50']:.1f} ms ({side['device']} {side['precision']} {side['backend']})"
+    how = f"{side['device']} {side['precision']} {side['backend']}"
+    return f"{side['ms_p50']:.1f} ms at {side['size'][0]}x{side['size'][1]} ({how})"
 
 
 def _score(value: float | None) -> str:

@@ -30,8 +30,18 @@ def evaluate(config: EvalConfig, console: LoopConsole) -> None:
         evaluate_video(config, console)
         return
     from icnet_cli.evaluation.evaluate import evaluate as run
+    from icnet_cli.evaluation.page import PageNotWrittenError
 
-    document = watch(run(config), console.progress, _status).to_dict()
+    try:
+        report = watch(run(config), console.progress, _status)
+    except PageNotWrittenError as error:
+        tell(error.report, console)  # the figures are not lost with their page
+        raise
+    tell(report.to_dict(), console)
+
+
+def tell(document: dict[str, Any], console: LoopConsole) -> None:
+    """The report for --json, else its tables; then the closing lines."""
     if console.json:
         emit_json(document)
     else:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icnet_cli.classes import ClassTable
+from icnet_cli.errors import IcnetError
 from icnet_cli.evaluation.confusion import Labels
 from icnet_cli.evaluation.regions import Regions, region_table
 from icnet_cli.evaluation.worst import Gallery
@@ -17,6 +18,22 @@ from icnet_cli.pixels.files import write_atomically
 from icnet_cli.reports.eval_page import ClassCropSet, eval_page
 
 PAGE = "index.html"
+
+
+class PageNotWrittenError(IcnetError):
+    """The work is done and its figures are in `report`, but the page of it could not be written."""
+
+    def __init__(self, error: IcnetError, report: Mapping[str, Any]) -> None:
+        super().__init__(str(error), error.code)
+        self.report = {key: value for key, value in report.items() if key not in ("report", "output")}
+
+
+def write_page(path: Path, text: str, report: Mapping[str, Any]) -> None:
+    """Write a page, whole or not at all. Raises PageNotWrittenError, so that hours of work are not lost with it."""
+    try:
+        write_atomically(path, text.encode("utf-8"))
+    except IcnetError as error:
+        raise PageNotWrittenError(error, report) from error
 
 
 class ReportPage:
@@ -48,10 +65,10 @@ class ReportPage:
         return found
 
     def write(self, document: Mapping[str, Any]) -> None:
-        """Write the page of the whole report, whole or not at all. Raises an output error."""
+        """Write the page of the whole report, whole or not at all. Raises PageNotWrittenError."""
         crops = self._gallery.crops
         sets = [
             ClassCropSet(best.items, worst.items) for best, worst in zip(crops.best, crops.worst, strict=True)
         ]
         text = eval_page(document, self.classes.palette_array(), self._gallery.frames.shots, sets)
-        write_atomically(self.folder / PAGE, text.encode("utf-8"))
+        write_page(self.folder / PAGE, text, document)

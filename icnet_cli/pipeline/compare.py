@@ -18,11 +18,11 @@ from icnet_cli.config import CompareConfig
 from icnet_cli.errors import usage_error
 from icnet_cli.evaluation.compare import Comparison, PairDone
 from icnet_cli.evaluation.evaluate import check_classes_fit, claim_folder
+from icnet_cli.evaluation.page import PAGE, write_page
 from icnet_cli.evaluation.predict import protocol_size
 from icnet_cli.inference.device import choose_device, choose_precision
 from icnet_cli.inference.exported import ExportedEngine, is_exported, open_engine
 from icnet_cli.inference.segmenter import Segmenter
-from icnet_cli.pixels.files import write_atomically
 from icnet_cli.pixels.overlay import Painter
 from icnet_cli.pixels.wipe import Wipe
 from icnet_cli.reports.compare_page import compare_page
@@ -32,7 +32,7 @@ from .material import FrameMaterial, Material, open_material
 from .segment import DamagedInputError
 from .sources import VideoSource
 
-PAGE, PAGE_SUFFIXES = "index.html", (".html", ".htm")
+PAGE_SUFFIXES = (".html", ".htm")
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ class _Page:
             comparison.series,
             comparison.heat,
         )
-        write_atomically(self.path, text.encode("utf-8"))
+        write_page(self.path, text, document)
 
     def abort(self) -> None:
         """Nothing is written before the end."""

@@ -10,15 +10,16 @@ from numpy.typing import NDArray
 
 from icnet_cli.reports.figures import (
     MATRIX_CLASSES,
-    NO_FIGURE,
     class_cell,
     class_key,
     confusion_list,
     labels_figure,
     matrix_table,
+    milliseconds,
     percent,
     photo,
     score,
+    short_name,
     size_words,
 )
 from icnet_cli.reports.html import Child, Column, Html, Section, bar, el, facts, page, paragraph, table, tiles
@@ -67,7 +68,7 @@ def compare_page(
         )
         sections.append(Section("frames", title, _frames(shots, names, palette), "Frames"))
     sections.append(Section("how", "How this was measured", [_how(document)], "Protocol"))
-    title = f"A {document['a']['weights']}, B {document['b']['weights']}"
+    title = f"A {short_name(document['a']['weights'])}, B {short_name(document['b']['weights'])}"
     unit = "frames" if document["kind"] == "video" else "pictures"
     lead = (
         f"{document['frames']} {unit} of {document['source']}: "
@@ -82,8 +83,8 @@ def _headline(document: Mapping[str, Any]) -> list[Html]:
     if document["time_ratio"] is not None:
         figures.append(("Time of B", f"{document['time_ratio']:.2f} x A", "the same pictures, in turn"))
     figures += [
-        ("A, a picture", f"{a['ms_p50']:.1f} ms", f"{a['model']}, input {a['size'][0]}x{a['size'][1]}"),
-        ("B, a picture", f"{b['ms_p50']:.1f} ms", f"{b['model']}, input {b['size'][0]}x{b['size'][1]}"),
+        ("A, a picture", milliseconds(a["ms_p50"]), f"{a['model']}, input {a['size'][0]}x{a['size'][1]}"),
+        ("B, a picture", milliseconds(b["ms_p50"]), f"{b['model']}, input {b['size'][0]}x{b['size'][1]}"),
     ]
     for key, title, write in (("miou", "mIoU", score), ("flicker", "Flicker", lambda v: percent(v, 2))):
         if a.get(key) is not None:
@@ -203,7 +204,7 @@ def _how(document: Mapping[str, Any]) -> Html:
         ),
         (
             "95 of 100 pictures take less",
-            ", ".join(NO_FIGURE if ms is None else f"{ms:.1f} ms" for ms in p95),
+            ", ".join(map(milliseconds, p95)),
         ),
     ]
     if "flicker" in document["a"]:

@@ -16,6 +16,7 @@ from icnet_cli.reports.figures import (
     confusion_list,
     labels_figure,
     matrix_table,
+    milliseconds,
     percent,
     photo,
     score,
@@ -90,7 +91,7 @@ def _headline(document: Mapping[str, Any]) -> list[Html]:
         ("Mean accuracy", score(document["mean_accuracy"]), "mean of the classes' recall"),
         (
             "Network",
-            f"{document['model_ms']:.1f} ms",
+            milliseconds(document["model_ms"]),
             f"an image, {document['device']} {document['precision']}",
         ),
     ]

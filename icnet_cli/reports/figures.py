@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,15 @@ def score(value: float | None) -> str:
 
 def percent(value: float | None, digits: int = 1) -> str:
     return NO_FIGURE if value is None else f"{value * 100:.{digits}f} %"
+
+
+def milliseconds(value: float | None) -> str:
+    return NO_FIGURE if value is None else f"{value:.0f} ms" if value >= 1000 else f"{value:.1f} ms"
+
+
+def short_name(name: str) -> str:
+    """Of a path its last part."""
+    return re.split(r"[\\/]", name)[-1]
 
 
 def size_words(size: Sequence[int] | None) -> str:
