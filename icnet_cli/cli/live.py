@@ -114,7 +114,7 @@ class Shower:
         if self._start is None:
             self._start = now - seconds
         while (early := self._start + seconds - self._window.now()) > 0 and not self._run.asked:
-            self._answer(self._window.key(round(min(early, 0.05) * 1000)))
+            self._answer(self._window.key(max(1, round(min(early, 0.05) * 1000))))
             if self._paused:
                 return
         if early < -1:

@@ -1,5 +1,7 @@
 """`--show`: what is drawn, which keys are heard, and what is said where there can be no window."""
 
+# ruff: noqa: N802  (OpenCV's names)
+
 from __future__ import annotations
 
 import os
