@@ -23,8 +23,12 @@ from icnet_cli.config.shared import (
 class CompareConfig(Config):
     """`icnet compare`: two weights on the same frames."""
 
-    a: str = argument("A", "Weights: a bundled name, a .safetensors file, or an exported .onnx or .xml.")
-    b: str = argument("B", "The weights to compare them with, of the same classes.")
+    a: str = argument(
+        "A",
+        "Weights: a bundled name, a .safetensors file, or an exported .onnx or .xml.",
+        completes="weights",
+    )
+    b: str = argument("B", "The weights to compare them with, of the same classes.", completes="weights")
     source: str = argument(
         "VIDEO|DATASET", "A video, a folder of images, or a dataset, whose truth then says which is right."
     )
@@ -39,7 +43,7 @@ class CompareConfig(Config):
     )
     overwrite: bool = overwrite_option()
     split: str | None = option(
-        None, "Of a dataset: split to compare on.", metavar="NAME", panel=WHAT, shows="val"
+        None, "Of a dataset: split to compare on.", metavar="NAME", env=False, panel=WHAT, shows="val"
     )
     skip_damaged: bool = skip_damaged_option()
     start_s: float | None = option(

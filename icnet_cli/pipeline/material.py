@@ -13,6 +13,7 @@ from icnet_cli.data.layouts import recognise
 from icnet_cli.errors import IcnetError, input_error, usage_error
 from icnet_cli.evaluation.compare import Seen
 from icnet_cli.pixels.files import PICTURE_SUFFIXES
+from icnet_cli.video.live_address import is_address
 
 from .items import Picture
 from .sources import PictureSource, Selection, VideoSource, open_source
@@ -107,6 +108,8 @@ def open_material(config: CompareConfig) -> Material:
     Raises:
         IcnetError: INPUT for what cannot be read; USAGE for options that do not fit it.
     """
+    if is_address(config.source):
+        raise usage_error(f"{config.source} has no end to compare to; record a file of it first")
     folder = Path(config.source)
     if folder.is_dir() and not _is_pictures(folder):
         for name, value in (("--start", config.start_s), ("--end", config.end_s)):

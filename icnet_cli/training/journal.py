@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import numpy as np
 from torch import nn
 
+from icnet_cli.data.dataset import SegmentationDataset
 from icnet_cli.documents import read_json
+from icnet_cli.errors import IcnetError
 from icnet_cli.evaluation.evaluate import network_labels
 from icnet_cli.inference.environment import describe
 from icnet_cli.pixels.files import write_atomically, write_labels_png, write_picture
@@ -55,11 +58,14 @@ class Journal:
 
     def sample(self, network: nn.Module, step: int) -> None:
         """Keep what the network, in its evaluation mode, says of the same few pictures."""
+        if self.run.val is not None:
+            with suppress(IcnetError):  # hours of training do not end for the want of a picture
+                self._sample(self.run.val, network, step)
+
+    def _sample(self, val: SegmentationDataset, network: nn.Module, step: int) -> None:
         run = self.run
-        if run.val is None:
-            return
         for number, index in enumerate(self._indices):
-            image, truth = run.val.read(index)
+            image, truth = val.read(index)
             self._keep_once(number, image, truth)
             labels = network_labels(
                 network, image, run.recipe.eval_size, run.device, run.recipe.normalisation
@@ -76,6 +82,7 @@ class Journal:
         write_labels_png(sample_path(folder, "truth", number), small_labels(truth, SIDE))
 
     def write_page(self) -> None:
-        """Write the page anew from what the folder holds by now."""
-        text = train_page(read_run(self.run.folder))
-        write_atomically(self.run.folder / PAGE, text.encode("utf-8"))
+        """Write the page anew from what the folder holds by now; where that fails, the one before stays."""
+        with suppress(IcnetError):
+            text = train_page(read_run(self.run.folder))
+            write_atomically(self.run.folder / PAGE, text.encode("utf-8"))

@@ -146,6 +146,10 @@ def test_what_does_not_fit_is_refused(refused, weights, other, video, arguments,
     assert words in refused(code, "compare", weights, other, video, *arguments)
 
 
+def test_a_camera_is_refused(refused, weights, other) -> None:
+    assert "no end" in refused(2, "compare", weights, other, "rtsp://127.0.0.1/x")
+
+
 def test_what_does_not_fit_a_dataset_is_refused(refused, weights, other, unlike, camvid, tmp_path) -> None:
     assert "--start is for a video" in refused(2, "compare", weights, other, camvid, "--start", "1")
     assert "name a folder" in refused(2, "compare", weights, other, camvid, "-o", tmp_path / "x.mp4")

@@ -11,6 +11,7 @@ import torch
 
 from icnet_cli.checkpoints.format import load_weights
 from icnet_cli.config import TrainConfig
+from icnet_cli.errors import output_error
 from icnet_cli.pixels.files import read_picture
 from icnet_cli.training.journal import PICTURES, SIDE, Journal
 from icnet_cli.training.run import prepare
@@ -70,3 +71,17 @@ def test_a_run_that_goes_back_forgets_what_came_after(
     (folder / "environment.json").write_text("[{")
     journal.begin(first)
     assert json.loads((folder / "environment.json").read_text()) == [{"step": first, "cpu": "another"}]
+
+
+def test_a_picture_or_page_that_cannot_be_written_ends_no_training(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, *_: object) -> None:
+        raise output_error(f"cannot write {path}: no space left on device")
+
+    monkeypatch.setattr("icnet_cli.training.journal.write_labels_png", full)
+    monkeypatch.setattr("icnet_cli.training.journal.train_page", lambda _: full(Path("report.html")))
+    list(train(config))
+    assert config.output is not None
+    assert (config.output / "last.safetensors").exists()
+    assert not (config.output / "report.html").exists()
