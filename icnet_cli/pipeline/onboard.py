@@ -157,12 +157,21 @@ def opener(config: SegmentConfig) -> Callable[..., VideoReader]:
     return partial(reader_for, hwaccel=wanted, device=config.device.partition(":")[2] or "0")
 
 
-def decoder_report(config: SegmentConfig, source: Any) -> dict[str, Any]:
-    """What a report tells of decoding: `hwaccel` (cuda or none), and why in software what was to be on a GPU."""
+def decoder_note(config: SegmentConfig, source: Any) -> str | None:
+    """Why in software what was to be decoded on a GPU, one line; None where it is there, or was not to be."""
     reader = getattr(source, "reader", None)
-    fallback = getattr(reader, "fallback", None)
-    on_gpu = isinstance(reader, HardwareReader) and fallback is None
-    return {"hwaccel": "cuda" if on_gpu else "none"} | ({"hwaccel_note": fallback} if fallback else {})
+    if isinstance(reader, HardwareReader):
+        return reader.fallback
+    if config.hwaccel == "cuda" and isinstance(source, VideoSource):
+        return "--hwaccel is for files: what is piped or live is decoded in software"
+    return None
+
+
+def decoder_report(config: SegmentConfig, source: Any) -> dict[str, Any]:
+    """What a report tells of decoding: `hwaccel` (cuda or none), and `hwaccel_note`."""
+    note = decoder_note(config, source)
+    on_gpu = note is None and isinstance(getattr(source, "reader", None), HardwareReader)
+    return {"hwaccel": "cuda" if on_gpu else "none"} | ({"hwaccel_note": note} if note else {})
 
 
 def batch_of(config: SegmentConfig, *, is_device: bool, is_live: bool, total: int | None = None) -> int:

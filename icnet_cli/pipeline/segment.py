@@ -28,7 +28,7 @@ from .labeller import Labeller, labeller_of
 from .lanes import FrameDone, Lanes, Notice, no_signals
 from .ledger import Ledger
 from .live import inbox_of, live_options, live_report, public_name, tapped
-from .onboard import OnBoard, decoder_report, on_board, opener, warms_itself
+from .onboard import OnBoard, decoder_note, decoder_report, on_board, opener, warms_itself
 from .outputs import Plan, Source, plan_output
 from .palette import read_palette, recolour
 from .resume import Job, begun, is_finished, take_up
@@ -179,7 +179,7 @@ def _load(config: SegmentConfig, source: Source, job: Job | None) -> Generator[N
 
 def _notices(config: SegmentConfig, source: Source, board: OnBoard | None) -> Generator[Notice, None, None]:
     """What is not done the way it was asked for, or should be."""
-    fallback = getattr(getattr(source, "reader", None), "fallback", None)
+    fallback = decoder_note(config, source)
     if config.hwaccel == "cuda" and fallback:
         yield Notice(fallback)
     for note in board.notes if board else ():

@@ -268,7 +268,8 @@ def test_a_byte_and_a_half_a_pixel_goes_up_and_no_more_comes_down(view: str) -> 
 
 def test_scores_that_cross_are_caught() -> None:
     streams, kept = RecordingStreams(), steps()
-    wrong = Scores(ready_network(TinyNetwork(), CPU, torch.float32), tiny_meta().normalisation, torch.float32, kept.job, CPU)
+    network = ready_network(TinyNetwork(), CPU, torch.float32)
+    wrong = Scores(network, tiny_meta().normalisation, torch.float32, kept.job, CPU)
     assert Flights(wrong, streams).send(picture(0)) is not None
     assert streams.crossed["down"][0] > 10 * SIZE[0] * SIZE[1]
 

@@ -20,6 +20,7 @@ from icnet_cli.pipeline import onboard
 from icnet_cli.pipeline.lanes import Notice
 from icnet_cli.pipeline.onboard import AUTO_BATCH, batch_of
 from icnet_cli.pipeline.segment import segment
+from icnet_cli.pipeline.sources import VideoSource
 from icnet_cli.pixels.cv import cv2
 from icnet_cli.video import open_video
 from tests.inference.test_graphs import Capture
@@ -221,6 +222,17 @@ def test_a_decoder_that_is_not_to_be_had_is_told_once(
         assert report["hwaccel"] == "none"
         assert ("hwaccel_note" in report) == (hwaccel != "none")
         assert report["frames"] == 10
+
+
+def test_what_is_no_file_is_decoded_in_software_and_told() -> None:
+    """A pipe's reader, or a live one: anything that is no reader of files."""
+    source = object.__new__(VideoSource)
+    source.reader = object()  # type: ignore[assignment]
+    for hwaccel, told in (("cuda", True), ("auto", False), ("none", False)):
+        config = SegmentConfig("-", Path("out.mp4"), hwaccel=hwaccel)
+        note = onboard.decoder_note(config, source)
+        assert (note == "--hwaccel is for files: what is piped or live is decoded in software") == told
+        assert onboard.decoder_report(config, source)["hwaccel"] == "none"
 
 
 # On a GPU ------------------------------------------------------------------------------------------------------------
