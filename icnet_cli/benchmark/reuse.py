@@ -1,12 +1,14 @@
 """What reuse between frames gains and what it loses: `icnet bench --video FILE --reuse 1,2,3,5`.
 
 Speed is that of the program itself, file in to file out, each way in turn for a few rounds, so that a machine that
-is busy for a while is so for all. What is lost is measured once, with the network on each frame beside.
+is busy for a while is so for all. Beside it stands the processor's time, which other programs hardly change. What is
+lost is measured once, with the network on each frame beside.
 """
 
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -25,7 +27,6 @@ from icnet_cli.video import open_video
 from .subjects import Subject
 
 _ROUNDS = 3
-_NEIGHBOURS = "neighbouring frames of the network"
 
 
 def reuse_report(
@@ -35,7 +36,8 @@ def reuse_report(
 
     Returns:
         `rows`, one a way: `reuse`, `reuse_kind`, `smooth`, `end_to_end_fps` (the median of the rounds), `rounds_fps`,
-        `speedup` over the first way, `agreement`, `flicker`, `neighbour_agreement`, `network_runs`; and `per_frame`.
+        `speedup` over the first way, `cpu_ms` (processor time a
+        frame, of all cores), `agreement`, `flicker`, `neighbour_agreement`, `network_runs`; and `per_frame`.
 
     Raises:
         IcnetError: INPUT where the video cannot be read; USAGE for a kind of reuse that the network does not have.
@@ -45,17 +47,20 @@ def reuse_report(
     words = config.reuse or ()
     segmenter = subject.segmenter(config.device, config.precision, config.size)
     rounds: list[list[float]] = [[] for _ in words]
+    processor: list[list[float]] = [[] for _ in words]
     report: Mapping[str, Any] = {}
     for _ in range(1 if quick else _ROUNDS):
-        for word, speeds in zip(words, rounds, strict=True):
+        for word, speeds, spent in zip(words, rounds, processor, strict=True):
+            begun = time.process_time()
             report = yield from _timed(config, segmenter, word, run)
             speeds.append(report["end_to_end_fps"])
+            spent.append((time.process_time() - begun) * 1000 / max(1, report["frames"]))
     ways = [Way(Reuse.of(word, config.reuse_kind), config.smooth) for word in words]
     with open_video(config.video) as video:
         pictures = (frame.rgb() for frame in islice(video, config.frames))
         quality = yield from measure(segmenter, ways, pictures, total=report["frames"])
     return {
-        "rows": _rows(rounds, quality["ways"]),
+        "rows": _rows(rounds, processor, quality["ways"]),
         "per_frame": quality["per_frame"],
         "video": config.video.name,
         "variant": subject.variant,
@@ -83,7 +88,11 @@ def _timed(
     return dict(report)
 
 
-def _rows(rounds: Sequence[Sequence[float]], ways: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _rows(
+    rounds: Sequence[Sequence[float]],
+    processor: Sequence[Sequence[float]],
+    ways: Sequence[Mapping[str, Any]],
+) -> list[dict[str, Any]]:
     first = median(rounds[0])
     kept = ("agreement", "flicker", "neighbour_agreement", "network_runs", "reuse", "reuse_kind", "smooth")
     return [
@@ -91,12 +100,13 @@ def _rows(rounds: Sequence[Sequence[float]], ways: Sequence[Mapping[str, Any]]) 
         | {
             "end_to_end_fps": median(speeds),
             "rounds_fps": list(speeds),
+            "cpu_ms": median(spent),
             # Of the same round, so that what else the machine did weighs on both.
             "speedup": median(fps / base for fps, base in zip(speeds, rounds[0], strict=True))
             if first
             else None,
         }
-        for speeds, way in zip(rounds, ways, strict=True)
+        for speeds, spent, way in zip(rounds, processor, ways, strict=True)
     ]
 
 
@@ -106,25 +116,25 @@ def plot_reuse(document: Mapping[str, Any], path: Path) -> None:
     Raises:
         IcnetError: OUTPUT where the file cannot be written.
     """
-    rows = sorted(document["rows"], key=lambda row: row["end_to_end_fps"])
-    ends = (rows[0]["end_to_end_fps"], rows[-1]["end_to_end_fps"])
-    about = f"{document['model']}, {document['video']}, {document['device']}"
+    rows = sorted(document["rows"], key=lambda row: -row["network_runs"])
+    speeds = [row["end_to_end_fps"] for row in rows]
+    about = f"frames a second, file to file: {document['model']} on {document['video']}, {document['device']}"
     panels = []
-    for key, base, title in (
-        ("agreement", "neighbour_agreement", "agreement with the network on each frame"),
-        ("flicker", "flicker", "flicker: pixels that change class without cause"),
+    for key, base, own in (
+        ("agreement", "neighbour_agreement", "neighbouring frames of the network"),
+        ("flicker", "flicker", "the network on each frame"),
     ):
-        points = [(row["end_to_end_fps"], row[key]) for row in rows if row[key] is not None]
-        level = document["per_frame"][base]
-        name = _NEIGHBOURS if key == "agreement" else "the network on each frame"
-        lines = {"with reuse": points} | ({} if level is None else {name: [(end, level) for end in ends]})
-        labels = {
+        points = {
             (row["end_to_end_fps"], row[key]): str(row["reuse"]) for row in rows if row[key] is not None
         }
+        level = document["per_frame"][base]
+        lines = {"with reuse": list(points)}
+        if level is not None:
+            lines[own] = [(end, level) for end in (min(speeds), max(speeds))]
         panels.append(
             Panel(
-                lines, title=f"{title} ({about})", xlabel="frames a second, file to file", labels=labels,
-                from_zero=key == "flicker", faded=frozenset({name}),
+                lines, title=key, xlabel=about, labels=points, from_zero=key == "flicker",
+                faded=frozenset({own}),
             )
         )  # fmt: skip
     draw_panels(panels, path)

@@ -228,6 +228,7 @@ def _reuse(document: Mapping[str, Any]) -> Sheet:
         ("smooth", lambda row: f"{row['smooth']:g}" if row["smooth"] else ""),
         ("end to end fps", _figure("end_to_end_fps")),
         ("times", _figure("speedup", ".2f")),
+        ("cpu ms a frame", _figure("cpu_ms")),
         ("agreement %", _figure("agreement", ".2f", times=100)),
         ("flicker %", _figure("flicker", ".2f", times=100)),
         ("network runs", _words("network_runs")),
