@@ -31,7 +31,7 @@ def test_every_data_file_is_named() -> None:
         for pattern in patterns
         for path in (ROOT / SETUP["package-dir"].get(package, package.replace(".", "/"))).glob(pattern)
     }
-    kinds = {".yaml", ".json", ".typed", ".html", ".csv"}
+    kinds = {".yaml", ".json", ".typed", ".html", ".css", ".js", ".csv"}
     data = {
         path for path in (ROOT / "icnet_cli").rglob("*") if path.suffix in kinds or path.name == "py.typed"
     }
