@@ -17,7 +17,7 @@ except ImportError as error:  # pragma: no cover - needs a machine without libGL
     raise IcnetError(
         f"OpenCV could not be loaded ({error}); install its two libraries with "
         "`apt-get install libgl1 libglib2.0-0`, or take the headless build with "
-        "`pip uninstall -y opencv-python && pip install opencv-python-headless`, with which everything here works",
+        "`pip uninstall -y opencv-python && pip install opencv-python-headless`, with which everything but --show works",
         ExitCode.USAGE,
     ) from error
 

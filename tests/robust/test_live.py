@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 
 from tests.robust.common import frames_in
 from tests.robust.launcher import Ended, Launcher
+from tests.robust.live import heal
 from tests.video.live_servers import (
     HANG_UP,
     HOLD,
@@ -72,6 +73,13 @@ def test_a_signal_finishes_the_file(
     assert report["problem"] is None
     assert [path.name for path in tmp_path.iterdir() if "part" in path.name] == []
     assert ("icnet: terminated" in ended.err) == (code == 143)
+
+
+def test_twenty_drops_heal(tmp_path: Path, figure: Callable[[str], None]) -> None:
+    healed = heal(20, tmp_path)
+    figure(str(healed))
+    assert (healed.reconnects, healed.gaps, healed.frames) == (20, 20, 21 * 6)
+    assert (healed.backwards, healed.wrong) == (0, 0)
 
 
 def test_ctrl_c_while_it_connects(
