@@ -16,8 +16,8 @@ try:
 except ImportError as error:  # pragma: no cover - needs a machine without libGL; a test fakes it
     raise IcnetError(
         f"OpenCV could not be loaded ({error}); install its two libraries with "
-        "`apt-get install libgl1 libglib2.0-0`, or take the headless build with "
-        "`pip uninstall -y opencv-python && pip install opencv-python-headless`, with which everything but --show works",
+        "`apt-get install libgl1 libglib2.0-0`, or take the headless build, with which everything but --show works: "
+        "`pip uninstall -y opencv-python && pip install opencv-python-headless`",
         ExitCode.USAGE,
     ) from error
 
