@@ -109,13 +109,14 @@ def resize_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def warp(maps: Tensor, flow: Tensor) -> Tensor:
-    """(1, C, H, W) maps of the previous frame as they are in the current one; see `flow.warp`."""
+    """(1, C, H, W) maps of the previous frame as they are in the current one, float32; see `flow.warp`."""
     height, width = maps.shape[2:]
     spots = _grid(height, width, flow.device) + resize_flow(flow, (height, width))
     # grid_sample counts from -1 to 1, over the outer edges of the outer pixels.
     ends = torch.tensor((width, height), device=flow.device)
-    places = ((2 * spots + 1) / ends - 1)[None].to(maps.dtype)
-    return F.grid_sample(maps, places, mode="bilinear", padding_mode="border", align_corners=False)
+    places = ((2 * spots + 1) / ends - 1)[None]
+    # Half precision would round the places to a tenth of a pixel.
+    return F.grid_sample(maps.float(), places, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def compose(first: Tensor, second: Tensor) -> Tensor:
