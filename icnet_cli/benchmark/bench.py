@@ -77,9 +77,10 @@ def _check_plot(config: BenchConfig) -> None:
 
 
 def _networks(config: BenchConfig, protocol: Protocol, clock: Clock) -> Generator[RowStarted, None, Document]:
-    size = config.size or FULL_SIZE
+    wanted = subjects(config)
+    size = config.size or wanted[0].fixed_size or FULL_SIZE
     names = [*(["plain"] if config.plain else []), *backends(config)]
-    jobs = [(subject, name) for subject in subjects(config) for name in names]
+    jobs = [(subject, name) for subject in wanted for name in names]
     rows = []
     for done, (subject, name) in enumerate(jobs):
         yield RowStarted(done, len(jobs), f"{subject.model}, {name}" if len(names) > 1 else subject.model)
@@ -122,6 +123,8 @@ def _table(config: BenchConfig, protocol: Protocol, clock: Clock) -> Generator[R
 
 def _stages(config: BenchConfig, protocol: Protocol, clock: Clock) -> Generator[RowStarted, None, Document]:
     wanted = subjects(config)
+    if wanted[0].exported is not None:
+        raise usage_error(f"--stages looks into a network, and {config.weights} is an exported file")
     full = config.size or FULL_SIZE
     sizes = (full, (max(32, full[0] // 2), max(32, full[1] // 2)))
     rows: list[dict[str, Any]] = []

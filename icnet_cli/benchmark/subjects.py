@@ -34,7 +34,7 @@ class Subject:
     Attributes:
         config: what builds it; empty where `loaded` brings it.
         weights: what its weights are called; None for random ones, which are as fast.
-        exported: a file of `icnet export` that is timed in place of the network.
+        exported: a file of `icnet export` that is timed in place of the network; `fixed_size` is the one it takes.
     """
 
     model: str
@@ -43,6 +43,7 @@ class Subject:
     weights: str | None = None
     notes: tuple[str, ...] = field(default=())
     exported: Path | None = None
+    fixed_size: tuple[int, int] | None = None
 
     @property
     def variant(self) -> str:
@@ -113,8 +114,10 @@ def of_weights(name: str) -> Subject:
     """The network of a weights file, of bundled weights, or of an exported file."""
     path = find_weights(name)
     if is_exported(path):
-        meta = open_engine(path).meta
-        return Subject(meta.model, meta.config, weights=path.name, exported=path)
+        engine = open_engine(path)
+        return Subject(
+            engine.meta.model, engine.meta.config, weights=path.name, exported=path, fixed_size=engine.fixed_size
+        )
     loaded = load_weights(path)
     return Subject(loaded.meta.model, loaded.meta.config, loaded, loaded.path.stem)
 

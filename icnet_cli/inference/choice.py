@@ -49,8 +49,8 @@ class Cost:
 # "Backends". Slower processors build more slowly and gain more.
 COSTS = {
     "openvino": Cost(speed=1.25, open_s=0.5, build_s=8),
-    "onnx": Cost(speed=1.2, open_s=0.5, build_s=14),
-    "compile": Cost(speed=1.15, open_s=1.5, build_s=60),
+    "onnx": Cost(speed=1.2, open_s=0.3, build_s=14),
+    "compile": Cost(speed=1.2, open_s=1.0, build_s=60),
 }
 GFLOPS_A_CORE = 60.0  # torch's own rate there for these networks
 _MARGIN = 2.0  # the gain is an estimate, the wait is certain
