@@ -66,18 +66,27 @@ class Ema:
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.decay, self.updates = decay, 0
         self.shadow = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+        self._paired: nn.Module | None = None
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
         """All tensors at once: one by one they would keep a GPU waiting for the host."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        if self._paired is not network:
+            self._pair(network)
+        torch._foreach_lerp_(self._averages, self._values, 1 - decay)
+        if self._counts:
+            torch._foreach_copy_(self._counts, self._counted)
+
+    def _pair(self, network: nn.Module) -> None:
+        """Collect the tensors once: while training they change in place, and collecting takes as long as averaging."""
         now = network.state_dict()
         real = [name for name in now if self.shadow[name].is_floating_point()]
-        torch._foreach_lerp_([self.shadow[name] for name in real], [now[name] for name in real], 1 - decay)
-        counts = [name for name in now if not self.shadow[name].is_floating_point()]
-        if counts:
-            torch._foreach_copy_([self.shadow[name] for name in counts], [now[name] for name in counts])
+        self._averages, self._values = [self.shadow[name] for name in real], [now[name] for name in real]
+        whole = [name for name in now if not self.shadow[name].is_floating_point()]
+        self._counts, self._counted = [self.shadow[name] for name in whole], [now[name] for name in whole]
+        self._paired = network
 
     def state_dict(self) -> dict[str, Any]:
         return {"updates": self.updates, "shadow": self.shadow}

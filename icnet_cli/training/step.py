@@ -36,11 +36,13 @@ class Stepper:
         if run.device.type == "cuda" and not self.ranks.alone:
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
         self.network: Network = network.train()
+        self._parameters = list(network.parameters())
         weight = None
         if self.recipe.loss.class_weights != "none":
             weight = class_weights(label_shares(run.train), self.recipe.loss)
         self.loss = CascadeLoss(self.recipe.loss, weight, network.align_corners).to(run.device)
-        self.loss.over_ranks, self.loss.ranks = self._over_ranks, self.ranks.world
+        if not self.ranks.alone:
+            self.loss.over_ranks, self.loss.ranks = self._over_ranks, self.ranks.world
         self.autocast = _autocast(run.config.precision, run.device)
         self.normalise = _Normalise(self.recipe.normalisation).to(run.device)
         self.trained = _Trained(network, self.loss, self.normalise, self.autocast)
@@ -104,7 +106,7 @@ class Stepper:
 
     def _gradient_norm(self) -> Tensor | None:
         """The gradients' length, before it was clipped; None where nobody asks for it."""
-        parameters = [p for p in self.network.parameters() if p.grad is not None]
+        parameters = [p for p in self._parameters if p.grad is not None]
         if self.recipe.optimizer.clip_norm:
             return nn.utils.clip_grad_norm_(parameters, self.recipe.optimizer.clip_norm)
         if self.deferred:
