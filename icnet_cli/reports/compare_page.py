@@ -181,7 +181,7 @@ def _frame(number: int, shot: Versus, names: Sequence[str], palette: NDArray[np.
     ]
     if shot.truth is not None:
         pictures.append(labels_figure(shot.truth, names, palette, "Truth", "Truth"))
-    line = f"{percent(shot.differ)} differ. {largest}"
+    line = f"{percent(shot.differ)} differ: {largest}"
     quad = el("div", pictures, class_="quad five" if shot.truth is not None else "quad")
     return el("article", el("h3", f"{number}. {shot.name}"), el("p", line, class_="note"), quad)
 

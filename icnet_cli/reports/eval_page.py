@@ -180,7 +180,7 @@ def _frame(number: int, shot: Shot, names: Sequence[str], palette: NDArray[np.ui
         photo(error, f"Errors: {percent(shot.wrong)} of the pixels are wrong. {confusions}", "Error"),
         class_="quad",
     )
-    line = f"{percent(shot.wrong)} wrong, mIoU {shot.miou:.4f}. {confusions}"
+    line = f"{percent(shot.wrong)} wrong, mIoU {shot.miou:.4f}" + (f": {confusions}" if confusions else "")
     return el("article", el("h3", f"{number}. {shot.name}"), el("p", line, class_="note"), pictures)
 
 
