@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from icnet_cli.checkpoints.format import Normalisation
-from icnet_cli.models.count import gflops
+from icnet_cli.models.count import gflops_by_area
 
 from .backends.runtimes import runtime_of
 from .built import BuiltEngine, weights_digest
@@ -60,5 +60,5 @@ def _worth_it(network: nn.Module, normalisation: Normalisation, work: Work, size
     def engine(name: str) -> BuiltEngine:
         return BuiltEngine(network, normalisation, runtime_of(name), digest=digest())
 
-    name = fastest(work, lambda: gflops(network, *size), lambda name: engine(name).is_built(size))
+    name = fastest(work, lambda: gflops_by_area(network, *size), lambda name: engine(name).is_built(size))
     return None if name == "torch" else engine(name)

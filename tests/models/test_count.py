@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from icnet_cli.models import build
-from icnet_cli.models.count import gflops, parameters_m
+from icnet_cli.models.count import gflops, gflops_by_area, parameters_m
 
 
 def on_meta(name: str, **config: object) -> torch.nn.Module:
@@ -54,3 +57,28 @@ def test_counting_leaves_the_network_alone() -> None:
     gflops(network, 64, 64)
     assert network.training
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("model", "config"),
+    [("icnet", {"keep": 0.5}), ("fast-scnn", {}), ("icnet", {"keep": 0.25, "branches": "sub24"})],
+)
+def test_counting_in_a_hurry_comes_to_the_same(model: str, config: dict) -> None:
+    network = build(model, {"num_classes": 3, **config}).eval()
+    assert gflops_by_area(network, 480, 832) == pytest.approx(gflops(network, 480, 832), rel=0.01)
+
+
+def test_counting_in_a_hurry_needs_no_compiler_and_changes_nothing() -> None:
+    """In a process of its own: another test may have imported it."""
+    code = (
+        "import sys, torch\n"
+        "from icnet_cli.models import build\n"
+        "from icnet_cli.models.count import gflops_by_area as hurried\n"
+        "network = build('icnet', {'keep': 0.5, 'num_classes': 3}).train()\n"
+        "before = {k: v.clone() for k, v in network.state_dict().items()}\n"
+        "hurried(network, 480, 832)\n"
+        "assert network.training and all(torch.equal(v, before[k]) for k, v in network.state_dict().items())\n"
+        "print('torch._dynamo' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]
