@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import itertools
 import threading
-import traceback
-from collections.abc import Callable, Iterator
-from fractions import Fraction
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from live_reading import STALL_S, served, take
 from live_servers import (
     FRAME,
     HANG_UP,
@@ -21,72 +19,16 @@ from live_servers import (
     Site,
     TcpServer,
     UdpSender,
-    closing_all,
     transport_stream,
 )
-from video_clips import HEIGHT, WIDTH, make_clip, number_in
+from video_clips import HEIGHT, WIDTH, number_in
 
 from icnet_cli.errors import ExitCode, IcnetError
-from icnet_cli.video import live_connection, source
+from icnet_cli.video import source
 from icnet_cli.video.live import BACK_OFF_S, LiveFrame, LiveReader, Notice
 from icnet_cli.video.live_address import Address, parse_address
-from icnet_cli.video.live_clock import TIME_BASE, Timeline
+from icnet_cli.video.live_clock import TIME_BASE
 from icnet_cli.video.live_connection import open_address
-from icnet_cli.video.live_file import RemoteFile
-
-STALL_S = 0.4  # instead of ten seconds
-
-
-@pytest.fixture
-def servers() -> Iterator[list[Any]]:
-    with closing_all() as all_of_them:
-        yield all_of_them
-
-
-@pytest.fixture
-def read() -> Iterator[Callable[..., LiveReader]]:
-    """Makes readers that wait for nothing between tries, and closes them; `pauses` are the waits."""
-    readers: list[LiveReader] = []
-
-    def make(url: str | Address, **options: Any) -> LiveReader:
-        pauses: list[float] = []
-
-        def pause(seconds: float) -> bool:
-            pauses.append(seconds)
-            return False
-
-        address = parse_address(url) if isinstance(url, str) else url
-        options = {"timeout_s": STALL_S, "pause": pause, "every_frame": True, **options}
-        reader = LiveReader(address, **options)
-        reader.pauses = pauses  # type: ignore[attr-defined]
-        readers.append(reader)
-        reader.start()
-        return reader
-
-    yield make
-    for reader in readers:
-        reader.close()
-
-
-def take(reader: LiveReader, count: int | None = None) -> tuple[list[LiveFrame], list[str]]:
-    """Frames and notices until the end, or until there are so many frames."""
-    reader.ready()
-    frames: list[LiveFrame] = []
-    told: list[str] = []
-    for item in reader:
-        if isinstance(item, Notice):
-            told.append(item.text)
-            continue
-        frames.append(item)
-        if len(frames) == count:
-            reader.stop()
-    return frames, told
-
-
-def served(servers: list[Any], server: Any) -> Any:
-    servers.append(server)
-    return server
-
 
 # What is read ---------------------------------------------------------------------------------------------------------
 
@@ -315,212 +257,3 @@ def test_what_came_before_the_run_began_is_no_part_of_it(
     assert (first.index, first.pts) == (0, 0)
     assert number_in(first.rgb()) >= 74
     reader.stop()
-
-
-# The clock ------------------------------------------------------------------------------------------------------------
-
-
-def test_the_clock_follows_the_sources_own_within_a_connection() -> None:
-    line = Timeline()
-    placed = [line.place(Fraction(at, 25), 5.0 + jitter) for at, jitter in ((50, 0.0), (51, 0.3), (53, 0.31))]
-    assert placed == [0, 3600, 10_800]
-    assert line.gap is None
-
-
-def test_the_clock_measures_a_gap_by_arrival() -> None:
-    line = Timeline()
-    line.place(Fraction(100), 10.0)
-    line.reconnected("the stream ended")
-    assert line.place(Fraction(3), 13.5) == round(Fraction(7, 2) / TIME_BASE)
-    assert line.gap is not None
-    assert line.gap.to_dict() == {"at_s": 0.0, "seconds": 3.5, "reason": "the stream ended"}
-
-
-@pytest.mark.parametrize("at", [Fraction(2), Fraction(10**6), Fraction(99)])
-def test_another_clock_within_a_connection_goes_on_by_arrival(at: Fraction) -> None:
-    line = Timeline()
-    line.place(Fraction(100), 10.0)
-    assert line.place(at, 10.04) == 3600
-    assert line.place(at + Fraction(1, 25), 10.09) == 7200  # and from there by its own
-
-
-def test_times_always_grow() -> None:
-    line = Timeline()
-    times = [line.place(at, arrived) for at, arrived in ((Fraction(1), 5.0), (Fraction(1), 5.0), (None, 4.0))]
-    assert times == sorted(set(times))
-
-
-def test_a_hole_in_a_connection_is_a_gap() -> None:
-    line = Timeline()
-    line.place(Fraction(0), 0.0)
-    line.place(Fraction(4), 4.0)
-    assert line.gap is not None
-    assert line.gap.reason == "pictures are missing"
-
-
-# Strangers ------------------------------------------------------------------------------------------------------------
-
-
-def _playlist(entry: str) -> str:
-    return f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{entry}\n#EXT-X-ENDLIST\n"
-
-
-@pytest.mark.parametrize(
-    "entry",
-    [
-        "file://{file}",
-        "{file}",
-        "concat:{file}",
-        "subfile,,start,0,end,0,,:{file}",
-        "data:video/mp2t;base64,",
-    ],
-)
-def test_a_servers_playlist_reads_no_file(
-    entry: str, servers: list[Any], read: Callable[..., LiveReader], tmp_path: Path
-) -> None:
-    file = tmp_path / "private.ts"
-    file.write_bytes(transport_stream(tmp_path))
-    site = served(servers, Site({"/list.m3u8": _playlist(entry.format(file=file))}))
-    with pytest.raises(IcnetError) as raised:
-        read(f"{site.url}/list.m3u8").ready()
-    assert raised.value.code == ExitCode.INPUT
-
-
-def test_the_same_playlist_with_an_address_is_read(
-    servers: list[Any], read: Callable[..., LiveReader], tmp_path: Path
-) -> None:
-    site = served(servers, Site({"/list.m3u8": _playlist("a.ts"), "/a.ts": transport_stream(tmp_path)}))
-    reader = read(f"{site.url}/list.m3u8")
-    reader.ready()
-    assert reader.is_file
-
-
-def test_a_playlists_key_is_no_file(
-    servers: list[Any], read: Callable[..., LiveReader], tmp_path: Path
-) -> None:
-    key = '#EXT-X-KEY:METHOD=AES-128,URI="file:///etc/hostname"\n'
-    text = _playlist("a.ts").replace("#EXTINF", key + "#EXTINF")
-    site = served(servers, Site({"/list.m3u8": text, "/a.ts": transport_stream(tmp_path)}))
-    with pytest.raises(IcnetError):
-        read(f"{site.url}/list.m3u8").ready()
-
-
-@pytest.mark.parametrize("target", ["file://{file}", "tcp://127.0.0.1:{port}/", "concat:{file}"])
-def test_a_redirection_leads_to_http_only(
-    target: str, servers: list[Any], read: Callable[..., LiveReader], tmp_path: Path
-) -> None:
-    file = tmp_path / "private.ts"
-    file.write_bytes(transport_stream(tmp_path))
-    other = served(servers, TcpServer([(file.read_bytes(), HANG_UP)]))
-    site = served(servers, Site({"/x": (target.format(file=file, port=other.port),), "/y": ("/a.ts",)}))
-    site.files["/a.ts"] = file.read_bytes()
-    with pytest.raises(IcnetError):
-        read(f"{site.url}/x").ready()
-    assert other.accepted == 0
-    read(f"{site.url}/y").ready()  # within http it may
-
-
-def test_a_script_from_a_server_is_no_video(
-    servers: list[Any], read: Callable[..., LiveReader], tmp_path: Path
-) -> None:
-    file = tmp_path / "private.ts"
-    file.write_bytes(transport_stream(tmp_path))
-    site = served(servers, Site({"/x.mp4": f"ffconcat version 1.0\nfile {file}\n"}))
-    with pytest.raises(IcnetError, match="no video"):
-        read(f"{site.url}/x.mp4").ready()
-
-
-def test_large_pictures_are_refused(
-    servers: list[Any], read: Callable[..., LiveReader], tmp_path: Path
-) -> None:
-    server = served(servers, TcpServer([(transport_stream(tmp_path), HOLD)]))
-    with pytest.raises(IcnetError, match="--max-pixels"):
-        read(server.url, max_pixels=100).ready()
-
-
-@pytest.mark.parametrize(
-    ("path", "words"),
-    [("/none.mp4?token=SECRET", "nothing of that name"), ("/text.mp4?token=SECRET", "no video")],
-)
-def test_errors_name_the_address_without_its_secrets(
-    path: str, words: str, servers: list[Any], read: Callable[..., LiveReader]
-) -> None:
-    site = served(servers, Site({"/text.mp4": "this is no video " * 50}))
-    url = site.url.replace("//", "//user:SECRET@") + path
-    with pytest.raises(IcnetError, match=words) as raised:
-        read(url).ready()
-    said = "".join(
-        traceback.format_exception(raised.value)
-    )  # what --debug prints, FFmpeg's own words included
-    assert "SECRET" not in said
-    assert "RuntimeError: " in said
-
-
-def test_an_answer_that_never_comes(servers: list[Any], read: Callable[..., LiveReader]) -> None:
-    server = served(servers, TcpServer([(b"", HOLD)]))
-    with pytest.raises(IcnetError, match=f"no answer within {STALL_S:g} s"):
-        read(server.url).ready()
-
-
-def test_nobody_there(read: Callable[..., LiveReader]) -> None:
-    with pytest.raises(IcnetError, match="connection refused"):
-        read("tcp://127.0.0.1:1").ready()
-
-
-# Files on a web server ------------------------------------------------------------------------------------------------
-
-
-def test_a_file_on_a_server_is_a_file(
-    servers: list[Any], read: Callable[..., LiveReader], tmp_path: Path
-) -> None:
-    site = served(servers, Site({"/a.mp4": make_clip(tmp_path / "a.mp4").read_bytes()}))
-    url = f"{site.url}/a.mp4?token=SECRET"
-    reader = read(url)
-    reader.ready()
-    assert reader.is_file
-    with RemoteFile(parse_address(url), timeout_s=5.0, start_s=0.16) as file:
-        assert [number_in(frame.rgb()) for frame in file] == list(range(4, 12))
-        assert file.info.duration_s == pytest.approx(0.48)
-        assert file.finished
-        assert "SECRET" not in str(file.name) + str(file.path)
-
-
-def test_a_file_on_a_server_that_is_cut_is_told(servers: list[Any], tmp_path: Path) -> None:
-    whole = make_clip(tmp_path / "a.mp4", container_options={"movflags": "faststart"}).read_bytes()
-    site = served(servers, Site({"/a.mp4": whole[: len(whole) * 2 // 3]}))
-    with RemoteFile(parse_address(f"{site.url}/a.mp4"), timeout_s=5.0) as file:
-        list(file)
-        assert file.shortfall is not None or file.frames_lost
-
-
-def test_the_same_stream_without_a_length_is_live(
-    servers: list[Any], read: Callable[..., LiveReader], tmp_path: Path
-) -> None:
-    server = served(servers, HttpStream([(transport_stream(tmp_path), HOLD)]))
-    reader = read(server.url)
-    reader.ready()
-    assert not reader.is_file
-
-
-def test_a_camera_by_its_number_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There cameras have names only, which are asked for."""
-    opened: list[str] = []
-    cameras = [
-        SimpleNamespace(name=name, media_types=[kind]) for name, kind in (("Mic", "audio"), ("Cam", "video"))
-    ]
-    monkeypatch.setattr(live_connection.av, "enumerate_input_devices", lambda _: cameras)
-    monkeypatch.setattr(live_connection.av, "open", lambda target, *_, **__: opened.append(target))
-    open_address(parse_address("camera:0", "win32"), max_pixels=10**6, timeout_s=1.0)
-    assert opened == ["video=Cam"]
-    with pytest.raises(IcnetError, match="there is no camera:1; cameras here: camera:0"):
-        open_address(parse_address("camera:1", "win32"), max_pixels=10**6, timeout_s=1.0)
-
-
-def test_words_for_cameras(monkeypatch: pytest.MonkeyPatch) -> None:
-    address = parse_address("camera:0", "linux")
-    for error, words in (
-        (PermissionError(13, "x"), "add yourself to the group"),
-        (OSError(16, "busy"), "used by another program"),
-        (OSError(5, "x"), "cannot be read as a camera"),
-    ):
-        assert words in str(live_connection.told(address, error, 10.0))
