@@ -116,7 +116,11 @@ def of_weights(name: str) -> Subject:
     if is_exported(path):
         engine = open_engine(path)
         return Subject(
-            engine.meta.model, engine.meta.config, weights=path.name, exported=path, fixed_size=engine.fixed_size
+            engine.meta.model,
+            engine.meta.config,
+            weights=path.name,
+            exported=path,
+            fixed_size=engine.fixed_size,
         )
     loaded = load_weights(path)
     return Subject(loaded.meta.model, loaded.meta.config, loaded, loaded.path.stem)
