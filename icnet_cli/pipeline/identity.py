@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterable
 from dataclasses import fields
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +70,10 @@ def contents_of(paths: Iterable[Path]) -> str:
 
 def programs() -> dict[str, str]:
     """What would give another result in another version."""
-    import av
-
     from icnet_cli import __version__
     from icnet_cli.pixels.cv import cv2
 
-    return {"icnet": __version__, "PyAV": av.__version__, "OpenCV": cv2.__version__}
+    return {"icnet": __version__, "PyAV": version("av"), "OpenCV": cv2.__version__}
 
 
 def network_of(segmenter: Any, description: dict[str, Any]) -> dict[str, Any]:
