@@ -113,7 +113,14 @@ class Window:
         words = f"{self.fps:.1f} fps{note}"
         for colour, thickness in (((0, 0, 0), 4), ((255, 255, 255), 1)):
             cv2.putText(
-                picture, words, (10, len(picture) - 12), cv2.FONT_HERSHEY_SIMPLEX, 0.7, colour, thickness, cv2.LINE_AA
+                picture,
+                words,
+                (10, len(picture) - 12),
+                cv2.FONT_HERSHEY_SIMPLEX,
+                0.7,
+                colour,
+                thickness,
+                cv2.LINE_AA,
             )
         if not self._is_open:
             self._gui.namedWindow(self._title, self._gui.WINDOW_AUTOSIZE | self._gui.WINDOW_GUI_NORMAL)
