@@ -30,7 +30,7 @@ COMPILERS = ("g++", "clang++", "c++")
 
 
 class Runtime(Protocol):
-    """One of them. `name` is the backend's; `suffix` that of its files; `build_time` how long `make` takes, in words."""
+    """One of them. `suffix` is that of its files; `build_time` how long `make` takes, in words."""
 
     name: str
     suffix: str
