@@ -23,6 +23,7 @@ FARTHEST = 8  # frames that a result may take to come when the network runs besi
 _READY, _STEADY = 0.9, 0.85  # shares of the time that a setting may be expected to take
 _BETTER = 0.9  # and to go back to a better one it must be expected to take less than this of that
 _PATIENCE, _MOST_PATIENCE = 12, 1000  # pictures for which it must look so; doubled where that was an error
+_MEMORY = 24  # frames over which it is counted how often the flow asks for the network
 _BESIDE = 1.6  # what running beside the frames costs: they share the cores
 
 
@@ -49,8 +50,8 @@ PUNCTUAL = (
     Setting(0.4, beside=True),
 )
 STEADY = (
-    *(Setting(1.0, span) for span in (1, 2, 3, 5, 8)),
-    *(Setting(scale, span) for scale in (0.8, 0.65, 0.5, 0.4) for span in (5, 8)),
+    *(Setting(1.0, span) for span in (1, 2, 3, 5, 8, 12)),
+    *(Setting(scale, span) for scale in (0.8, 0.65, 0.5, 0.4) for span in (5, 8, 12)),
 )
 
 
@@ -143,6 +144,10 @@ class Pace:
         self._looks_better, self._patience, self._since_better = 0, _PATIENCE, _MOST_PATIENCE
         self._taken = self._shown = self._origin = self.behind_s = 0.0
         self._due: float | None = None
+        self._since_network, self._forced = (
+            0,
+            0.0,
+        )  # share of frames on which the network ran before it was due
 
     def take(self, seconds: float | None = None) -> Setting:
         """A picture is taken, of this time on the source's clock where it has one; the setting for it."""
@@ -164,7 +169,11 @@ class Pace:
     def done(self, *, network: bool) -> None:
         """The picture is labelled; whether the network ran on it while it waited."""
         now = self._clock()
+        self._since_network += 1
+        forced = network and self._since_network < self.setting.span
+        self._forced += (forced - self._forced) / _MEMORY
         if network:
+            self._since_network = 0
             self.costs.add_network(now - self._taken, Setting(self.setting.scale))
         else:
             self.costs.add_carried(now - self._taken)
@@ -186,8 +195,13 @@ class Pace:
             return carried <= _READY * limit and network <= FARTHEST * limit
         if not self.slack:
             return network <= _READY * limit
-        mean = (network + (setting.span - 1) * carried) / setting.span
-        return mean <= _STEADY * limit and network <= self.slack * limit
+        return self._mean(setting, network, carried) <= _STEADY * limit and network <= self.slack * limit
+
+    def _mean(self, setting: Setting, network: float, carried: float) -> float:
+        """Seconds a frame, with those runs of the network that the flow asks for before they are due."""
+        due = 1 / setting.span
+        share = due + self._forced * (1 - due)
+        return share * network + (1 - share) * carried
 
     def _choose(self) -> None:
         self._since_better += 1
@@ -218,6 +232,6 @@ class Pace:
             network, carried = self.costs.network(setting) or 0.0, self.costs.carried(setting) or 0.0
             if setting.beside:
                 return max(carried, network / FARTHEST)
-            return (network + (setting.span - 1) * carried) / setting.span if self.slack else network
+            return self._mean(setting, network, carried) if self.slack else network
 
         return min(self.settings, key=cost)
