@@ -63,6 +63,12 @@ def terminable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def heed() -> None:
+    """Raise the Ctrl-C or SIGTERM that came amid a library's callback, where Python could only report it."""
+    if _asked:
+        raise type(_asked[-1])
+
+
 def explain(error: BaseException, debug: bool) -> int:
     """Say on stderr, in one line, what ended the command; return the exit code."""
     if isinstance(error, typer.Exit):

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from icnet_cli.cli.console import say, say_json
+from icnet_cli.cli.failures import heed
 
 PLAIN_EVERY_S = 5.0  # a log file stays readable
 JSON_EVERY_S = 1.0
@@ -206,6 +207,7 @@ def watch(events: Iterator[Any], mode: str | None, describe: Callable[[Any], Sta
                     last = next(events)
                 except StopIteration as end:
                     return last if end.value is None else end.value
+                heed()
                 status = describe(last)
                 if status is not None:
                     display.show(pace.complete(status))

@@ -269,7 +269,7 @@ class FolderSink:
         with (self._place / INDEX_FILE).open("w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file, lineterminator="\n")
             rows.writerow(["frame", "pts", "seconds", "file"])
-            kept = set()
+            kept: set[str] = set()
             for document in self._job.folder.documents():
                 rows.writerows(document["rows"])
                 kept.update(row[-1] for row in document["rows"])

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ import icnet_cli
 from icnet_cli.cli import app
 from icnet_cli.cli.console import LoopConsole, emit, emit_json
 from icnet_cli.cli.failures import TerminatedError
+from icnet_cli.cli.progress import Status, watch
 from icnet_cli.config import SegmentConfig
 from icnet_cli.errors import (
     ExitCode,
@@ -94,6 +95,34 @@ def test_a_signal_that_a_library_makes_an_error_of(
     assert ("(a bug)" in outcome.err) == (number is None)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert icnet("segment", "a", "-o", "b").code == code  # each command remembers its own
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (None, 0)])
+def test_a_signal_that_is_lost_in_a_callback(
+    monkeypatch: pytest.MonkeyPatch, icnet: Icnet, number: int | None, code: int
+) -> None:
+    """What is raised in a finalizer is only reported by Python; the loop hears of it at its next step."""
+    steps = []
+
+    class Finalized:
+        def __del__(self) -> None:
+            if number is not None:
+                signal.raise_signal(number)
+
+    def events() -> Iterator[Status]:
+        for step in range(3):
+            Finalized()
+            steps.append(step)
+            yield Status(step)
+
+    def segment(config: SegmentConfig, console: LoopConsole) -> None:
+        """Stands in."""
+        watch(events(), "none", lambda status: status)
+
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    monkeypatch.setitem(app.VERBS, "segment", segment)
+    assert icnet("segment", "a", "-o", "b").code == code
+    assert steps == ([0, 1, 2] if number is None else [0])
 
 
 def test_torchs_out_of_memory_is_a_device_error(failing, monkeypatch: pytest.MonkeyPatch) -> None:
