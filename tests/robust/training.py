@@ -8,7 +8,6 @@ one save: before and after the file is opened, each write, the sync, the renamin
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import time
 from collections.abc import Callable
@@ -99,9 +98,17 @@ class Bench:
         write_split(folder / "camvid", "val", 1, 1)
         (folder / "tiny.yaml").write_text(RECIPE)
         self.tally, self.newest = Tally(), 0
+        self._process: Run | None = None
 
     def _start(self, wait: str) -> Run:
-        return self._launcher.start(self.folder, wait, call=_CALL, limit_s=600)
+        self._process = self._launcher.start(self.folder, wait, call=_CALL, limit_s=600)
+        return self._process
+
+    def stop(self) -> None:
+        """Kill what still runs: it trains for ever."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
     def at_random(self, pause_s: float) -> None:
         """Kill some time after the process has saved for the first time."""
@@ -110,7 +117,7 @@ class Bench:
         _until(lambda: _last(self.run) != before, process)
         time.sleep(pause_s)
         process.kill()
-        process.wait()
+        self._wait(process)
         self.tally.parts += bool(list(self.run.glob(".*.part")))
         self._check(f"after {pause_s:.3f} s")
 
@@ -134,9 +141,13 @@ class Bench:
             passed = stop
             self.tally.inside += 1
         tracer.kill()
-        process.wait()
+        self._wait(process)
         self._check(f"at stop {stop}")
         return passed
+
+    def _wait(self, process: Run) -> None:
+        process.wait()
+        self._process = None
 
     def _check(self, when: str) -> None:
         """Load what a resumed run would."""
@@ -199,8 +210,10 @@ def main() -> None:
             signal.SIGTERM,
         ):  # ends it with what was reached by then, behind a shell's & too
             signal.signal(number, signal.default_int_handler)
-        with contextlib.suppress(KeyboardInterrupt):
+        try:
             measure(bench, told.kills, told.inside, told.seed)
+        except KeyboardInterrupt:
+            bench.stop()
     report(bench.tally.line, not bench.tally.broken)
 
 
