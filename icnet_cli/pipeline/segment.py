@@ -8,12 +8,13 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from icnet_cli.classes import ClassTable
 from icnet_cli.config import STDOUT, SegmentConfig
 from icnet_cli.config.live import NOWHERE, is_live_name
 from icnet_cli.errors import ExitCode, IcnetError
@@ -69,68 +70,140 @@ def segment(
         DamagedInputError: for a damaged input, after the output is complete.
     """
     config.check()
-    watched = watched or Watched()
     palette = read_palette(config.palette)
+    over = _over_before(config)
+    if over is not None:
+        return over
+    with ExitStack() as stack:
+        opened = _open(config, stack)
+        started = time.perf_counter()
+        segmenter = segmenter or (yield from _load(opened.config, opened.source, opened.job))
+        run = _Run(opened, segmenter, palette, watched or Watched(), stack)
+        yield from run.notices()
+        startup_s = time.perf_counter() - started
+        report = (yield from run.frames()) | {"startup_s": startup_s}
+    if report["problem"]:
+        raise DamagedInputError(f"{report['problem']}; {written(config)} what could be decoded", report)
+    return report
+
+
+def _over_before(config: SegmentConfig) -> dict[str, Any] | None:
+    """The report of a resumed run that has nothing left to label: its file is made of what is there, or was before."""
     if config.resume and is_live_name(config.source):
         recorded = join_recorded(replace(config, source=public_name(config.source)))
         if recorded is not None:
             return recorded
     if config.resume and is_finished(config.output, overwrite=config.overwrite):
         return {"input": config.source, "output": str(config.output), "finished_before": True}
-    with ExitStack() as stack:
-        source = open_source(
-            config.source, _selection(config), config.stream, config.max_pixels, live_options(config),
-            opener(config),
-        )  # fmt: skip
-        config = replace(config, source=public_name(config.source))  # from here on nothing secret is in it
-        lanes: Lanes | None = None
-        stack.callback(lambda: source.close() if lanes is None or lanes.stopped else None)
-        plan = plan_output(config, source)
-        with no_signals():
-            job = open_job(config, plan, source)
-            stack.callback(lambda: job.leave() if job and (lanes is None or not lanes.started) else None)
-            sink = open_sink(plan, config, source, job)
-            stack.callback(lambda: sink.abort() if lanes is None or not lanes.started else None)
-        stats = _stats(config, plan, source, stack, job)
+    return None
 
-        started = time.perf_counter()
-        segmenter = segmenter or (yield from _load(config, source, job))
+
+@dataclass
+class _Opened:
+    """What a run reads and writes.
+
+    Attributes:
+        config: as given, but that its source's name has nothing secret in it.
+        lanes: once they run, what they hold is theirs to close.
+    """
+
+    config: SegmentConfig
+    source: Source
+    plan: Plan
+    job: Job | None
+    sink: Sink
+    stats: StatsFile | None
+    lanes: Lanes | None = None
+
+
+def _open(config: SegmentConfig, stack: ExitStack) -> _Opened:
+    """Open the source and, where nothing speaks against it, what is to be written; `stack` closes both."""
+    selection, live = _selection(config), live_options(config)
+    source = open_source(config.source, selection, config.stream, config.max_pixels, live, opener(config))
+    config = replace(config, source=public_name(config.source))
+    opened: _Opened | None = None
+
+    def ours() -> Lanes | None:
+        return opened.lanes if opened else None
+
+    def started() -> bool:
+        lanes = ours()
+        return lanes is not None and lanes.started
+
+    def close_source() -> None:
+        lanes = ours()
+        if lanes is None or lanes.stopped:
+            source.close()
+
+    stack.callback(close_source)
+    plan = plan_output(config, source)
+    with no_signals():
+        job = open_job(config, plan, source)
+        stack.callback(lambda: job.leave() if job and not started() else None)
+        sink = open_sink(plan, config, source, job)
+        stack.callback(lambda: None if started() else sink.abort())
+    opened = _Opened(config, source, plan, job, sink, _stats(config, plan, source, stack, job))
+    return opened
+
+
+class _Run:
+    """A source's pictures through a network to a sink, with what is counted on the way."""
+
+    def __init__(
+        self,
+        opened: _Opened,
+        segmenter: Segmenter,
+        palette: ClassTable | None,
+        watched: Watched,
+        stack: ExitStack,
+    ) -> None:
+        config, source, job = opened.config, opened.source, opened.job
+        self.opened, self.watched = opened, watched
         segmenter.reset_times()
         classes = recolour(segmenter.classes, palette)
-        artist = Artist(config, plan.view, source, classes)
-        description = describe_classes(classes, config.ids, plan.view)
-        ledger = Ledger(segmenter.classes.names, stats, keeps=job is not None)
-        before = take_up(job, ledger, network_of(segmenter, description) if job else None)
-        sink.begin(description)
+        self.artist = Artist(config, opened.plan.view, source, classes)
+        description = describe_classes(classes, config.ids, opened.plan.view)
+        self.ledger = Ledger(segmenter.classes.names, opened.stats, keeps=job is not None)
+        self.before = take_up(job, self.ledger, network_of(segmenter, description) if job else None)
+        opened.sink.begin(description)
         labeller = labeller_of(config, segmenter, source)
         stack.callback(labeller.close)
-        tally = _Tally(segmenter, labeller, ledger)
+        self.tally = _Tally(segmenter, labeller, self.ledger)
         keeps = source.is_live or watched.screen is not None
-        board = on_board(config, segmenter, source, artist, tally.note, keeps=keeps)
-        yield from _notices(config, source, board)
+        self.board = on_board(config, segmenter, source, self.artist, self.tally.note, keeps=keeps)
 
+    def notices(self) -> Generator[Notice, None, None]:
+        """What is not done the way it was asked for, or should be."""
+        config = self.opened.config
+        fallback = decoder_note(config, self.opened.source)
+        if config.hwaccel == "cuda" and fallback:
+            yield Notice(fallback)
+        for note in self.board.notes if self.board else ():
+            yield Notice(note)
+
+    def frames(self) -> Generator[FrameDone | Notice, None, dict[str, Any]]:
+        """All of them; returns the report."""
+        opened, board = self.opened, self.board
+        config, source, job = opened.config, opened.source, opened.job
         running = time.perf_counter()
         pictures: Iterator[Any] = begun(iter(source)) if job is None else job.pictures(source)
-        inbox = inbox_of(source, config, watched)
+        inbox = inbox_of(source, config, self.watched)
         if inbox is not None:
             pictures = iter(source)
-        taps = tapped(BookedSink(sink, ledger), source, artist, watched)
-        network, render = (board.flights, board.render) if board else (tally.label, artist.render)
-        lanes = Lanes(pictures, network, render, taps, source.total, inbox)
-        lanes.done = before
-        watched.begin(lanes.finish, is_live=source.is_live)
+        taps = tapped(BookedSink(opened.sink, self.ledger), source, self.artist, self.watched)
+        network, render = (board.flights, board.render) if board else (self.tally.label, self.artist.render)
+        lanes = opened.lanes = Lanes(pictures, network, render, taps, source.total, inbox)
+        lanes.done = self.before
+        self.watched.begin(lanes.finish, is_live=source.is_live)
         yield from lanes.run()
         if job is None:
-            ledger.publish(())
+            self.ledger.publish(())
         seconds = time.perf_counter() - running
-        report = _report(config, plan, source, sink, lanes, tally, artist, board)
-        report |= {"seconds": seconds, "startup_s": running - started, "frames_before": before}
+        report = _report(config, opened.plan, source, opened.sink, lanes, self.tally, self.artist, board)
+        report |= {"seconds": seconds, "frames_before": self.before}
         report |= live_report(source, inbox) | decoder_report(config, source)
         report |= board.report() if board else {}
-        report["end_to_end_fps"] = (lanes.done - before) / seconds
-    if report["problem"]:
-        raise DamagedInputError(f"{report['problem']}; {written(config)} what could be decoded", report)
-    return report
+        return report | {"end_to_end_fps": (lanes.done - self.before) / seconds}
 
 
 def written(config: SegmentConfig) -> str:
@@ -175,15 +248,6 @@ def _load(config: SegmentConfig, source: Source, job: Job | None) -> Generator[N
         if not warms_itself(config, segmenter):
             segmenter.warm(*size)
     return segmenter
-
-
-def _notices(config: SegmentConfig, source: Source, board: OnBoard | None) -> Generator[Notice, None, None]:
-    """What is not done the way it was asked for, or should be."""
-    fallback = decoder_note(config, source)
-    if config.hwaccel == "cuda" and fallback:
-        yield Notice(fallback)
-    for note in board.notes if board else ():
-        yield Notice(note)
 
 
 class _Tally:
