@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -98,7 +99,7 @@ def small_disks(folder: Path, sizes: int, launcher: Launcher, weights: Path) -> 
             )
             tally.add(ended, place / name, listing(place) - {name}, pages * 4096)
         finally:
-            subprocess.run(["umount", str(place)], check=True)
+            _unmount(place)
     return tally
 
 
@@ -108,6 +109,15 @@ def _mounted(place: Path, pages: int) -> bool:
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
     except OSError:
         return False
+
+
+def _unmount(place: Path) -> None:
+    """Something else on the machine may look into it at this moment; so a few times."""
+    for pause in (0.1, 0.3, 1.0, 3.0):
+        if subprocess.run(["umount", str(place)], capture_output=True, check=False).returncode == 0:
+            return
+        time.sleep(pause)
+    subprocess.run(["umount", str(place)], check=True)
 
 
 def main() -> None:
