@@ -79,7 +79,7 @@ def test_what_does_not_fit_a_field_is_refused(kind: type, name: str, text: str) 
         values.parse(item(kind, name), text)
 
 
-@pytest.mark.parametrize("kind", set(COMMANDS.values()), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", dict.fromkeys(COMMANDS.values()), ids=lambda kind: kind.__name__)
 def test_every_field_can_be_an_option(kind: type) -> None:
     for field in dataclasses.fields(kind):
         assert values.help_of(field)
