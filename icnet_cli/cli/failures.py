@@ -27,6 +27,7 @@ class TerminatedError(BaseException):
     """SIGTERM arrived; like KeyboardInterrupt it passes every `except Exception` on its way out."""
 
 
+_SIGNALS = (KeyboardInterrupt, TerminatedError)
 _asked: list[BaseException] = []  # the signals that were raised in this command
 
 
@@ -56,9 +57,12 @@ def terminable() -> Iterator[None]:
     before = {signal.SIGTERM: signal.signal(signal.SIGTERM, stop)}
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background jobs ignore it
         before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
+    report = sys.unraisablehook
+    sys.unraisablehook = lambda lost: None if issubclass(lost.exc_type, _SIGNALS) else report(lost)
     try:
         yield
     finally:
+        sys.unraisablehook = report
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -32,11 +32,19 @@ def segment(config: SegmentConfig, console: LoopConsole) -> None:
       icnet segment camera:0 --show                 a camera, in a window
       icnet segment rtsp://host/cam -o out.mp4      until Ctrl-C; heals when it drops
     """
+    refuse_json_on_stdout(config.output, console)
+    try:
+        _segment(config, console)
+    except BaseException as error:
+        note_what_stays(config.output, error)
+        raise
+
+
+def _segment(config: SegmentConfig, console: LoopConsole) -> None:
     from icnet_cli.pipeline.batch import is_batch
     from icnet_cli.pipeline.segment import DamagedInputError
     from icnet_cli.pipeline.segment import segment as run
 
-    refuse_json_on_stdout(config.output, console)
     if is_batch(config):
         batch.segment_many(config, console)
         return
@@ -48,9 +56,6 @@ def segment(config: SegmentConfig, console: LoopConsole) -> None:
             report = watch(events, console.progress, status)
     except DamagedInputError as error:
         tell(error.report, console)  # what could be decoded is written; the error then says what was lost
-        raise
-    except BaseException as error:
-        note_what_stays(config.output, error)
         raise
     tell(report, console)
     signals.tell()

@@ -194,9 +194,9 @@ class Job:
         identity = {**self._identity, "network": network}
         if self.last is not None:
             self._compare(self.folder.job or {}, identity)
-        else:
+        self._begun = True  # before anything is in the folder: a signal amid this leaves nothing
+        if self.last is None:
             self.folder.begin({**identity, "version": 1, "resumable": self._is_long is not False})
-        self._begun = True
 
     # -- the pictures
 

@@ -165,6 +165,9 @@ def _check_quality(name: str, codec: Codec, crf: int | None, preset: str | None)
         )
 
 
+_HIGHEST_RATE = 10**9  # bits a second; encoders keep twice as many in 32 bits
+
+
 def rate_cap(source_rate: int | None, source_family: str, codec: Codec, pixels: float) -> int | None:
     """Bits a second that the encoder may not exceed, so that a file stays about as large as its source's.
 
@@ -175,7 +178,7 @@ def rate_cap(source_rate: int | None, source_family: str, codec: Codec, pixels: 
     # H.264 needs about twice the bits of its successors for the same picture.
     modern = ("hevc", "av1", "vp9", "vvc")
     factor = 1.75 if (codec.family in modern) == (source_family in modern) or codec.family in modern else 3.0
-    return max(int(source_rate * factor * pixels), 200_000)
+    return min(max(int(source_rate * factor * pixels), 200_000), _HIGHEST_RATE)
 
 
 def encoder_options(

@@ -177,3 +177,15 @@ def test_what_the_table_allows_can_be_written(tmp_path: Path, suffix: str, codec
         for n in range(3):
             writer.write(picture(n), pts=n, time_base=Fraction(1, 25), duration=1)
     assert numbers(target) == [0, 1, 2]
+
+
+def test_a_source_of_any_rate_can_be_encoded(tmp_path: Path) -> None:
+    """Uncompressed video, or a damaged file that claims a rate no encoder can count."""
+    source = make_clip(tmp_path / "in.mkv")
+    for rate in (808_080_000, 10**12):
+        with open_video(source) as reader:
+            reader.info = replace(reader.info, bit_rate=rate)
+            with VideoWriter(tmp_path / f"{rate}.mp4", reader, width=128, height=64) as writer:
+                for frame in reader:
+                    writer.write(frame.yuv420(), pts=frame.pts, duration=frame.duration)
+        assert numbers(tmp_path / f"{rate}.mp4") == numbers(source)
