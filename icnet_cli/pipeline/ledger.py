@@ -36,7 +36,7 @@ class Ledger:
         """A picture was labelled: pixels of each of 256 classes, and the mean confidence where it is asked for."""
         self._noted.append((picture, pixels, confidence))
 
-    def book(self) -> None:
+    def book(self, *_written: object) -> None:
         """The picture that was noted first has been written."""
         picture, pixels, confidence = self._noted.popleft()
         self._pixels += pixels

@@ -23,8 +23,7 @@ from .artist import Artist
 from .channel import AbortedError, Channel
 from .items import Picture
 from .lanes import no_signals
-from .show import ScreenSink
-from .sinks import Rendered, Sink
+from .sinks import Rendered, Sink, ToldSink
 from .sources import Selection, VideoSource
 from .watched import Watched
 
@@ -298,7 +297,7 @@ def tapped(sink: Sink, source: Any, artist: Artist, watched: Watched) -> Sink:
     if watched.screen is None:
         return sink
     watched.screen.colours = artist.label_colours()
-    return ScreenSink(sink, watched.screen)
+    return ToldSink(sink, watched.screen.put)
 
 
 def live_report(source: Any, inbox: Inbox | None) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from .onboard import OnBoard, decoder_note, decoder_report, on_board, opener, wa
 from .outputs import Plan, Source, plan_output
 from .palette import read_palette, recolour
 from .resume import Job, begun, is_finished, take_up
-from .sinks import BookedSink, Sink, open_sink
+from .sinks import Sink, ToldSink, open_sink
 from .sources import Selection, VideoSource, open_source
 from .stats import StatsFile
 from .watched import Watched
@@ -190,7 +190,7 @@ class _Run:
         inbox = inbox_of(source, config, self.watched)
         if inbox is not None:
             pictures = iter(source)
-        taps = tapped(BookedSink(opened.sink, self.ledger), source, self.artist, self.watched)
+        taps = tapped(ToldSink(opened.sink, self.ledger.book), source, self.artist, self.watched)
         network, render = (board.flights, board.render) if board else (self.tally.label, self.artist.render)
         lanes = opened.lanes = Lanes(pictures, network, render, taps, source.total, inbox)
         lanes.done = self.before

@@ -22,7 +22,7 @@ from icnet_cli.pixels.cv import cv2
 from icnet_cli.pixels.yuv import Planes, subsampling
 
 from .items import Picture
-from .sinks import Rendered, Sink
+from .sinks import Rendered
 
 _LARGEST = (1600, 900)  # of a window, width and height; larger pictures are shown smaller
 _PACE_OVER_S = 2.0
@@ -56,22 +56,6 @@ class Screen:
     def take(self) -> Shown | None:
         """The newest picture, once."""
         return self._newest.pop() if self._newest else None
-
-
-class ScreenSink:
-    """A sink that also shows what it writes."""
-
-    def __init__(self, sink: Sink, screen: Screen) -> None:
-        self._sink, self._screen = sink, screen
-        self.begin, self.close, self.abort = sink.begin, sink.close, sink.abort
-
-    @property
-    def left_out(self) -> tuple[str, ...]:
-        return self._sink.left_out
-
-    def write(self, picture: Picture, rendered: Rendered) -> None:
-        self._sink.write(picture, rendered)
-        self._screen.put(picture, rendered)
 
 
 def as_bgr(rendered: Rendered, colours: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,7 +23,6 @@ from icnet_cli.video.labels import LabelVideoWriter
 from icnet_cli.video.segments import SegmentFile
 
 from .items import Picture
-from .ledger import Ledger
 from .outputs import CLASSES_FILE, INDEX_FILE, Plan, Source
 from .resume import Job
 from .sources import VideoSource
@@ -149,11 +149,11 @@ class VideoSink:
             self._job.leave()
 
 
-class BookedSink:
-    """A sink, and a ledger that books each picture once it is written."""
+class ToldSink:
+    """A sink, and something that is told of each picture once it is written."""
 
-    def __init__(self, sink: Sink, ledger: Ledger) -> None:
-        self._sink, self._ledger = sink, ledger
+    def __init__(self, sink: Sink, tell: Callable[[Picture, Rendered], None]) -> None:
+        self._sink, self._tell = sink, tell
         self.begin, self.close, self.abort = sink.begin, sink.close, sink.abort
 
     @property
@@ -162,7 +162,7 @@ class BookedSink:
 
     def write(self, picture: Picture, rendered: Rendered) -> None:
         self._sink.write(picture, rendered)
-        self._ledger.book()
+        self._tell(picture, rendered)
 
 
 class NoSink:

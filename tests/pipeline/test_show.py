@@ -18,8 +18,8 @@ from icnet_cli.inference.segmenter import Segmenter
 from icnet_cli.pipeline import show
 from icnet_cli.pipeline.items import Picture
 from icnet_cli.pipeline.segment import segment
-from icnet_cli.pipeline.show import Screen, ScreenSink, Window, as_bgr, require_display
-from icnet_cli.pipeline.sinks import NoSink
+from icnet_cli.pipeline.show import Screen, Window, as_bgr, require_display
+from icnet_cli.pipeline.sinks import NoSink, ToldSink
 from icnet_cli.pipeline.watched import Watched
 from icnet_cli.pixels.cv import cv2
 from icnet_cli.pixels.yuv import Planes, YuvColour
@@ -97,7 +97,7 @@ def test_words_are_drawn_into_a_copy_that_fits_the_screen() -> None:
 
 def test_a_slot_holds_the_newest_picture_alone() -> None:
     screen = Screen()
-    sink = ScreenSink(NoSink(), screen)
+    sink = ToldSink(NoSink(), screen.put)
     for number in range(3):
         picture = Picture(PurePath("x"), number, np.zeros((2, 2, 3), np.uint8))
         sink.write(picture, np.full((2, 2, 3), number, np.uint8))
