@@ -100,11 +100,14 @@ class Lanes:
         self._labelled: Channel[Flight] = Channel(DEPTH)
         self._events: deque[FrameDone] = deque()
         self._error: BaseException | None = None
+        # Waited for instead of the threads: in Python 3.11 a Ctrl-C amid Thread.join() marks a thread that still runs
+        # as ended (bpo-45274's cure), and the program would go while a file is being put away.
+        self._ended = [threading.Event(), threading.Event()]
         self._threads = [
             threading.Thread(
-                target=self._guarded, args=(lane,), name=f"icnet-{lane.__name__[1:]}", daemon=True
+                target=self._guarded, args=(lane, ended), name=f"icnet-{lane.__name__[1:]}", daemon=True
             )
-            for lane in (self._decode, self._encode)
+            for lane, ended in zip((self._decode, self._encode), self._ended, strict=True)
         ]
 
     @property
@@ -115,7 +118,8 @@ class Lanes:
     @property
     def stopped(self) -> bool:
         """Whether both threads have ended, so that what they held may be closed."""
-        return not any(thread.is_alive() for thread in self._threads)
+        threads = zip(self._threads, self._ended, strict=True)
+        return all(ended.is_set() or thread.ident is None for thread, ended in threads)
 
     def finish(self) -> None:
         """As if the source ended here; what was taken is written. From any thread, or a signal's handler."""
@@ -135,8 +139,8 @@ class Lanes:
                 yield from self._waiting_events()
             self._pass_on(self._network.rest())
             self._labelled.close()
-            for thread in self._threads:
-                thread.join()
+            for ended in self._ended:
+                ended.wait()
             yield from self._waiting_events()
         except AbortedError:
             pass  # the lane that failed has left its error
@@ -157,12 +161,12 @@ class Lanes:
     def _stop(self) -> None:
         self._abort()
         deadline = time.monotonic() + _PATIENCE_S
-        for thread in self._threads:
-            if self.started:
-                thread.join(max(0.0, deadline - time.monotonic()))
+        for thread, ended in zip(self._threads, self._ended, strict=True):
+            if thread.ident is not None:
+                ended.wait(max(0.0, deadline - time.monotonic()))
         self._network.close()
 
-    def _guarded(self, lane: Callable[[], None]) -> None:
+    def _guarded(self, lane: Callable[[], None], ended: threading.Event) -> None:
         try:
             lane()
         except AbortedError:
@@ -170,6 +174,8 @@ class Lanes:
         except BaseException as error:
             self._error = self._error or error
             self._abort()
+        finally:
+            ended.set()
 
     def _decode(self) -> None:
         pictures = iter(self._source)

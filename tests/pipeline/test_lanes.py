@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -166,3 +168,27 @@ def test_the_slowest_lane_is_named() -> None:
     *_, last = Lanes(pictures(10), first_channel, slow, RecordingSink(), 10).run()
     assert last.slowest == "encode"
     assert last.total == 10
+
+
+def test_ctrl_c_while_a_file_is_put_away_waits_for_it() -> None:
+    """Python 3.11 takes a thread for ended whose join() was interrupted, and a program would go amid its writing."""
+    closing = threading.Event()
+
+    class Slow(RecordingSink):
+        def close(self) -> None:
+            closing.set()
+            time.sleep(0.5)
+            super().close()
+
+    def interrupt() -> None:
+        closing.wait(10)
+        time.sleep(0.1)  # until the caller waits for the lanes
+        os.kill(os.getpid(), signal.SIGINT)
+
+    sink = Slow()
+    threading.Thread(target=interrupt, daemon=True).start()
+    lanes = Lanes(pictures(3), first_channel, nothing, sink)
+    with pytest.raises(KeyboardInterrupt):
+        list(lanes.run())
+    assert sink.ended == ["close"]
+    assert lanes.stopped
