@@ -113,8 +113,9 @@ def signals(bench: Bench, number: signal.Signals, count: int, seed: int) -> Tall
         whole = outputs_whole(bench.folder / name, FRAMES)
         tally.states["absent" if whole is None else "complete" if whole else "half"] += 1
         left = listing(bench.folder) - before - {name}
-        # A signal that comes when all is done finds a complete output, or the process already ended.
-        good = ended.code == CODES[number] or (whole and ended.code in (0, -number))
+        # A signal that comes when all is done finds a complete output; one that comes before the command has begun, or
+        # after it, ends the process by itself, which a shell calls 130 or 143 too.
+        good = ended.code in (CODES[number], -number) or (whole and ended.code == 0)
         if not good or whole is False or left or ended.hung or ended.traceback:
             tally.wrong.append(
                 f"{name} at {share:.3f}: {ended.code}, left {sorted(left)}; {ended.err.strip()[-300:]}"
