@@ -28,7 +28,7 @@ def offered(*words: str) -> list[str]:
         (["segment", "a.mp4", "--weights", "icnet-c"], ["icnet-camvid"]),
         (["segment", "--weights", "=", "fast"], ["fast-scnn-camvid"]),  # bash takes --weights=fast apart
         (["segment", "--weights=fast"], ["fast-scnn-camvid"]),
-        (["bench", "--backend", ""], list(BACKENDS)),
+        (["bench", "--backend", ""], [*BACKENDS, "all"]),
         (["segment", "--codec", "h"], ["h264", "hevc"]),
         (["segment", "--preset", "very"], ["veryfast", "veryslow"]),
         (["train", "data", "--recipe", "cityscapes-fast-scnn"],
