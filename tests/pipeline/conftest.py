@@ -52,6 +52,14 @@ def write_video(path: Path, pictures: list[np.ndarray], times: tuple[int, ...] =
     return path
 
 
+@pytest.fixture(scope="session")
+def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Over a minute, with what makes going on hard."""
+    from .resuming import make_long_video
+
+    return make_long_video(tmp_path_factory.mktemp("long"))
+
+
 @pytest.fixture
 def video(tmp_path: Path) -> Path:
     return write_video(tmp_path / "in.mp4", frames())

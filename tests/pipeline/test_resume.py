@@ -7,78 +7,23 @@ import os
 import shutil
 import struct
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from icnet_cli.config import PaintConfig, SegmentConfig
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.inference.segmenter import Segmenter
-from icnet_cli.pipeline import sources
 from icnet_cli.pipeline.ledger import Ledger
 from icnet_cli.pipeline.outputs import part_of
-from icnet_cli.pipeline.paint import paint
 from icnet_cli.pipeline.resume import SEGMENT_S, clock, left_behind
-from icnet_cli.pipeline.segment import FrameDone, segment
-from icnet_cli.pixels.files import write_picture
 from icnet_cli.video import open_video
 from icnet_cli.video.labels import LabelVideo
 from icnet_cli.video.partfolder import PartFolder
-from tests.inference.tiny import stripes
-from tests.video.video_clips import make_clip, packets
+from tests.video.video_clips import packets
 
 from .conftest import run
-
-COUNT = 150  # frames, unevenly over 75 seconds: eight segments
-_MS = Fraction(1, 1000)
-SIZE = (48, 64)
-EXACT = {"codec": "ffv1"}  # on pictures as small as these x264 does not give the same bits in every run
-TICKS = tuple(int(n) for n in np.cumsum(np.random.default_rng(1).integers(100, 900, COUNT)))
-
-
-@pytest.fixture(scope="module")
-def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With B-frames in open groups, sound, uneven times, and an offset start."""
-    pictures = [stripes(*SIZE, shift=3 * n, seed=n) for n in range(COUNT)]
-    return make_clip(
-        tmp_path_factory.mktemp("long") / "in.mp4", TICKS, _MS, pictures=pictures, size=SIZE[::-1], b_frames=3,
-        audio="aac", audio_seconds=75.0, options={"x264-params": "keyint=24:scenecut=0:open-gop=1"},
-    )  # fmt: skip
-
-
-class _StopError(Exception):
-    """Stands for whatever ends a run."""
-
-
-def start(source: Path, output: Path, segmenter: Segmenter, **options: Any) -> Iterator[FrameDone]:
-    return segment(SegmentConfig(source=str(source), output=output, **options), segmenter)
-
-
-def stopped(after: int, source: Path, output: Path, segmenter: Segmenter, **options: Any) -> None:
-    """A run that is ended once `after` frames are written by it."""
-    events = start(source, output, segmenter, **options)
-    for _ in range(after):
-        if next(events, None) is None:
-            raise AssertionError("it was over before")
-    events.close()
-
-
-def shown(path: Path) -> list[tuple[Any, ...]]:
-    """What a viewer sees of a video or a folder: each frame's time and samples."""
-    if path.is_dir():
-        return [(file.name, file.read_bytes()) for file in sorted(path.rglob("*")) if file.is_file()]
-    with open_video(path) as reader:
-        return [(f.pts * f.time_base, f.duration * f.time_base, f.rgb().tobytes()) for f in reader]
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
+from .resuming import COUNT, EXACT, MS, TICKS, StopError, names, shown, start, stopped
 
 KINDS = {
     "out.mp4": EXACT,
@@ -118,7 +63,7 @@ def test_stopped_and_resumed_is_as_if_it_had_not_been(
     if name == "labels.mkv":
         with LabelVideo(whole) as one, LabelVideo(resumed) as other:
             assert one.times == other.times
-            assert [pts * one.times.time_base for pts in one.times.pts] == [tick * _MS for tick in TICKS]
+            assert [pts * one.times.time_base for pts in one.times.pts] == [tick * MS for tick in TICKS]
 
 
 def test_times_are_the_sources_across_segments(
@@ -128,7 +73,7 @@ def test_times_are_the_sources_across_segments(
     with open_video(tmp_path / "out.mp4") as reader:
         frames = [(f.pts * f.time_base, f.key) for f in reader]
         assert reader.shortfall is None
-    assert [at for at, _ in frames] == [tick * _MS for tick in TICKS]
+    assert [at for at, _ in frames] == [tick * MS for tick in TICKS]
     starts = [int((at - frames[0][0]) // SEGMENT_S) for at, _ in frames]
     for before, (slot, (_, key)) in zip(starts, list(zip(starts, frames, strict=True))[1:], strict=False):
         assert key or slot == before  # each segment begins with a key frame
@@ -260,11 +205,11 @@ def test_a_crash_between_the_name_and_the_end(
     """The output has its name, and NAME.part/ is still there."""
 
     def crash(_: PartFolder) -> None:
-        raise _StopError
+        raise StopError
 
     with monkeypatch.context() as patch:
         patch.setattr(PartFolder, "discard", crash)
-        with pytest.raises(_StopError):
+        with pytest.raises(StopError):
             run(segmenter, long_video, tmp_path / name, end_s=70.0)
     assert names(tmp_path) == [name, part_of(tmp_path / name).name]
     before = shown(tmp_path / name)
@@ -282,14 +227,14 @@ def test_a_crash_before_the_name(
     """Every picture is done; the output has yet to be put together."""
 
     def crash(*_: Any, **__: Any) -> None:
-        raise _StopError
+        raise StopError
 
     options = EXACT if name == "out.mp4" else {}
     (tmp_path / "whole").mkdir()
     run(segmenter, long_video, tmp_path / "whole" / name, **options)
     with monkeypatch.context() as patch:
         patch.setattr(PartFolder, "publish", crash)
-        with pytest.raises(_StopError):
+        with pytest.raises(StopError):
             run(segmenter, long_video, tmp_path / name, stats=tmp_path / "stats.csv", **options)
     assert names(tmp_path) == sorted([part_of(tmp_path / name).name, "stats.csv", "whole"])
     _, report = run(
@@ -332,43 +277,6 @@ def test_what_stood_there_stays_until_the_end(tmp_path: Path, long_video: Path, 
         assert not part_of(tmp_path / name).exists()
 
 
-def test_pictures_are_gone_on_with(tmp_path: Path, segmenter: Segmenter) -> None:
-    place = tmp_path / "pictures"
-    for number in range(20):
-        write_picture(place / f"{number}.png", stripes(48, 64, shift=number, seed=number))
-    (place / "3.png").write_bytes(b"no picture")
-    for name in ("out.mp4", "colours"):
-        whole, options = tmp_path / ("whole-" + name), {"view": "color"}
-        rate = {"fps": Fraction(1, 4)} if name == "out.mp4" else {}
-        for output in (whole, tmp_path / name):
-            if output != whole:
-                stopped(9, place, output, segmenter, **options, **rate)
-            with pytest.raises(IcnetError, match=r"3\.png") as caught:  # told by whoever ends the job
-                list(start(place, output, segmenter, **options, **rate, resume=output != whole))
-            assert caught.value.code == ExitCode.INPUT
-        assert shown(tmp_path / name) == shown(whole)
-
-
-def test_paint_is_gone_on_with(tmp_path: Path, long_video: Path, segmenter: Segmenter) -> None:
-    run(segmenter, long_video, tmp_path / "labels.mkv", view="labels", every=2)
-
-    def painted(name: str, **options: Any) -> Iterator[Any]:
-        return paint(
-            PaintConfig(
-                labels=tmp_path / "labels.mkv", source=str(long_video), output=tmp_path / name, **options
-            )
-        )
-
-    list(painted("whole.mkv", codec="ffv1"))
-    events = painted("out.mkv", codec="ffv1")
-    for _ in range(40):
-        next(events)
-    events.close()
-    assert (tmp_path / "out.mkv.part").is_dir()
-    list(painted("out.mkv", codec="ffv1", resume=True))
-    assert shown(tmp_path / "out.mkv") == shown(tmp_path / "whole.mkv")
-
-
 def test_segments_say_where_they_begin(tmp_path: Path, long_video: Path, segmenter: Segmenter) -> None:
     """The hook for what keeps state between pictures: a resumed run begins where an uninterrupted one forgot."""
     seen: dict[str, list[int]] = {"whole": [], "stopped": [], "resumed": []}
@@ -399,68 +307,3 @@ def test_nothing_to_resume_is_a_run_like_any_other(tmp_path: Path, video: Path, 
     _, report = run(segmenter, video, tmp_path / "out.mp4", resume=True)
     assert report["frames"] == 10
     assert clock(3723) == "1:02:03"
-
-
-@contextmanager
-def piped(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A file's bytes on standard input."""
-    with path.open("rb") as file:
-        monkeypatch.setattr(sources.PipeReader.__init__, "__kwdefaults__", {
-            **sources.PipeReader.__init__.__kwdefaults__, "descriptor": file.fileno(),
-        })  # fmt: skip
-        monkeypatch.setattr(sources, "STDIN", file.fileno())
-        yield
-
-
-def test_a_pipe_that_is_fed_again_is_gone_on_with(
-    tmp_path: Path, long_video: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nobody knows before how long it becomes; and what was labelled is passed over by its pictures."""
-    source = make_clip(
-        tmp_path / "in.mkv",
-        TICKS,
-        _MS,
-        size=SIZE[::-1],
-        pictures=[stripes(*SIZE, seed=n) for n in range(COUNT)],
-    )
-    run(segmenter, source, tmp_path / "whole.mkv", **EXACT)
-    with piped(source, monkeypatch):
-        stopped(25, Path("-"), tmp_path / "out.mkv", segmenter, **EXACT)  # under a minute
-    assert names(tmp_path) == ["in.mkv", "whole.mkv"]
-    with piped(source, monkeypatch):
-        stopped(140, Path("-"), tmp_path / "out.mkv", segmenter, **EXACT)
-    assert names(tmp_path) == ["in.mkv", "out.mkv.part", "whole.mkv"]
-    with (
-        piped(long_video, monkeypatch),
-        pytest.raises(IcnetError, match=r"another picture|index stands at its end"),
-    ):
-        run(segmenter, "-", tmp_path / "out.mkv", resume=True, **EXACT)
-    with piped(source, monkeypatch):
-        _, report = run(segmenter, "-", tmp_path / "out.mkv", resume=True, **EXACT)
-    assert 100 < report["frames_before"] < report["frames"] == COUNT
-    assert shown(tmp_path / "out.mkv") == shown(tmp_path / "whole.mkv")
-
-
-@pytest.mark.parametrize("name", ["out.mkv", "labels"])
-def test_what_a_killed_live_run_recorded_is_joined(
-    tmp_path: Path, long_video: Path, segmenter: Segmenter, name: str
-) -> None:
-    """Nothing is connected to: a folder as such a run leaves it is all that there is."""
-    options: dict[str, Any] = EXACT if name == "out.mkv" else {"view": "color"}
-    run(segmenter, long_video, tmp_path / ("whole" + name), **options)
-    stopped(60, long_video, tmp_path / name, segmenter, **options, stats=tmp_path / "stats.csv")
-    job = part_of(tmp_path / name) / "job.json"
-    document = json.loads(job.read_text())
-    job.write_text(json.dumps({**document, "source": [None, "from rtsp://camera.invalid/street"]}))
-    options |= {"stats": tmp_path / "stats.csv"}
-    with pytest.raises(IcnetError, match="its source was another"):
-        run(segmenter, "rtsp://camera.invalid/garden", tmp_path / name, resume=True, **options)
-    events, report = run(segmenter, "rtsp://camera.invalid/street", tmp_path / name, resume=True, **options)
-    assert events == []
-    assert 20 < report["frames"] < 80
-    whole, joined = shown(tmp_path / ("whole" + name)), shown(tmp_path / name)
-    if name == "labels":
-        whole, joined = ([row for row in rows if row[0].startswith("frame")] for rows in (whole, joined))
-    assert [row[-1] for row in joined] == [row[-1] for row in whole[: report["frames"]]]
-    assert len((tmp_path / "stats.csv").read_text().splitlines()) == report["frames"] + 1
-    assert names(tmp_path) == sorted([name, "stats.csv", "whole" + name])
