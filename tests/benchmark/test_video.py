@@ -110,7 +110,12 @@ def test_the_bottleneck_is_the_slowest_lane_and_its_longest_stage() -> None:
 
 def test_a_run_over_a_device_tells_its_own_lanes() -> None:
     """Copies, the stages of the device and the host's threads run beside one another."""
-    lanes = {"decode": ["decode"], "upload": ["upload"], "device": ["prepare", "forward"], "encode": ["encode"]}
+    lanes = {
+        "decode": ["decode"],
+        "upload": ["upload"],
+        "device": ["prepare", "forward"],
+        "encode": ["encode"],
+    }
     p50 = {"decode": 2.0, "upload": 5.0, "prepare": 4.0, "forward": 5.0, "encode": 8.0}
     assert bottleneck(p50, lanes) == ("device", "forward")
     found = describe(REPORT | {"stages_ms": p50, "lanes": lanes, "end_to_end_fps": 100}, MODEL)

@@ -70,13 +70,13 @@ def test_threads_are_limited_unless_the_user_said_otherwise(monkeypatch: pytest.
     assert os.environ["OMP_NUM_THREADS"] == "3"
 
 
-def test_idle_threads_sleep_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_threads_spin_for_a_moment_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     # Set first, so that what `limit_threads` puts into the environment is taken out again.
-    for name in ("OMP_WAIT_POLICY", "OMP_NUM_THREADS"):
+    for name in ("GOMP_SPINCOUNT", "OMP_NUM_THREADS"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     limit_threads()
-    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
-    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert os.environ["GOMP_SPINCOUNT"] == "1000"
+    monkeypatch.setenv("GOMP_SPINCOUNT", "5")
     limit_threads()
-    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    assert os.environ["GOMP_SPINCOUNT"] == "5"
