@@ -17,11 +17,12 @@ def limit_threads() -> int:
     For the command line's entry, before torch loads. OpenMP honours a process's affinity by itself but not its
     control group's quota: in a container of 2 cores on a machine of 64 it would start 64 threads.
 
-    Its idle threads are told to spin for a moment only before they sleep. Long spinning takes the core that the slowest
-    thread waits for, beside anything else that runs, our own decoder and encoder included; sleeping at once is worse still
-    on a virtual machine with nothing else to do, where waking an idle core takes longer than a small operator. Frames a
-    second of `icnet segment` on a 960x540 clip, two cores, idle and beside a loop on one core: libgomp's own choice 10.6
-    and 2.0, 1,000 turns 10.0 and 3.2, none 2.6 and 4.9. GOMP_SPINCOUNT in the environment has the last word.
+    Its idle threads are told to spin for a moment only before they sleep. Long spinning takes the core that the
+    slowest thread waits for, beside anything else that runs, our own decoder and encoder included; sleeping at once
+    is worse still on a virtual machine with nothing else to do, where waking an idle core takes longer than a small
+    operator. Frames a second of `icnet segment` on a 960x540 clip, two cores, idle and beside a loop on one core:
+    libgomp's own choice 10.6 and 2.0, 1,000 turns 10.0 and 3.2, none 2.6 and 4.9. GOMP_SPINCOUNT in the environment
+    has the last word.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     return int(os.environ.setdefault("OMP_NUM_THREADS", str(available_cores())).split(",")[0])
