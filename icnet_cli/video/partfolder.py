@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from icnet_cli.documents import read_json
 from icnet_cli.errors import usage_error
 from icnet_cli.video.atomic import PartFile, sync, writing_error
 from icnet_cli.video.segments import SUFFIX, document_of
@@ -242,8 +243,8 @@ def _write_json(path: Path, document: dict[str, Any]) -> None:
 
 def _read_json(path: Path) -> dict[str, Any] | None:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        document = read_json(path)
+    except (OSError, ValueError):
         return None
     return document if isinstance(document, dict) else None
 
