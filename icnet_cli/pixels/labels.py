@@ -56,8 +56,8 @@ class _Axis(NamedTuple):
     lo: NDArray[np.intp]  # (cells,)
     hi: NDArray[np.intp]  # (cells,)
     cell: NDArray[np.intp]  # (n_out,) the cell of each pixel
-    pixels: NDArray[np.int32]  # (cells, R) the pixels of each cell; short cells repeat their last
-    weight: NDArray[np.float32]  # (cells, R) how far towards `hi` each of those pixels lies
+    pixels: NDArray[np.intp]  # (R, cells) the pixels of each cell; short cells repeat their last
+    weight: NDArray[np.float32]  # (R, cells) how far towards `hi` each of those pixels lies
     empty: NDArray[np.bool_]  # (cells,) no pixel falls here (labels smaller than the scores)
 
 
@@ -68,14 +68,14 @@ def _axis(n_in: int, positions: NDArray[np.float32]) -> _Axis:
     weight = np.clip(positions - (cell - 1), 0, 1).astype(np.float32)
     starts = np.searchsorted(cell, np.arange(n_in + 2))
     counts = np.diff(starts)
-    within = np.minimum(np.arange(max(1, counts.max())), np.maximum(counts - 1, 0)[:, None])
-    pixels = np.minimum(starts[:-1, None] + within, n_out - 1)
+    within = np.minimum(np.arange(max(1, counts.max()))[:, None], np.maximum(counts - 1, 0))
+    pixels = np.minimum(starts[:-1] + within, n_out - 1)
     cells = np.arange(n_in + 1)
     return _Axis(
         lo=np.maximum(cells - 1, 0),
         hi=np.minimum(cells, n_in - 1),
         cell=cell,
-        pixels=pixels.astype(np.int32),
+        pixels=pixels,
         weight=weight[pixels],
         empty=counts == 0,
     )
@@ -121,66 +121,74 @@ class LabelUpsampler:
         border[rows.empty] = False
         border[:, columns.empty] = False
 
-        labels = by_cell[:, columns.cell][rows.cell]  # every cell filled, the border ones wrongly
+        # Every cell filled, the border ones wrongly. `take` is six times faster than indexing here.
+        labels = by_cell.take(columns.cell, axis=1).take(rows.cell, axis=0)
         cells = np.argwhere(border)
-        step = max(1, _CHUNK_PIXELS // (rows.pixels.shape[1] * columns.pixels.shape[1]))
+        step = max(1, _CHUNK_PIXELS // (len(rows.pixels) * len(columns.pixels)))
         for start in range(0, len(cells), step):
             self._mend(labels, scores, best, cells[start : start + step])
         return labels
 
     def _mend(self, labels: Array, scores: Array, best: Array, cells: Array) -> None:
-        """Interpolate the border cells (M, 2) and write their pixels into `labels`."""
-        i, j = cells[:, 0], cells[:, 1]
+        """Interpolate the border cells (M, 2) and write their pixels into `labels`.
+
+        M is the last axis of everything here: the loops inside numpy are then thousands of numbers long, not K or R.
+        """
+        i, j = cells.T
         rows, columns = self._rows, self._columns
         top, bottom = rows.lo[i] * scores.shape[1], rows.hi[i] * scores.shape[1]
         left, right = columns.lo[j], columns.hi[j]
         at = np.stack([top + left, top + right, bottom + left, bottom + right])
-        corners = scores.reshape(-1, scores.shape[2])[at]  # (4, M, K)
-        first, second, settled = _contenders(corners, best.reshape(-1)[at])
+        corners = scores.reshape(-1, scores.shape[2]).take(at, axis=0)  # (4, M, K)
+        corners = np.ascontiguousarray(corners.transpose(2, 0, 1))  # (K, 4, M)
+        first, second, settled = _contenders(corners, best.reshape(-1).take(at))
 
         duel = np.flatnonzero(settled)
-        pair = np.stack([first[duel], second[duel]])  # the smaller label first: it wins a tie, as in argmax
-        lead = _take_classes(corners[:, duel], pair[0]) - _take_classes(corners[:, duel], pair[1])
-        lead = _interpolate(lead[..., None], rows.weight[i[duel]], columns.weight[j[duel]])[..., 0]
-        found = np.where(lead >= 0, pair[0][:, None, None], pair[1][:, None, None])
+        pair = first[duel], second[duel]  # the smaller label first: it wins a tie, as in argmax
+        lead = _of_class(corners[:, :, duel], pair[0]) - _of_class(corners[:, :, duel], pair[1])
+        found = np.where(self._inside(lead, i[duel], j[duel]) >= 0, *pair)
         self._scatter(labels, found, i[duel], j[duel])
 
         open_ = np.flatnonzero(~settled)
-        inside = _interpolate(corners[:, open_], rows.weight[i[open_]], columns.weight[j[open_]])
-        self._scatter(labels, inside.argmax(axis=-1), i[open_], j[open_])
+        corners = corners[:, :, open_].swapaxes(0, 1)  # (4, K, M)
+        found = self._inside(corners, i[open_], j[open_]).argmax(axis=2)
+        self._scatter(labels, found, i[open_], j[open_])
+
+    def _inside(self, corners: Array, i: Array, j: Array) -> Array:
+        """Values at the corners of the cells (i, j), (4, ..., M), interpolated at their pixels: (R, C, ..., M)."""
+        between = (1,) * (corners.ndim - 2)
+        rows, columns = self._rows.weight, self._columns.weight
+        down = rows.take(i, axis=1).reshape(len(rows), 1, *between, len(i))
+        across = columns.take(j, axis=1).reshape(len(columns), *between, len(j))
+        top = corners[0] + (corners[1] - corners[0]) * across  # (C, ..., M)
+        bottom = corners[2] + (corners[3] - corners[2]) * across
+        return top + (bottom - top) * down  # type: ignore[no-any-return]
 
     def _scatter(self, labels: Array, found: Array, i: Array, j: Array) -> None:
-        flat = self._rows.pixels[i][:, :, None] * np.int32(labels.shape[1]) + self._columns.pixels[j][:, None]
-        labels.reshape(-1)[flat.reshape(-1)] = found.reshape(-1)
+        """Write `found` (R, C, M) into the pixels of the cells (i, j)."""
+        starts = self._rows.pixels.take(i, axis=1) * labels.shape[1]
+        labels.reshape(-1)[starts[:, None] + self._columns.pixels.take(j, axis=1)] = found
 
 
-def _take_classes(corners: Array, classes: Array) -> Array:
-    """(4, M, K), (M,) -> (4, M): one class of each cell."""
-    return np.take_along_axis(corners, classes[None, :, None].astype(np.intp), axis=2)[..., 0]
+def _of_class(corners: Array, classes: Array) -> Array:
+    """(K, 4, M), (M,) -> (4, M): one class of each cell."""
+    return np.take_along_axis(corners, classes[None, None].astype(np.intp), axis=0)[0]
 
 
 def _contenders(corners: Array, best: Array) -> tuple[Array, Array, Array]:
-    """The two classes that a border cell lies between, and where no third can win.
+    """The two classes that a border cell lies between, and where no third can win: (M,) each.
 
-    A third class cannot win inside where, at all four corners, it is below the mean of the two: the
+    A third class cannot win inside where, at all four corners, it is below one of the two, or below the mean of both: a
     mean of two interpolations is the interpolation of the mean, and never above the larger.
     """
-    first, second = best.min(axis=0), best.max(axis=0)  # (M,)
-    mean = (_take_classes(corners, first) + _take_classes(corners, second)) / 2
-    others = corners.copy()
+    first, second = best.min(axis=0), best.max(axis=0)
+    one, other = _of_class(corners, first), _of_class(corners, second)  # (4, M)
+    bounds = (one + other) / 2, one, other
+    not_below = [np.logical_or.reduce(corners >= bound, axis=1) for bound in bounds]  # (K, M) each
+    may_win = np.logical_and.reduce(not_below)
     cells = np.arange(len(first))
-    others[:, cells, first] = -np.inf
-    others[:, cells, second] = -np.inf
-    return first, second, (others.max(axis=2) < mean).all(axis=0)
-
-
-def _interpolate(corners: Array, rows: Array, columns: Array) -> Array:
-    """(4, M, K) corners with weights (M, R) and (M, C) to (M, R, C, K), channels last."""
-    corners = corners[:, :, None]  # (4, M, 1, K)
-    across = columns[:, :, None]  # (M, C, 1)
-    top = corners[0] + (corners[1] - corners[0]) * across  # (M, C, K)
-    bottom = corners[2] + (corners[3] - corners[2]) * across
-    return top[:, None] + (bottom - top)[:, None] * rows[:, :, None, None]
+    may_win[first, cells] = may_win[second, cells] = False
+    return first, second, ~np.logical_or.reduce(may_win)
 
 
 def labels_from_scores(
