@@ -45,14 +45,14 @@ class Cost:
     build_s: float
 
 
-# Medians on two cores of an AMD EPYC (AVX2), torch 2.13, OpenVINO 2026.4, ONNX Runtime 1.31: docs/performance.md,
-# "Backends". Slower processors build more slowly and gain more.
+# Two idle cores of an AMD EPYC (AVX-512), torch 2.13, OpenVINO 2026.4, ONNX Runtime 1.31: docs/performance.md.
+# Slower processors build more slowly and gain more.
 COSTS = {
-    "openvino": Cost(speed=1.25, open_s=0.5, build_s=8),
-    "onnx": Cost(speed=1.2, open_s=0.3, build_s=14),
-    "compile": Cost(speed=1.2, open_s=1.0, build_s=60),
+    "openvino": Cost(speed=1.15, open_s=0.3, build_s=7),
+    "onnx": Cost(speed=1.2, open_s=0.2, build_s=6),
+    "compile": Cost(speed=1.1, open_s=2.2, build_s=25),
 }
-GFLOPS_A_CORE = 60.0  # torch's own rate there for these networks
+GFLOPS_A_CORE = 80.0  # torch's own rate there for these networks
 _MARGIN = 2.0  # the gain is an estimate, the wait is certain
 
 
