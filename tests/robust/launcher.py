@@ -145,6 +145,7 @@ def serve() -> None:
     import icnet_cli.cli.app
     import icnet_cli.inference.segmenter
     import icnet_cli.pipeline.segment
+    import icnet_cli.training.trainer
 
     with contextlib.redirect_stderr(io.StringIO()):
         icnet_cli.cli.app.run(["segment", "none", "-o", "none", "--alpha", "9"])  # what parsing loads
