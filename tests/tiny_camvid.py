@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import yaml
 
 from icnet_cli.pixels.cv import cv2
 
-RECIPE = """
-splits: [train]
-val_split: val
-batch: 2
-steps: 6
-crop_size: [64, 64]
-optimizer: {name: sgd, lr: 0.02}
-loss: {main_stride: 4}
-augment: {scale_range: [0.8, 1.2], flip: true, brightness: 0.2}
-ema: 0.9
-evaluations: 2
-"""
+RECIPE: dict[str, Any] = {
+    "splits": ["train"],
+    "val_split": "val",
+    "batch": 2,
+    "steps": 6,
+    "crop_size": [64, 64],
+    "optimizer": {"name": "sgd", "lr": 0.02},
+    "loss": {"main_stride": 4},
+    "augment": {"scale_range": [0.8, 1.2], "flip": True, "brightness": 0.2},
+    "ema": 0.9,
+    "evaluations": 2,
+}
 
 
 def write_split(root: Path, split: str, count: int, seed: int) -> None:
@@ -47,8 +49,9 @@ def write_camvid(root: Path, train: int) -> Path:
     return root
 
 
-def write_recipe(folder: Path) -> Path:
-    """`RECIPE` as a file."""
+def write_recipe(folder: Path, **changes: Any) -> Path:
+    """`RECIPE` with these changes as a file; None leaves a key out."""
+    recipe = {key: value for key, value in (RECIPE | changes).items() if value is not None}
     path = folder / "tiny.yaml"
-    path.write_text(RECIPE)
+    path.write_text(yaml.safe_dump(recipe))
     return path

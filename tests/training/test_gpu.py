@@ -19,6 +19,7 @@ from icnet_cli.training.run import Run, prepare
 from icnet_cli.training.step import Stepper
 from icnet_cli.training.trainer import EvalDone, StepDone, Trainer, train
 from tests.robust.launcher import ROOT
+from tests.tiny_camvid import write_recipe
 from tests.training.test_ranks import Group
 from tests.training.test_resume import RECIPE, assert_equal, stop_after
 
@@ -114,12 +115,9 @@ def test_deterministic_runs_repeat_their_bits(gpu: TrainConfig, tmp_path: Path, 
     ).read_bytes()
 
 
-def test_deterministic_and_resumed(
-    gpu: TrainConfig, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    recipe.write_text(RECIPE)
+def test_deterministic_and_resumed(gpu: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("icnet_cli.training.metrics.EVERY", 1)
-    config = replace(gpu, deterministic=True)
+    config = replace(gpu, recipe=str(write_recipe(tmp_path, **RECIPE)), deterministic=True)
     list(train(replace(config, output=tmp_path / "whole")))
     for stop in (2, 5, 7):
         part = tmp_path / str(stop)
@@ -148,9 +146,9 @@ def test_out_of_memory_names_what_to_halve(gpu: TrainConfig) -> None:
     assert caught.value.code is ExitCode.DEVICE
 
 
-def test_synchronised_batch_norm_is_the_whole_batchs(camvid: Path, recipe: Path, tmp_path: Path) -> None:
+def test_synchronised_batch_norm_is_the_whole_batchs(camvid: Path, tmp_path: Path) -> None:
     """Two ranks that share the GPU (over gloo, which allows it), BatchNorm at work, against one with all pictures."""
-    recipe.write_text(RECIPE.replace("dropout: 0.2", "dropout: 0.0").replace("batch: 2", "batch: 4"))
+    recipe = write_recipe(tmp_path, **RECIPE | {"model": {"fast-scnn": {"dropout": 0.0}}, "batch": 4})
     losses = []
     for world, batch in ((1, 4), (2, 2)):
         folder = tmp_path / str(world)

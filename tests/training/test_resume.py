@@ -17,34 +17,32 @@ from icnet_cli.config import TrainConfig
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.training.run import find_run, prepare
 from icnet_cli.training.trainer import StepDone, Trainer, train
+from tests.tiny_camvid import write_recipe
 
 # Four epochs of three batches. The stage changes inside the second, and an epoch that is begun is finished as it began.
-RECIPE = """
-splits: [train]
-val_split: val
-model: {fast-scnn: {dropout: 0.2}}
-batch: 2
-epochs: 4
-crop_size: [32, 32]
-optimizer: {name: adamw, lr: 0.02, clip_norm: 1.0}
-schedule: {name: cosine, warmup: 0.2}
-loss: {main_stride: 4, class_weights: log}
-augment: {flip: true, rotation_deg: 5, brightness: 0.2, contrast: 0.2}
-stages:
-  - {until: 0.4, crop_size: [32, 32], scale_range: [0.6, 1.2]}
-  - {until: 1.0, crop_size: [48, 32], scale_range: [0.8, 1.6]}
-ema: 0.9
-evaluations: 3
-"""
+RECIPE: dict[str, Any] = {
+    "model": {"fast-scnn": {"dropout": 0.2}},
+    "steps": None,
+    "epochs": 4,
+    "crop_size": [32, 32],
+    "optimizer": {"name": "adamw", "lr": 0.02, "clip_norm": 1.0},
+    "schedule": {"name": "cosine", "warmup": 0.2},
+    "loss": {"main_stride": 4, "class_weights": "log"},
+    "augment": {"flip": True, "rotation_deg": 5, "brightness": 0.2, "contrast": 0.2},
+    "stages": [
+        {"until": 0.4, "crop_size": [32, 32], "scale_range": [0.6, 1.2]},
+        {"until": 1.0, "crop_size": [48, 32], "scale_range": [0.8, 1.6]},
+    ],
+    "evaluations": 3,
+}
 BATCHES = 12
 TIMING = ("images_per_s", "seconds")
 
 
 @pytest.fixture
-def tiny(config: TrainConfig, recipe: Path, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
-    recipe.write_text(RECIPE)
+def tiny(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
     monkeypatch.setattr("icnet_cli.training.metrics.EVERY", 1)
-    return replace(config, keep=0.125)
+    return replace(config, recipe=str(write_recipe(tmp_path, **RECIPE)), keep=0.125)
 
 
 def stop_after(batches: int, config: TrainConfig) -> None:

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from icnet_cli.config import TrainConfig
 from icnet_cli.pixels.cv import cv2
 from tests.examples.test_render_street import street
+from tests.tiny_camvid import write_recipe
 
 from .test_trainer import run_to_end
 
-RECIPE = """
-splits: [train]
-val_split: val
-batch: 8
-steps: 600
-crop_size: [176, 240]
-optimizer: {name: adamw, lr: 0.004, weight_decay: 0.01, no_decay: [norm, depthwise]}
-schedule: {name: cosine, warmup: 0.05}
-loss: {main_stride: 2, class_weights: log}
-augment: {scale_range: [0.8, 1.4], flip: true, brightness: 0.2}
-ema: 0.98
-evaluations: 2
-"""
+RECIPE: dict[str, Any] = {
+    "batch": 8,
+    "steps": 600,
+    "crop_size": [176, 240],
+    "optimizer": {"name": "adamw", "lr": 0.004, "weight_decay": 0.01, "no_decay": ["norm", "depthwise"]},
+    "schedule": {"name": "cosine", "warmup": 0.05},
+    "loss": {"main_stride": 2, "class_weights": "log"},
+    "augment": {"scale_range": [0.8, 1.4], "flip": True, "brightness": 0.2},
+    "ema": 0.98,
+}
 
 
 def drive(root: Path, seeds: tuple[int, ...], frames: int, size: tuple[int, int]) -> Path:
@@ -44,12 +43,10 @@ def drive(root: Path, seeds: tuple[int, ...], frames: int, size: tuple[int, int]
 @pytest.mark.slow
 def test_a_small_network_learns_the_street(tmp_path: Path) -> None:
     data = drive(tmp_path / "streets", (11, 12, 13, 14), 40, (240, 320))
-    recipe = tmp_path / "street.yaml"
-    recipe.write_text(RECIPE)
     config = TrainConfig(
         dataset=data,
         model="fast-scnn",
-        recipe=str(recipe),
+        recipe=str(write_recipe(tmp_path, **RECIPE)),
         output=tmp_path / "run",
         cache="memory",
         device="cpu",
