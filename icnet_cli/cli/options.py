@@ -133,7 +133,9 @@ def as_command(words: str, run: Callable[[Any, Any], None]) -> Callable[..., Non
         file, place = files.options_for(words, named)
         run(build(kind, given, file, place), build(talk, given, file, place))
 
-    parameters = [_parameter(item) for item in (*fields(kind), *fields(talk))]
+    # The help has a command's own options first, then those that it has from a base.
+    ordered = sorted(fields(kind), key=lambda item: item.name not in inspect.get_annotations(kind))
+    parameters = [_parameter(item) for item in (*ordered, *fields(talk))]
     body.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     body.__doc__ = run.__doc__
     return body

@@ -8,8 +8,10 @@ is touched. Sizes are (height, width); seconds end in `_s`.
 
 from __future__ import annotations
 
+from icnet_cli.config.bench import PUBLISHED_TABLES, BenchConfig
 from icnet_cli.config.compare import CompareConfig
 from icnet_cli.config.doctor import DoctorConfig
+from icnet_cli.config.eval import EvalConfig
 from icnet_cli.config.fields import Config, flag_of, option
 from icnet_cli.config.files import (
     EXPORT_SUFFIXES,
@@ -20,7 +22,6 @@ from icnet_cli.config.files import (
     WeightsListConfig,
     WeightsVerifyConfig,
 )
-from icnet_cli.config.measure import PUBLISHED_TABLES, BenchConfig, EvalConfig
 from icnet_cli.config.report import ReportConfig
 from icnet_cli.config.segment import PaintConfig, SegmentConfig
 from icnet_cli.config.shared import (

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from icnet_cli.config.fields import Config, argument, option
 from icnet_cli.config.shared import (
-    NETWORK,
     STDOUT,
     WHAT,
     device_option,
     overwrite_option,
     precision_option,
+    size_option,
     skip_damaged_option,
 )
 
@@ -68,12 +68,8 @@ class CompareConfig(Config):
         None, "Compare on at most this many frames or pictures.", minimum=1, env=False, panel=WHAT
     )
 
-    size: tuple[int, int] | None = option(
-        None,
+    size: tuple[int, int] | None = size_option(
         "Size of both networks' input, height x width.",
-        minimum=32,
-        maximum=16384,
-        panel=NETWORK,
         shows="what segment takes on a video, what eval takes on a dataset",
     )
     device: str = device_option()

@@ -91,7 +91,3 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """The merged configuration as JSON-able values, for a run to store."""
         return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
-
-
-# An option reads best in two or three lines.
-# fmt: off

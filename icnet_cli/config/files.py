@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from icnet_cli.config.fields import Config, argument, option, required
-from icnet_cli.config.shared import NETWORK, WHAT, overwrite_option
+from icnet_cli.config.shared import NETWORK, WHAT, overwrite_option, size_option
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,8 @@ class ExportConfig(Config):
         panel=WHAT,
     )
     overwrite: bool = overwrite_option()
-    size: tuple[int, int] | None = option(
-        None,
+    size: tuple[int, int] | None = size_option(
         "The one size of picture it takes, height x width.",
-        minimum=32,
-        maximum=16384,
-        panel=NETWORK,
         shows="the weights' training size",
     )
     dynamic: bool = option(False, "Take pictures of any size from 33x33 up.", panel=NETWORK)

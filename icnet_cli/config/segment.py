@@ -22,7 +22,6 @@ from icnet_cli.config.live import (
     timeout_option,
 )
 from icnet_cli.config.shared import (
-    NETWORK,
     STDOUT,
     VIEWS,
     WHAT,
@@ -46,6 +45,7 @@ from icnet_cli.config.shared import (
     precision_option,
     preset_option,
     resume_option,
+    size_option,
     stream_option,
     video_output,
     view_option,
@@ -62,8 +62,26 @@ from icnet_cli.config.temporal import (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class PaintedConfig(Config):
+    """How the classes are shown, and how a video of them is written."""
+
+    alpha: float = alpha_option()
+    only: tuple[str, ...] | None = only_option()
+    blur: tuple[str, ...] | None = blur_option()
+    legend: bool = legend_option()
+    palette: str | None = palette_option()
+
+    codec: str | None = codec_option()
+    crf: int | None = crf_option()
+    preset: str | None = preset_option()
+    pix_fmt: str | None = pix_fmt_option()
+    format: str | None = format_option()
+    fps: Fraction | None = fps_option()
+
+
 @dataclass(frozen=True)
-class SegmentConfig(Config):
+class SegmentConfig(PaintedConfig):
     """`icnet segment`: road video or pictures in, per-pixel classes out."""
 
     source: str = argument(
@@ -108,12 +126,8 @@ class SegmentConfig(Config):
     reconnect: int | None = reconnect_option()
 
     weights: str = weights_option()
-    size: tuple[int, int] | None = option(
-        None,
+    size: tuple[int, int] | None = size_option(
         "Size of the network's input, height x width. The output keeps the source's size.",
-        minimum=32,
-        maximum=16384,
-        panel=NETWORK,
         shows="the source's aspect at the training pixel count, never above the source",
     )
     device: str = device_option()
@@ -128,18 +142,6 @@ class SegmentConfig(Config):
     realtime: bool = realtime_option()
 
     view: str | None = view_option(VIEWS, None, "overlay; labels for a folder or a name like labels.*")
-    alpha: float = alpha_option()
-    only: tuple[str, ...] | None = only_option()
-    blur: tuple[str, ...] | None = blur_option()
-    legend: bool = legend_option()
-    palette: str | None = palette_option("the weights' own")
-
-    codec: str | None = codec_option()
-    crf: int | None = crf_option()
-    preset: str | None = preset_option()
-    pix_fmt: str | None = pix_fmt_option()
-    format: str | None = format_option()
-    fps: Fraction | None = fps_option()
 
     def _contradictions(self) -> list[str]:
         found = []
@@ -159,7 +161,15 @@ class SegmentConfig(Config):
         found += gpu_problems(self.batch, self.uses_motion)
         found += reuse_problems(self.reuse, self.reuse_kind)
         found += pace_problems(self.reuse, self.deadline_s, self.realtime)
-        return found + _output_contradictions(self)
+        return found + _stdout_problems(self) + self._stats_problems()
+
+    def _stats_problems(self) -> list[str]:
+        found = []
+        if self.stats is not None and self.stats.suffix.lower() not in (".csv", ".jsonl"):
+            found.append(f"--stats writes a .csv or a .jsonl, not {self.stats.name}")
+        if self.confidence and self.stats is None:
+            found.append("--confidence is a column of --stats FILE")
+        return found
 
     @property
     def uses_motion(self) -> bool:
@@ -184,22 +194,17 @@ class SegmentConfig(Config):
         return tuple(name for name, is_given in given.items() if is_given)
 
 
-def _output_contradictions(config: SegmentConfig | PaintConfig) -> list[str]:
+def _stdout_problems(config: SegmentConfig | PaintConfig) -> list[str]:
     found = []
     if config.resume and str(config.output) == STDOUT:
         found.append("--resume is for files and folders: what went to stdout is gone")
     if config.format is not None and str(config.output) != STDOUT:
         found.append("--format is for -o -; a file's name says what it is")
-    stats = getattr(config, "stats", None)
-    if stats is not None and stats.suffix.lower() not in (".csv", ".jsonl"):
-        found.append(f"--stats writes a .csv or a .jsonl, not {stats.name}")
-    if getattr(config, "confidence", False) and stats is None:
-        found.append("--confidence is a column of --stats FILE")
     return found
 
 
 @dataclass(frozen=True)
-class PaintConfig(Config):
+class PaintConfig(PaintedConfig):
     """`icnet paint`: labels that were written before, over their video again."""
 
     labels: Path = argument(
@@ -215,21 +220,9 @@ class PaintConfig(Config):
     no_audio: bool = no_audio_option()
 
     view: str = view_option(VIEWS[:3], "overlay")
-    alpha: float = alpha_option()
-    only: tuple[str, ...] | None = only_option()
-    blur: tuple[str, ...] | None = blur_option()
-    legend: bool = legend_option()
-    palette: str | None = palette_option("the labels' own")
-
-    codec: str | None = codec_option()
-    crf: int | None = crf_option()
-    preset: str | None = preset_option()
-    pix_fmt: str | None = pix_fmt_option()
-    format: str | None = format_option()
-    fps: Fraction | None = fps_option()
 
     def _contradictions(self) -> list[str]:
-        found = _output_contradictions(self)
+        found = _stdout_problems(self)
         if self.source and is_live_name(self.source):
             found.append("SOURCE must be the file that the labels were made from, not an address")
         return found

@@ -49,6 +49,11 @@ def weights_option() -> Any:
     return option(DEFAULT_WEIGHTS, help, metavar="NAME|FILE", panel=NETWORK, completes="weights")
 
 
+def size_option(help: str, **metadata: Any) -> Any:
+    """Of the network's input; the bounds are those of every size that a network may be given."""
+    return option(None, help, minimum=32, maximum=16384, panel=NETWORK, **metadata)
+
+
 def ids_option() -> Any:
     help = "Values of the label PNGs: train ids, or the dataset's own ids."
     return option("train", help, choices=IDS, panel=WHAT)
@@ -73,10 +78,10 @@ def legend_option() -> Any:
     return option(False, "Draw the class names and colours into the picture.", panel=PICTURE)
 
 
-def palette_option(shows: str) -> Any:
+def palette_option() -> Any:
     help = "Other colours: the name of a class table (cityscapes, camvid, coco-stuff) or a YAML file."
     tables = ("cityscapes", "camvid", "coco-stuff")
-    return option(None, help, metavar="NAME|FILE", panel=PICTURE, shows=shows, completes=tables)
+    return option(None, help, metavar="NAME|FILE", panel=PICTURE, shows="the classes' own", completes=tables)
 
 
 def only_option() -> Any:

@@ -22,6 +22,7 @@ from icnet_cli.config.shared import (
     precision_option,
     recipe_option,
     seed_option,
+    size_option,
     skip_damaged_option,
     time_budget_option,
     train_batch_option,
@@ -214,12 +215,8 @@ class PruneConfig(Config):
     crop: tuple[int, int] | None = crop_option()
     seed: int = seed_option()
 
-    size: tuple[int, int] | None = option(
-        None,
+    size: tuple[int, int] | None = size_option(
         "Size of the network's input at which it is timed and measured, height x width.",
-        minimum=32,
-        maximum=16384,
-        panel=NETWORK,
         shows="the weights' training size",
     )
     device: str = device_option()
