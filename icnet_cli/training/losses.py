@@ -56,14 +56,17 @@ def class_weights(shares: Sequence[float], recipe: LossRecipe) -> Tensor | None:
 class CascadeLoss(nn.Module):
     """lambda_1 L_1 + lambda_2 L_2 + ... (2017 paper, equation 1).
 
-    Takes the tuple of score maps a network gives while training, main first, and labels uint8 (N, H, W).
+    Takes the tuple of score maps a network gives while training, main first, and labels uint8 (N, H, W). With
+    `deferred` no value is asked of the device on the way, so that nothing waits for it.
     """
 
     weight: Tensor | None
 
-    def __init__(self, recipe: LossRecipe, weight: Tensor | None, align_corners: bool = False) -> None:
+    def __init__(
+        self, recipe: LossRecipe, weight: Tensor | None, align_corners: bool = False, deferred: bool = False
+    ) -> None:
         super().__init__()
-        self.recipe, self.align_corners = recipe, align_corners
+        self.recipe, self.align_corners, self.deferred = recipe, align_corners, deferred
         self.register_buffer("weight", weight)
         # Where several processes train one network, each computes its own part of one loss: `over_ranks` then sums
         # what a loss is divided by over all of them, and `ranks` is how many they are.
@@ -85,7 +88,7 @@ class CascadeLoss(nn.Module):
     def region(self, scores: Tensor, labels: Tensor) -> Tensor:
         """The Lovasz loss of the main map, at every second pixel of it: its cost is a sort of them a class."""
         target = shrink_labels(labels, (scores.shape[2], scores.shape[3]), self.align_corners)
-        return lovasz_softmax(scores[:, :, ::2, ::2].float(), target[:, ::2, ::2])
+        return lovasz_softmax(scores[:, :, ::2, ::2].float(), target[:, ::2, ::2], self.deferred)
 
     def one(self, scores: Tensor, labels: Tensor) -> Tensor:
         """Mean weighted cross-entropy of one map over its labelled pixels; 0 where none is labelled."""
@@ -97,7 +100,7 @@ class CascadeLoss(nn.Module):
         if self.weight is not None:
             weight = weight * self.weight[target.clamp(max=len(self.weight) - 1)]
         if self.recipe.ohem < 1:
-            kept = _hardest(loss.detach(), target, self.recipe.ohem)
+            kept = _hardest(loss.detach(), target, self.recipe.ohem, self.deferred)
             loss, weight = loss * kept, weight * kept
         return loss.sum() / self.over_ranks(weight.sum()).clamp(min=1e-6)
 
@@ -106,7 +109,7 @@ def _alone(total: Tensor) -> Tensor:
     return total
 
 
-def lovasz_softmax(scores: Tensor, target: Tensor) -> Tensor:
+def lovasz_softmax(scores: Tensor, target: Tensor, deferred: bool = False) -> Tensor:
     """Mean over the classes present of 1 - IoU, made continuous (Berman et al. 2018, Lovasz-softmax, equation 11).
 
     Where every softmax is 0 or 1 it is 1 - IoU itself.
@@ -114,16 +117,23 @@ def lovasz_softmax(scores: Tensor, target: Tensor) -> Tensor:
     Args:
         scores: (N, K, H, W) raw class scores.
         target: (N, H, W) train ids; 255 does not count. The batch is one set of pixels.
+        deferred: nothing is asked of the device. Else pixels and classes that do not count are left out first, which
+            is less to sort and needs to be waited for.
     """
-    valid = target != IGNORE_INDEX
-    truth = target[valid].long()  # (P,)
-    if truth.numel() == 0:
-        return scores.sum() * 0.0
-    present = truth.unique()
-    shares = scores.softmax(dim=1).permute(0, 2, 3, 1)[valid][:, present].t()  # (C, P)
-    mine = (truth[None, :] == present[:, None]).float()
-    errors, order = (mine - shares).abs().sort(dim=1, descending=True)
-    return (errors * _jaccard_steps(mine.gather(1, order))).sum(dim=1).mean()
+    num_classes = scores.shape[1]
+    truth, shares = target.flatten(), scores.softmax(dim=1).transpose(0, 1).flatten(1)  # (P), (K, P)
+    classes = torch.arange(num_classes, device=scores.device)
+    if not deferred:
+        valid = truth != IGNORE_INDEX
+        truth = truth[valid]
+        classes = truth.unique().long()
+        shares = shares[:, valid][classes]
+    mine = (truth[None, :] == classes[:, None]).float()  # (C, P)
+    # An error of 0 adds nothing, wherever among the others it is sorted to.
+    errors, order = ((mine - shares).abs() * (truth != IGNORE_INDEX)).sort(dim=1, descending=True)
+    losses = (errors * _jaccard_steps(mine.gather(1, order))).sum(dim=1)
+    present = mine.amax(dim=1) if deferred else torch.ones_like(losses)
+    return (losses * present).sum() / present.sum().clamp(min=1)
 
 
 def _jaccard_steps(mine: Tensor) -> Tensor:
@@ -135,11 +145,23 @@ def _jaccard_steps(mine: Tensor) -> Tensor:
     return torch.cat([loss[:, :1], loss[:, 1:] - loss[:, :-1]], dim=1)
 
 
-def _hardest(loss: Tensor, target: Tensor, share: float) -> Tensor:
-    """1.0 at the `share` of the labelled pixels with the largest loss (online hard example mining)."""
-    valid = loss[target != IGNORE_INDEX]
+def _hardest(loss: Tensor, target: Tensor, share: float, deferred: bool = False) -> Tensor:
+    """1.0 at the `share` of the labelled pixels with the largest loss (online hard example mining).
+
+    Args:
+        deferred: nothing is asked of the device: all pixels are sorted, where else one is picked.
+    """
+    valid = target != IGNORE_INDEX
+    if not deferred:
+        return (loss >= _picked(loss[valid], share)).float()
+    falling = loss.masked_fill(~valid, -1.0).flatten().sort(descending=True).values
+    count = (valid.sum(dtype=torch.float64) * share).round().clamp(min=1).long()
+    return (loss >= falling.gather(0, count[None] - 1)).float()
+
+
+def _picked(valid: Tensor, share: float) -> Tensor | float:
+    """The smallest of the `share` largest values; 0 of none."""
     if valid.numel() == 0:
-        return torch.zeros_like(loss)
+        return 0.0
     count = max(1, round(valid.numel() * share))
-    threshold = valid.kthvalue(valid.numel() - count + 1).values
-    return (loss >= threshold).float()
+    return valid.kthvalue(valid.numel() - count + 1).values

@@ -40,7 +40,7 @@ class Stepper:
         weight = None
         if self.recipe.loss.class_weights != "none":
             weight = class_weights(label_shares(run.train), self.recipe.loss)
-        self.loss = CascadeLoss(self.recipe.loss, weight, network.align_corners).to(run.device)
+        self.loss = CascadeLoss(self.recipe.loss, weight, network.align_corners, self.deferred).to(run.device)
         if not self.ranks.alone:
             self.loss.over_ranks, self.loss.ranks = self._over_ranks, self.ranks.world
         self.autocast = _autocast(run.config.precision, run.device)
