@@ -283,6 +283,8 @@ def pyramid_pool(x: Tensor, grid: int, kernels: str) -> Tensor:
         return x.mean(dim=(2, 3), keepdim=True)
     rows = pooling_matrix(x.shape[2], grid, kernels, x)
     columns = pooling_matrix(x.shape[3], grid, kernels, x)
+    if _is_free(*x.shape[2:]):
+        return rows @ x @ columns.T  # what follows would tie an exported file to some sizes
     # With the channels last each product is one of large matrices, and a map in channels_last is not copied for it;
     # with the channels first it would be a thousand small ones, each copied: 70 ms of a 1024x2048 picture's 380.
     last = x.permute(0, 2, 3, 1)  # (N, H, W, C)
