@@ -37,9 +37,9 @@ _LOST = (
 class Ranks:
     """This process among its peers."""
 
-    def __init__(self, place: Place = Place(), store: Any = None) -> None:  # noqa: B008  (frozen)
+    def __init__(self, place: Place = Place(), store: Any = None, rank: int | None = None) -> None:  # noqa: B008
         self.place, self._store = place, store
-        self.rank, self.world = place.rank, place.world
+        self.rank, self.world = place.rank if rank is None else rank, place.world
 
     @property
     def alone(self) -> bool:
@@ -142,18 +142,25 @@ ALONE = Ranks()
 
 
 @contextmanager
-def joined() -> Iterator[Ranks]:
-    """Meet the other processes that torchrun started, for the length of a block; alone, meet nobody."""
+def joined(seen: Callable[[], int] | None = None) -> Iterator[Ranks]:
+    """Meet the other processes that torchrun started, for the length of a block; alone, meet nobody.
+
+    Args:
+        seen: how new the run is that this process is to go on with, -1 where it sees none. Who sees the newest becomes
+            the first, for that one reads and writes: torchrun numbers machines as it likes, in each launch anew.
+    """
     place = find_place()
     if place.world == 1:
         yield ALONE
         return
     store, rank, world = next(dist.rendezvous("env://", place.rank, place.world, timeout=_PATIENCE))
+    if seen is not None:
+        rank = (rank - _newest(dist.PrefixStore("seen", store), rank, world, seen())) % world
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
     dist.init_process_group(
         backend, store=dist.PrefixStore("group", store), rank=rank, world_size=world, timeout=_PATIENCE
     )
-    ranks = Ranks(place, dist.PrefixStore("icnet", store))
+    ranks = Ranks(place, dist.PrefixStore("icnet", store), rank)
     try:
         yield ranks
     except AlreadyToldError:
@@ -167,3 +174,10 @@ def joined() -> Iterator[Ranks]:
             raise
         raise told from error
     dist.destroy_process_group()
+
+
+def _newest(store: Any, rank: int, world: int, mine: int) -> int:
+    """The process that sees the newest run; where many see the same, the first of them."""
+    store.set(str(rank), str(mine))
+    seen = [int(store.get(str(other))) for other in range(world)]
+    return seen.index(max(seen))

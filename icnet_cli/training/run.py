@@ -86,7 +86,7 @@ def assemble(
     layout = recognise(config.dataset)
     stored = None
     if config.resume:
-        # The run folder may be on the first rank's machine alone.
+        # The run folder may be on one machine alone: see `joined`, which makes the first rank of that one.
         config, stored = ranks.first(lambda: _resumed(config))
     recipe = recipe or _recipe(config, layout, stored)
     device = ranks.device(config.device)
@@ -292,11 +292,23 @@ def find_run(told: Path) -> Path:
     if (told / RUN_FILE).is_file():
         return told
     inside = RUNS if told == NEWEST and not told.exists() else told
-    # The newest is the one that was trained last, not the one that was begun last.
     runs = [path.parent for path in inside.glob(f"*/{RUN_FILE}")]
     if not runs:
         raise input_error(f"{inside} is not a run folder to resume, and holds none: no {RUN_FILE}")
-    return max(runs, key=lambda run: max(file.stat().st_mtime_ns for file in run.iterdir()))
+    return max(runs, key=_touched)
+
+
+def _touched(run: Path) -> int:
+    """When anything in a run folder was last written (ns): the newest is the run trained last, not begun last."""
+    return max(file.stat().st_mtime_ns for file in run.iterdir())
+
+
+def newness(told: Path) -> int:
+    """When the run that --resume means was last written, -1 where this machine has none."""
+    try:
+        return _touched(find_run(told))
+    except (IcnetError, OSError):
+        return -1
 
 
 def _stored(folder: Path) -> dict[str, Any]:

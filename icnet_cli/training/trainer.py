@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from icnet_cli.training.journal import Journal
 from icnet_cli.training.metrics import MetricsLog, NoLog
 from icnet_cli.training.optim import rate_at
 from icnet_cli.training.ranks import joined
-from icnet_cli.training.run import Run, prepare
+from icnet_cli.training.run import Run, newness, prepare
 from icnet_cli.training.signals import DeferredSignals
 from icnet_cli.training.step import Stepper
 
@@ -89,7 +90,7 @@ def train(config: TrainConfig) -> Generator[Event, None, TrainReport]:
     Raises:
         IcnetError: 2 arguments, 3 data, 4 weights, 6 device, 7 diverged, 130 and 143 after a signal (state saved).
     """
-    with joined() as ranks:
+    with joined(partial(newness, config.resume) if config.resume else None) as ranks:
         config.check()
         run = prepare(config, ranks)
         return (yield from Trainer(run).events())
