@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icnet_cli.reports.figures import (
-    MATRIX_CLASSES,
     class_cell,
     class_key,
-    confusion_list,
     labels_figure,
-    matrix_table,
+    matrix_and_list,
     milliseconds,
+    numbered_frame,
     percent,
     photo,
     score,
@@ -127,10 +126,8 @@ def _class_table(document: Mapping[str, Any], palette: Sequence[Sequence[int]]) 
 
 def _between(document: Mapping[str, Any], names: Sequence[str]) -> list[Html]:
     matrix = np.asarray(document["between"], np.float64)
-    largest = confusion_list(
-        names, matrix, "A {}, B {}", "The largest differences, by their share of all pixels that differ"
-    )
-    return [largest] if len(names) > MATRIX_CLASSES else [matrix_table(names, matrix, "A", "B"), largest]
+    title = "The largest differences, by their share of all pixels that differ"
+    return matrix_and_list(names, matrix, ("A", "B"), "A {}, B {}", title)
 
 
 def _where(
@@ -182,8 +179,7 @@ def _frame(number: int, shot: Versus, names: Sequence[str], palette: NDArray[np.
     if shot.truth is not None:
         pictures.append(labels_figure(shot.truth, names, palette, "Truth", "Truth"))
     line = f"{percent(shot.differ)} differ: {largest}"
-    quad = el("div", pictures, class_="quad five" if shot.truth is not None else "quad")
-    return el("article", el("h3", f"{number}. {shot.name}"), el("p", line, class_="note"), quad)
+    return numbered_frame(number, shot.name, line, pictures, "" if shot.truth is None else "five")
 
 
 def _how(document: Mapping[str, Any]) -> Html:

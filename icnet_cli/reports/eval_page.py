@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icnet_cli.reports.figures import (
-    MATRIX_CLASSES,
     class_key,
     class_table,
-    confusion_list,
     labels_figure,
-    matrix_table,
+    matrix_and_list,
     milliseconds,
+    numbered_frame,
     percent,
     photo,
     score,
@@ -115,17 +114,8 @@ def _headline(document: Mapping[str, Any]) -> list[Html]:
 
 def _confusion(document: Mapping[str, Any], names: Sequence[str]) -> list[Html]:
     matrix = np.asarray(document["confusion"], np.float64)
-    largest = confusion_list(
-        names, matrix, "{} taken for {}", "The largest confusions, by their share of all wrong pixels"
-    )
-    if len(names) > MATRIX_CLASSES:
-        return [
-            paragraph(
-                f"A matrix of {len(names)} classes is in the report's data; here are its largest numbers."
-            ),
-            largest,
-        ]
-    return [matrix_table(names, matrix, "truth", "prediction"), largest]
+    title = "The largest confusions, by their share of all wrong pixels"
+    return matrix_and_list(names, matrix, ("truth", "prediction"), "{} taken for {}", title)
 
 
 def _regions(document: Mapping[str, Any]) -> list[Html]:
@@ -172,16 +162,14 @@ def _frame(number: int, shot: Shot, names: Sequence[str], palette: NDArray[np.ui
     )
     ignored = shot.truth == IGNORE_INDEX
     error = marked(shot.image, (shot.truth != shot.labels) & ~ignored, ignored)
-    pictures = el(
-        "div",
+    pictures = [
         photo(shot.image, f"Input: {shot.name}", "Input"),
         labels_figure(shot.truth, names, palette, "Truth", "Truth"),
         labels_figure(shot.labels, names, palette, "Prediction", "Prediction"),
         photo(error, f"Errors: {percent(shot.wrong)} of the pixels are wrong. {confusions}", "Error"),
-        class_="quad",
-    )
+    ]
     line = f"{percent(shot.wrong)} wrong, mIoU {shot.miou:.4f}" + (f": {confusions}" if confusions else "")
-    return el("article", el("h3", f"{number}. {shot.name}"), el("p", line, class_="note"), pictures)
+    return numbered_frame(number, shot.name, line, pictures)
 
 
 def _hardest(document: Mapping[str, Any], crops: Sequence[ClassCropSet]) -> list[int]:

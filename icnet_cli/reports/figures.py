@@ -124,6 +124,22 @@ def confusion_list(names: Sequence[str], matrix: NDArray[np.float64], phrase: st
     return table(title, columns, rows) if rows else paragraph("Not a single pixel.")
 
 
+def matrix_and_list(
+    names: Sequence[str], matrix: NDArray[np.float64], sides: tuple[str, str], phrase: str, title: str
+) -> list[Html]:
+    """A confusion matrix, as long as it is small enough to read, and its largest numbers in words.
+
+    Args:
+        sides: what the rows and the columns are.
+        phrase, title: as `confusion_list`.
+    """
+    largest = confusion_list(names, matrix, phrase, title)
+    if len(names) > MATRIX_CLASSES:
+        words = f"A matrix of {len(names)} classes is in the report's data; here are its largest numbers."
+        return [paragraph(words), largest]
+    return [matrix_table(names, matrix, *sides), largest]
+
+
 def worded(labels: Labels, names: Sequence[str], most: int = 4) -> str:
     """What is in labels, largest first: the words for who does not see the picture."""
     counts = np.bincount(labels[labels != IGNORE_INDEX], minlength=len(names))[: len(names)]
@@ -151,6 +167,12 @@ def labels_figure(
 def photo(picture: NDArray[np.uint8], alt: str, caption: str) -> Html:
     image = el("img", src=jpeg_uri(picture), alt=alt, loading="lazy", decoding="async")
     return el("figure", image, el("figcaption", caption))
+
+
+def numbered_frame(number: int, name: str, line: str, pictures: Sequence[Html], more_class: str = "") -> Html:
+    """A frame of a list of them: its heading, what there is to say, its pictures side by side."""
+    row = el("div", pictures, class_=f"quad {more_class}".strip())
+    return el("article", el("h3", f"{number}. {name}"), el("p", line, class_="note"), row)
 
 
 def class_key(names: Sequence[str], palette: Sequence[Sequence[int]]) -> Html:
