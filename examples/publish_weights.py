@@ -3,7 +3,9 @@
     python examples/publish_weights.py runs/train/icnet-1 camvid/ -o weights/icnet-camvid.safetensors \
         --command "icnet train camvid/ --keep 0.5" --hardware "two CPU cores, 100 minutes"
 
-The figure on the card is measured here, on the very file that is written, by what `icnet eval` runs.
+The figure on the card is measured here, on the very file that is written, by what `icnet eval` runs. Where training saw
+the val frames too, `--train-only FILE` names the weights that the recipe was settled with: their figure and their command
+stand on the card beside it.
 """
 
 from __future__ import annotations
@@ -43,6 +45,13 @@ def facts(run: Path, args: argparse.Namespace) -> dict[str, object]:
     }
 
 
+def settled_figure(weights: Path) -> dict[str, object]:
+    """The val figure on the card of weights that training made without the val frames, with the command it took."""
+    card = load_weights(weights).meta.card
+    figure: dict[str, object] = card["metrics"]["val_of_train_only_run"]
+    return figure | {"command": card["command"]}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
@@ -53,7 +62,9 @@ def main() -> None:
     parser.add_argument("--hardware", required=True)
     parser.add_argument("--data", default="CamVid, 367 train frames at 360x480, 11 classes")
     parser.add_argument("--licence", default="CamVid is for research use (CC BY-NC); so are these weights")
+    parser.add_argument("--train-only", type=Path, help="weights of the run that did not see the val frames")
     args = parser.parse_args()
+    metrics = {"val_of_train_only_run": settled_figure(args.train_only)} if args.train_only else {}
 
     loaded = load_weights(args.run / f"{args.source}.safetensors")
     meta: WeightsMeta = replace(loaded.meta, card=loaded.meta.card | facts(args.run, args))
@@ -61,7 +72,7 @@ def main() -> None:
     report = measure(args.output, args.dataset)
     seen = "val" in meta.card["splits"]
     field = "val_seen_in_training" if seen else "val_of_train_only_run"
-    meta = replace(meta, card=meta.card | {"metrics": {field: report.card_figure()}})
+    meta = replace(meta, card=meta.card | {"metrics": metrics | {field: report.card_figure()}})
     save_weights(args.output, loaded.network, meta, half=True)
     card = card_markdown(args.output.stem, meta)
     args.output.with_suffix(".md").write_text(card, encoding="utf-8")

@@ -50,4 +50,6 @@ def _figures(metrics: dict[str, Any]) -> list[str]:
         lines.append(
             f"- `{field}`: mIoU {figure['miou']:.4f} {words}, {figure.get('images')} images ({protocol})."
         )
+        if "command" in figure:
+            lines.append(f"  Its command: {figure['command']}.")
     return lines or ["None measured."]

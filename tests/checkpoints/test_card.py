@@ -45,3 +45,12 @@ def test_a_figure_on_seen_frames_is_called_that() -> None:
     assert "which training saw" in card(seen)
     assert "did not see" not in card(seen)
     assert "None measured." in card({"metrics": {}})
+
+
+def test_both_figures_stand_side_by_side_each_with_its_command() -> None:
+    settled = {"miou": 0.5, "images": 9, "protocol": {}, "command": "icnet train x/ --seed 1"}
+    text = card({"metrics": {"val_of_train_only_run": settled, "val_seen_in_training": {"miou": 0.9}}})
+    assert "mIoU 0.5000 on the val split, which training did not see" in text
+    assert "Its command: icnet train x/ --seed 1." in text
+    assert "mIoU 0.9000 on the val split, which training saw" in text
+    assert "Its command" not in card({})

@@ -116,3 +116,12 @@ def test_the_callback_loop_answers_with_the_newest_and_counts_the_rest(weights: 
 )
 def test_an_example_is_short(name: str) -> None:
     assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) < 60
+
+
+def test_the_figure_of_the_run_that_did_not_see_val_is_carried_over_with_its_command(tmp_path: Path) -> None:
+    figure = {"miou": 0.5, "images": 9, "protocol": {"split": "val"}}
+    network = build("fast-scnn", {"keep": 0.25, "num_classes": 11})
+    card = {"command": "icnet train x/", "metrics": {"val_of_train_only_run": figure}}
+    path = tmp_path / "settled.safetensors"
+    save_weights(path, network, WeightsMeta.of(network, load_table("camvid"), (64, 96), card=card))
+    assert example("publish_weights").settled_figure(path) == figure | {"command": "icnet train x/"}
