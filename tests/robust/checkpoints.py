@@ -90,7 +90,7 @@ def _check(folder: Path, newest: int, number: int, tally: Tally) -> int:
 
 
 def main() -> None:
-    told = options(__doc__, kills=200)
+    told = options(__doc__, kills=200, seed=0)
     with workplace() as (folder, launcher, _):
         place = folder / "run"
         place.mkdir()

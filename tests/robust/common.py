@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -102,7 +102,7 @@ def workplace() -> Iterator[tuple[Path, Launcher, Path]]:
 def options(doc: str | None, **defaults: int) -> argparse.Namespace:
     """The command line of a long version: whole numbers, each with its default."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, value in {**defaults, "seed": 0}.items():
+    for name, value in defaults.items():
         parser.add_argument(
             f"--{name.replace('_', '-')}", type=int, default=value, help=f"(default: {value})"
         )
@@ -113,6 +113,24 @@ def report(line: str, met: bool) -> None:
     """Print a figure and end: 0 where the promise is kept, else 1."""
     sys.stdout.write(f"{line}\n{'kept' if met else 'BROKEN'}\n")
     sys.exit(not met)
+
+
+class Figure(Protocol):
+    """What a promise came to."""
+
+    @property
+    def line(self) -> str: ...
+
+    @property
+    def met(self) -> bool: ...
+
+
+def run_long(measure: Callable[..., Figure], doc: str | None, **defaults: int) -> None:
+    """A whole long version: `measure` takes the workplace and the numbers of the command line by these names."""
+    told = options(doc, **defaults)
+    with workplace() as (folder, launcher, weights):
+        figure = measure(folder=folder, launcher=launcher, weights=weights, **vars(told))
+    report(figure.line, figure.met)
 
 
 def generator(*seed: int) -> np.random.Generator:

@@ -18,7 +18,7 @@ import av
 
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.video import open_video
-from tests.robust.common import BASE, generator, options, report, ticks, workplace
+from tests.robust.common import BASE, generator, run_long, ticks
 from tests.robust.launcher import Launcher
 from tests.video.video_clips import make_clip
 
@@ -143,12 +143,5 @@ def _command(tally: Tally, cut: Path, name: str, folder: Path, launcher: Launche
         tally.wrong.append(f"{name}: code {ended.code}, {written} frames; {ended.err.strip()}")
 
 
-def main() -> None:
-    told = options(__doc__, places=20, commands=20)
-    with workplace() as (folder, launcher, weights):
-        tally = measure(folder, told.places, told.commands, told.seed, launcher, weights)
-    report(tally.line, tally.met)
-
-
 if __name__ == "__main__":
-    main()
+    run_long(measure, __doc__, places=20, commands=20, seed=0)

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from tests.robust.common import options, report, workplace
+from tests.robust.common import run_long
 from tests.robust.launcher import Launcher
 from tests.video.video_clips import make_clip
 
@@ -141,12 +141,5 @@ def measure(folder: Path, launcher: Launcher, weights: Path) -> Tally:
     return tally
 
 
-def main() -> None:
-    options(__doc__)
-    with workplace() as (folder, launcher, weights):
-        tally = measure(folder, launcher, weights)
-    report(tally.line, tally.met)
-
-
 if __name__ == "__main__":
-    main()
+    run_long(measure, __doc__)

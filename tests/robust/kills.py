@@ -125,7 +125,7 @@ def signals(bench: Bench, number: signal.Signals, count: int, seed: int) -> Tall
 
 
 def main() -> None:
-    told = options(__doc__, kills=50, signals=50)
+    told = options(__doc__, kills=50, signals=50, seed=0)
     with workplace() as (folder, launcher, weights):
         bench = Bench(folder, launcher, weights)
         tallies = [kills(bench, told.kills, told.seed)]

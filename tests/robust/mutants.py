@@ -168,7 +168,7 @@ def through_command(
 
 
 def main() -> None:
-    told = options(__doc__, count=100_000, commands=1000)
+    told = options(__doc__, count=100_000, commands=1000, seed=0)
     with workplace() as (folder, launcher, weights):
         seeds = make_seeds(folder / "seeds")
         read = through_reader(seeds, folder, told.count, told.seed)

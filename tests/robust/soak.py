@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.robust.common import options, report, workplace
+from tests.robust.common import run_long
 from tests.robust.launcher import Launcher
 from tests.video.video_clips import make_clip, picture
 
@@ -105,12 +105,5 @@ def measure(folder: Path, frames: int, launcher: Launcher, weights: Path) -> Tal
     return tally
 
 
-def main() -> None:
-    told = options(__doc__, frames=100_000)
-    with workplace() as (folder, launcher, weights):
-        tally = measure(folder, told.frames, launcher, weights)
-    report(tally.line, tally.met)
-
-
 if __name__ == "__main__":
-    main()
+    run_long(measure, __doc__, frames=100_000)

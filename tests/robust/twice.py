@@ -9,7 +9,7 @@ import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.robust.common import BASE, options, report, ticks, workplace
+from tests.robust.common import BASE, run_long, ticks
 from tests.robust.launcher import Launcher
 from tests.video.video_clips import make_clip
 
@@ -50,12 +50,5 @@ def measure(folder: Path, runs: int, launcher: Launcher, weights: Path) -> Tally
     return tally
 
 
-def main() -> None:
-    told = options(__doc__, runs=5)
-    with workplace() as (folder, launcher, weights):
-        tally = measure(folder, told.runs, launcher, weights)
-    report(tally.line, tally.met)
-
-
 if __name__ == "__main__":
-    main()
+    run_long(measure, __doc__, runs=5)
