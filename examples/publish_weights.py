@@ -3,9 +3,9 @@
     python examples/publish_weights.py runs/train/icnet-1 camvid/ -o weights/icnet-camvid.safetensors \
         --command "icnet train camvid/ --keep 0.5" --hardware "two CPU cores, 100 minutes"
 
-The figure on the card is measured here, on the very file that is written, by what `icnet eval` runs. Where training saw
-the val frames too, `--train-only FILE` names the weights that the recipe was settled with: their figure and their command
-stand on the card beside it.
+The figure on the card is measured here, on the very file that is written, by what `icnet eval` runs. Where training
+saw the val frames too, `--train-only FILE` names the weights that the recipe was settled with: their figure and their
+command stand on the card beside it.
 """
 
 from __future__ import annotations
