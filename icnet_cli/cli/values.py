@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from icnet_cli.config import flag_of
+from icnet_cli.config.live import NOWHERE
 
 _SIZE = re.compile(r"(\d{1,6})[xX×](\d{1,6})")
 _CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:\.\d*)?)")
@@ -148,7 +149,7 @@ def shown(item: Field[Any]) -> str | None:
         return str(item.metadata["shows"])
     if item.default is MISSING:
         return None if item.metadata.get("argument") else "required"
-    if item.default is None or isinstance(item.default, bool):
+    if item.default is None or item.default == NOWHERE or isinstance(item.default, bool):
         return None
     if isinstance(item.default, tuple):
         return ",".join(f"{part:g}" if isinstance(part, float) else str(part) for part in item.default)

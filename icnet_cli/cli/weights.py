@@ -100,7 +100,7 @@ def _verified(path: Path) -> dict[str, Any]:
     try:
         load_weights(path)
     except IcnetError as error:
-        return row | {"good": False, "verdict": str(error).removeprefix(f"{path}: ")}
+        return row | {"good": False, "verdict": str(error).removeprefix(str(path)).lstrip(": ")}
     words = f"good, as {published[1].name} has it" if published else "good; no published sha256 is beside it"
     return row | {"good": True, "verdict": words}
 
@@ -167,6 +167,10 @@ def _lines(document: dict[str, Any], indent: str = "") -> list[str]:
     """`name: value` lines; the parts of a mapping stand under it."""
     lines: list[str] = []
     for name, value in document.items():
+        if isinstance(value, list) and not value:
+            continue
+        if isinstance(value, list) and isinstance(value[0], dict):  # the cuts of a pruned network, say
+            value = {str(number): part for number, part in enumerate(value, 1)}
         if isinstance(value, dict):
             lines += [f"{indent}{name}:", *_lines(value, indent + "  ")]
         else:

@@ -77,7 +77,7 @@ class Config:
     def problems(self) -> list[str]:
         """Everything that can be seen to be wrong without touching the disk or a device, in words."""
         found = [text for item in fields(self) for text in _field_problems(item, getattr(self, item.name))]
-        return found + self._contradictions()
+        return list(dict.fromkeys(found + self._contradictions()))  # 0x0 is too small once, not twice
 
     def _contradictions(self) -> list[str]:
         return []

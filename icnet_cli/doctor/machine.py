@@ -41,9 +41,9 @@ def libraries() -> Iterator[Finding]:
 
     group = "libraries"
     built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "for CPUs"
-    yield Finding(
-        group, "torch", OK, f"{torch.__version__}, built {built}, {torch.get_num_threads()} threads"
-    )
+    threads = torch.get_num_threads()
+    used = f"{threads} thread{'s' * (threads != 1)}"
+    yield Finding(group, "torch", OK, f"{torch.__version__}, built {built}, {used}")
     for name in ("numpy", "safetensors"):
         version = version_of(name)
         yield Finding(group, name, OK if version else BAD, version or "not installed")

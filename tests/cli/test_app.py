@@ -155,6 +155,7 @@ def test_every_verb_has_help(icnet: Icnet, verb: str) -> None:
     outcome = icnet(*verb.split(), "--help")
     assert outcome.code == 0
     assert "--json" in outcome.out
+    assert os.devnull not in outcome.out  # what stands for "not given" is no default to show
 
 
 def test_the_version(icnet: Icnet) -> None:
@@ -166,6 +167,18 @@ def test_the_version(icnet: Icnet) -> None:
 )
 def test_a_line_that_cannot_be_parsed_is_refused(refused, words: str) -> None:
     refused(2, *words.split())
+
+
+def test_a_size_that_is_wrong_twice_is_told_once(refused) -> None:
+    assert refused(2, "segment", "a.mp4", "-o", "b.mp4", "--size", "0x0").count("at least") == 1
+    assert refused(2, "segment", "a.mp4", "-o", "b.mp4", "--size", "0x8").count("at least") == 2
+
+
+def test_a_file_that_fails_its_check_is_named_once_a_line(icnet: Icnet, tmp_path: Path) -> None:
+    (tmp_path / "no.safetensors").write_text("hello")
+    outcome = icnet("weights", "verify", tmp_path / "no.safetensors")
+    assert outcome.code == 7
+    assert [line.count("no.safetensors") for line in (outcome.out + outcome.err).splitlines()] == [1, 1]
 
 
 def test_missing_inputs_are_named(refused, weights: Path, tmp_path: Path) -> None:
@@ -184,6 +197,11 @@ def test_weights_are_listed(icnet: Icnet) -> None:
         shown = icnet("weights", "show", row["name"], "--json").document
         assert shown["model"] == row["model"]
         assert Path(icnet("weights", "path", row["name"]).out.strip()).is_file()
+
+
+def test_a_history_is_shown_cut_by_cut() -> None:
+    shown = weights._lines({"history": [{"keep": 0.5}, {"keep": 0.25}], "splits": ["train"], "empty": []})
+    assert shown == ["history:", "  1:", "    keep: 0.5", "  2:", "    keep: 0.25", "splits: train"]
 
 
 def test_json_is_one_document_without_nan(icnet: Icnet, monkeypatch: pytest.MonkeyPatch) -> None:
