@@ -12,8 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .upsample import Axis
-
+_Axis = tuple[Tensor, Tensor, Tensor]  # the fields of `upsample.Axis`
 _BLOCK = 256  # pixels of a row to one program
 
 
@@ -51,7 +50,7 @@ def _labels_kernel(
     tl.store(labels + (picture * height + row) * width + column, found.to(tl.uint8), mask=inside)
 
 
-def upsample_triton(scores: Tensor, rows: Axis, columns: Axis, labels: Tensor) -> None:
+def upsample_triton(scores: Tensor, rows: _Axis, columns: _Axis, labels: Tensor) -> None:
     """(N, K, h, w) scores of any float type and memory order into `labels` (N, H, W) uint8, contiguous."""
     count, height, width = labels.shape
     grid: Any = (triton.cdiv(width, _BLOCK), height, count)

@@ -20,9 +20,10 @@ from icnet_cli.pixels.files import PICTURE_SUFFIXES
 from icnet_cli.video import CONTAINERS, check_output
 
 from .lanes import FrameDone, Notice
+from .opening import natural_key
 from .resume import left_behind as held_by
 from .segment import DamagedInputError, segment
-from .sources import VIDEO_SUFFIXES, natural_key
+from .sources import VIDEO_SUFFIXES
 
 if TYPE_CHECKING:
     from icnet_cli.inference.segmenter import Segmenter

@@ -16,7 +16,8 @@ from icnet_cli.pixels.files import PICTURE_SUFFIXES
 from icnet_cli.video.live_address import is_address
 
 from .items import Picture
-from .sources import PictureSource, Selection, VideoSource, open_source
+from .opening import open_source
+from .sources import PictureSource, Selection, VideoSource
 
 _APART_S = 1.0  # frames of a video that are shown lie about so far apart
 

@@ -13,18 +13,20 @@ from icnet_cli.config import PaintConfig, SegmentConfig
 from icnet_cli.errors import input_error, usage_error
 from icnet_cli.pixels.cv import cv2
 from icnet_cli.video.labels import LabelVideo
+from icnet_cli.video.source import NoSuchStreamError
 
 from .artist import Artist
 from .description import describe_classes, described_classes
 from .items import Labels, Picture
 from .jobs import open_job
 from .lanes import FrameDone, Lanes, Notice, no_signals
+from .opening import PIPE, open_source
 from .outputs import Plan, Source, plan_output
 from .palette import read_palette, recolour
 from .resume import begun, is_finished, take_up
 from .segment import DamagedInputError, written
 from .sinks import Sink, open_sink
-from .sources import PIPE, PictureSource, Selection, VideoSource, open_source
+from .sources import PictureSource, Selection, VideoSource
 
 
 def paint(config: PaintConfig) -> Generator[FrameDone | Notice, None, dict[str, Any]]:
@@ -96,7 +98,13 @@ def _open_source(config: PaintConfig, labels: LabelVideo) -> Source:
     stream = times.stream if config.stream is None else config.stream
     if times.pictures:
         selection, stream = Selection(), config.stream
-    source = open_source(config.source, selection, stream, config.max_pixels)
+    try:
+        source = open_source(config.source, selection, stream, config.max_pixels)
+    except NoSuchStreamError:
+        if config.stream is not None:
+            raise
+        # A copy may have its sound in front. Whether it is the video shows by its sizes and times.
+        source = open_source(config.source, selection, None, config.max_pixels)
     if isinstance(source, PictureSource) != times.pictures:
         made_from = "pictures" if times.pictures else "a video"
         source.close()

@@ -16,6 +16,7 @@ from icnet_cli.cli import app
 from icnet_cli.cli.console import LoopConsole, emit, emit_json
 from icnet_cli.cli.failures import TerminatedError
 from icnet_cli.cli.progress import Status, watch
+from icnet_cli.cli.weights import _lines
 from icnet_cli.config import SegmentConfig
 from icnet_cli.errors import (
     ExitCode,
@@ -200,7 +201,7 @@ def test_weights_are_listed(icnet: Icnet) -> None:
 
 
 def test_a_history_is_shown_cut_by_cut() -> None:
-    shown = weights._lines({"history": [{"keep": 0.5}, {"keep": 0.25}], "splits": ["train"], "empty": []})
+    shown = _lines({"history": [{"keep": 0.5}, {"keep": 0.25}], "splits": ["train"], "empty": []})
     assert shown == ["history:", "  1:", "    keep: 0.5", "  2:", "    keep: 0.25", "splits: train"]
 
 

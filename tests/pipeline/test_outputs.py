@@ -10,8 +10,9 @@ import pytest
 
 from icnet_cli.config import SegmentConfig
 from icnet_cli.errors import ExitCode, IcnetError
+from icnet_cli.pipeline.opening import open_source
 from icnet_cli.pipeline.outputs import Plan, part_of, plan_output
-from icnet_cli.pipeline.sources import Selection, open_source
+from icnet_cli.pipeline.sources import Selection
 
 
 def plan(source: Path | str, output: Path, **options: Any) -> Plan:

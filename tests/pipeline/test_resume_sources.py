@@ -14,7 +14,7 @@ import pytest
 from icnet_cli.config import PaintConfig
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.inference.segmenter import Segmenter
-from icnet_cli.pipeline import sources
+from icnet_cli.pipeline import opening
 from icnet_cli.pipeline.outputs import part_of
 from icnet_cli.pipeline.paint import paint
 from icnet_cli.pixels.files import write_picture
@@ -66,10 +66,10 @@ def test_paint_is_gone_on_with(tmp_path: Path, long_video: Path, segmenter: Segm
 def piped(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A file's bytes on standard input."""
     with path.open("rb") as file:
-        monkeypatch.setattr(sources.PipeReader.__init__, "__kwdefaults__", {
-            **sources.PipeReader.__init__.__kwdefaults__, "descriptor": file.fileno(),
+        monkeypatch.setattr(opening.PipeReader.__init__, "__kwdefaults__", {
+            **opening.PipeReader.__init__.__kwdefaults__, "descriptor": file.fileno(),
         })  # fmt: skip
-        monkeypatch.setattr(sources, "STDIN", file.fileno())
+        monkeypatch.setattr(opening, "STDIN", file.fileno())
         yield
 
 

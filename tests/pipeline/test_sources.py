@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from icnet_cli.errors import ExitCode, IcnetError
-from icnet_cli.pipeline.sources import PictureSource, Selection, VideoSource, natural_key, open_source
+from icnet_cli.pipeline.opening import natural_key, open_source
+from icnet_cli.pipeline.sources import PictureSource, Selection, VideoSource
 from icnet_cli.pixels.files import write_picture
 
 from .conftest import TIMES, frames, write_video

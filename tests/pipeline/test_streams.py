@@ -21,7 +21,7 @@ import pytest
 from icnet_cli.config import SegmentConfig
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.inference.segmenter import Segmenter
-from icnet_cli.pipeline import outputs, sources, streams
+from icnet_cli.pipeline import opening, outputs, streams
 from icnet_cli.video import open_video
 from tests.inference.tiny import CLASSES, stripes
 
@@ -66,7 +66,7 @@ def stdin(monkeypatch: pytest.MonkeyPatch, data: bytes) -> Iterator[None]:
 
     thread = threading.Thread(target=feed)
     thread.start()
-    monkeypatch.setattr(sources, "STDIN", out)
+    monkeypatch.setattr(opening, "STDIN", out)
     try:
         yield
     finally:
