@@ -19,7 +19,7 @@ from typing import Any
 import av
 from av.stream import Disposition
 
-from icnet_cli.errors import IcnetError, input_error
+from icnet_cli.errors import ExitCode, IcnetError, input_error
 
 DEFAULT_MAX_PIXELS = 8192 * 4320
 
@@ -200,6 +200,10 @@ def open_source(path: str | Path, *, max_pixels: int = DEFAULT_MAX_PIXELS, hwacc
         )
 
 
+class NoSuchStreamError(IcnetError):
+    """The file has video, but not at the index that was asked for."""
+
+
 def is_cover(stream: Any) -> bool:
     """Whether a video stream is only a cover picture or a thumbnail, not the video."""
     return bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))
@@ -217,7 +221,9 @@ def choose_video(container: Any, path: str | Path, number: int | None) -> Any:
         if stream.index == number:
             return stream
     known = ", ".join(str(stream.index) for stream in videos)
-    raise input_error(f"{printable(path)} has no video stream {number}; its video streams are: {known}")
+    raise NoSuchStreamError(
+        f"{printable(path)} has no video stream {number}; its video streams are: {known}", ExitCode.INPUT
+    )
 
 
 def _instead(container: Any) -> str:

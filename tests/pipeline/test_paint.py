@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -126,6 +127,29 @@ def test_a_copy_in_another_container_fits(tmp_path: Path, segmenter: Segmenter, 
         refused(ExitCode.INPUT, "none of the labels", tmp_path / "labels.mkv", copy, tmp_path / "out.mkv")
     else:
         assert painted(tmp_path / "labels.mkv", copy, tmp_path / "out.mkv")["frames"] == len(ticks)
+
+
+def test_a_copy_may_count_its_streams_otherwise(tmp_path: Path, segmenter: Segmenter) -> None:
+    """ffmpeg puts the video in front, a phone often the sound."""
+    from tests.video.video_clips import make_clip
+
+    video, labels = make_clip(tmp_path / "in.mp4", audio="aac"), tmp_path / "labels.mkv"
+    run(segmenter, video, labels)
+    with av.open(str(video)) as source, av.open(str(tmp_path / "copy.mp4"), "w") as copy:
+        targets = {s.index: copy.add_stream_from_template(s) for s in reversed(source.streams)}
+        assert list(targets) == [1, 0]
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.stream = targets[packet.stream.index]
+                copy.mux(packet)
+    report = painted(labels, tmp_path / "copy.mp4", tmp_path / "out.mkv", codec="ffv1")
+    painted(labels, video, tmp_path / "same.mkv", codec="ffv1")
+    assert report["frames"] == 12
+    assert decoded(tmp_path / "out.mkv") == decoded(tmp_path / "same.mkv")
+    # One that was asked for by its number is that or none.
+    refused(
+        ExitCode.INPUT, "no video stream 0.*: 1", labels, tmp_path / "copy.mp4", tmp_path / "x.mkv", stream=0
+    )
 
 
 def test_a_disk_that_is_full_at_the_end_leaves_nothing(
