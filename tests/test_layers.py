@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from importlib.util import resolve_name
 from pathlib import Path
 
@@ -122,6 +123,43 @@ def reached(room: str) -> set[str]:
         found |= new
         waiting += new
     return found
+
+
+def module_of(path: Path) -> str:
+    """icnet_cli.data.layouts for icnet_cli/data/layouts.py, icnet_cli.data for its __init__.py."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_modules() -> dict[str, set[str]]:
+    """What each file imports of ours, inside functions and for types too. The package itself, the door, is left out."""
+    modules = {module_of(path) for path in FILES} - {"icnet_cli"}
+    found = {}
+    for path in FILES:
+        package = ".".join(path.parent.relative_to(PACKAGE.parent).parts)
+        found[module_of(path)] = set(imports(path.read_text(encoding="utf-8"), package)) & modules
+    return found
+
+
+def circle(imported: dict[str, set[str]]) -> list[str]:
+    """The modules of a circle of imports; empty where there is none."""
+    try:
+        TopologicalSorter(imported).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_no_file_needs_one_that_needs_it() -> None:
+    assert circle(imported_modules()) == []
+
+
+def test_a_circle_is_seen() -> None:
+    assert set(circle({"a": {"b"}, "b": {"c"}, "c": {"a"}})) == {"a", "b", "c"}
+    imported = imported_modules()
+    assert "icnet_cli.pipeline.sources" in imported["icnet_cli.pipeline.live"]
+    imported["icnet_cli.pipeline.sources"].add("icnet_cli.pipeline.live")
+    assert circle(imported)
 
 
 @pytest.mark.parametrize("room", ["training", "evaluation", "inference"])

@@ -9,17 +9,14 @@ from pathlib import Path
 from typing import Any
 from typing import Protocol as Interface
 
-import torch
-from torch import nn
-
 from icnet_cli.checkpoints.bundled import find_weights
-from icnet_cli.checkpoints.format import LoadedWeights, Normalisation, load_weights
+from icnet_cli.checkpoints.format import LoadedWeights, load_weights
 from icnet_cli.classes import ClassTable
 from icnet_cli.config import EvalConfig
 from icnet_cli.data.dataset import SegmentationDataset
 from icnet_cli.data.files import check_picture, read_bytes
 from icnet_cli.data.layouts import recognise
-from icnet_cli.errors import IcnetError, input_error, output_error, usage_error
+from icnet_cli.errors import IcnetError, input_error, usage_error
 from icnet_cli.evaluation.branches import (
     BranchStudy,
     Consumer,
@@ -29,16 +26,15 @@ from icnet_cli.evaluation.branches import (
 )
 from icnet_cli.evaluation.confusion import Confusion, Labels
 from icnet_cli.evaluation.differences import Differences
+from icnet_cli.evaluation.folders import PredictionFolder, claim_folder, claim_predictions, free_folder
 from icnet_cli.evaluation.page import ReportPage
-from icnet_cli.evaluation.predict import Image, Predictor, network_input, protocol_size
+from icnet_cli.evaluation.predict import Image, Predictor, protocol_size
 from icnet_cli.evaluation.regions import RegionStudy
 from icnet_cli.evaluation.report import EvalReport, Protocol
 from icnet_cli.inference.choice import Work, check_backend, device_for
 from icnet_cli.inference.device import choose_device, choose_precision
 from icnet_cli.inference.exported import ExportedEngine, is_exported, open_engine
 from icnet_cli.inference.segmenter import Segmenter
-from icnet_cli.pixels.files import write_labels_png
-from icnet_cli.pixels.labels import labels_from_scores, labels_from_scores_torch
 
 RUNS = Path("runs/eval")
 
@@ -52,14 +48,6 @@ class ImageDone:
     name: str
     miou: float
     damaged: int
-
-
-class Pairs(Interface):
-    """What is measured on: pictures with their labels, as `data.SegmentationDataset` gives them."""
-
-    def __len__(self) -> int: ...
-
-    def read(self, index: int) -> tuple[Image, Labels]: ...
 
 
 class Observer(Interface):
@@ -86,7 +74,7 @@ def evaluate(config: EvalConfig) -> Generator[ImageDone, None, EvalReport]:
     check_classes_fit(weights, layout.classes, config.dataset)
     dataset = SegmentationDataset(layout, [config.split], skip_damaged=config.skip_damaged)
     dataset.check_files()
-    predictions = _predictions(config, dataset) if config.predictions else None
+    predictions = claim_predictions(config, dataset) if config.predictions else None
     size = config.size or protocol_size(weights.meta.train_size, _first_size(dataset))
     predictor = _predictor(config, weights, size, len(dataset))
     observers = _observers(config, weights, predictor, size)
@@ -152,7 +140,7 @@ def _observers(
 ) -> list[Observer]:
     consumers: list[Consumer] = []
     if config.regions:
-        folder = config.output or _free_folder(weights.path.stem)
+        folder = config.output or free_folder(RUNS, weights.path.stem)
         claim_folder("-o", folder, config.overwrite)
         consumers.append(RegionStudy(folder, config.region_bin))
     if config.diff:
@@ -173,11 +161,6 @@ def _branch(
 ) -> Predictor:
     assert isinstance(weights, LoadedWeights)
     return _predictor(config, with_branches(weights, name), size, images=0)
-
-
-def _free_folder(name: str) -> Path:
-    taken = {path.name for path in RUNS.glob(f"{name}-*")}
-    return RUNS / next(f"{name}-{n}" for n in range(1, 10**6) if f"{name}-{n}" not in taken)
 
 
 class Evaluation:
@@ -256,57 +239,6 @@ class Evaluation:
         )
 
 
-@dataclass(frozen=True)
-class PredictionFolder:
-    """Predictions as label PNGs that mirror the pictures' names and sub-folders.
-
-    Attributes:
-        ids: None writes train ids; else uint8 (256,), the value to write for each.
-    """
-
-    folder: Path
-    ids: Labels | None = None
-
-    def path(self, name: str) -> Path:
-        return self.folder / f"{name}.png"
-
-    def write(self, name: str, labels: Labels) -> None:
-        """Raises an output error."""
-        write_labels_png(self.path(name), labels if self.ids is None else self.ids[labels])
-
-
-def _predictions(config: EvalConfig, dataset: SegmentationDataset) -> PredictionFolder:
-    """The folder, made now: what cannot be written is known before the first picture."""
-    folder = config.predictions
-    assert folder is not None
-    predictions = PredictionFolder(
-        folder, dataset.classes.ids_of_train_ids() if config.ids == "dataset" else None
-    )
-    inputs = {path.resolve() for sample in dataset.samples for path in (sample.image, sample.labels)}
-    for sample in dataset.samples:
-        if predictions.path(sample.name).resolve() in inputs:
-            raise usage_error(
-                f"--predictions {folder} would write over the dataset's {predictions.path(sample.name)}; "
-                "name another folder"
-            )
-    claim_folder("--predictions", folder, config.overwrite)
-    return predictions
-
-
-def claim_folder(flag: str, folder: Path, overwrite: bool) -> None:
-    """Make an output folder; `flag` is what the user calls it.
-
-    Raises:
-        IcnetError: USAGE where it is not empty and may not be written into; OUTPUT where it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()) and not overwrite:
-            raise usage_error(f"{flag} {folder} is not empty; name another folder, or -y to write into it")
-    except OSError as error:
-        raise output_error(f"{flag} {folder} cannot be written: {error.strerror}") from error
-
-
 def check_classes_fit(weights: LoadedWeights | ExportedEngine, found: ClassTable, dataset: Path) -> None:
     """Raise a usage error naming both sides unless the dataset's classes are the weights', in their order."""
     own = weights.meta.classes
@@ -327,48 +259,3 @@ def _first_size(dataset: SegmentationDataset) -> tuple[int, int]:
     path = dataset.samples[0].image
     header = check_picture(read_bytes(path), path)
     return header.height, header.width
-
-
-def evaluate_network(
-    network: nn.Module,
-    dataset: Pairs,
-    size: tuple[int, int] | None,
-    device: torch.device,
-    normalisation: Normalisation,
-) -> Confusion:
-    """The confusion of a network on a dataset: what training looks at each epoch.
-
-    Args:
-        network: on `device`; its mode is put back as it was.
-        dataset: pictures and labels, of any sizes.
-        size: (height, width) of the network's input; None takes each picture's own.
-    """
-    confusion = Confusion(int(network.num_classes))  # type: ignore[arg-type]
-    training = network.training
-    network.eval()
-    try:
-        for index in range(len(dataset)):
-            image, truth = dataset.read(index)
-            labels = network_labels(network, image, size, device, normalisation)
-            confusion.update(truth, labels)
-    finally:
-        network.train(training)
-    return confusion
-
-
-@torch.inference_mode()
-def network_labels(
-    network: nn.Module,
-    image: Image,
-    size: tuple[int, int] | None,
-    device: torch.device,
-    normalisation: Normalisation,
-) -> Labels:
-    """The arg-max class of each pixel of `image`, uint8 (H, W)."""
-    own_size = (image.shape[0], image.shape[1])
-    network_size = size or own_size
-    scores = network.scores(network_input(image, network_size, device, normalisation))  # type: ignore[operator]
-    align_corners = bool(network.align_corners)
-    if device.type != "cpu":
-        return labels_from_scores_torch(scores, own_size, align_corners, network_size)[0].cpu().numpy()
-    return labels_from_scores(scores[0].permute(1, 2, 0).numpy(), own_size, align_corners, network_size)

@@ -15,7 +15,8 @@ from icnet_cli.checkpoints.format import LoadedWeights, WeightsMeta, load_weight
 from icnet_cli.checkpoints.state import list_states
 from icnet_cli.config import PruneConfig
 from icnet_cli.errors import ExitCode, IcnetError, check_error, output_error, usage_error
-from icnet_cli.evaluation.evaluate import Pairs, evaluate_network
+from icnet_cli.evaluation.folders import free_folder
+from icnet_cli.evaluation.network import Pairs, evaluate_network
 from icnet_cli.inference.device import choose_device, choose_precision
 from icnet_cli.models import Network
 from icnet_cli.models.count import gflops, parameters_m
@@ -23,7 +24,7 @@ from icnet_cli.pruning.latency import check_reachable, measure_ms, search
 from icnet_cli.pruning.recalibrate import recalibrate
 from icnet_cli.pruning.sensitivity import drops, exponents
 from icnet_cli.pruning.source import Source, find_source, open_tuning
-from icnet_cli.pruning.state import PruneReport, Row, State, load_state, new_folder
+from icnet_cli.pruning.state import RUNS, PruneReport, Row, State, load_state
 from icnet_cli.pruning.surgery import prune_network
 from icnet_cli.pruning.widths import Step, counts_at, full_counts, kept_share, steps_between
 from icnet_cli.training.run import Run, claim
@@ -79,7 +80,7 @@ def _begun(config: PruneConfig) -> Job:
     if config.keep is not None:
         _check_keep(network, config.keep, config.round_to, source)
     tuning = open_tuning(config, source, source.dataset) if source.dataset else None
-    folder = new_folder(source.name)
+    folder = free_folder(RUNS, source.name)
     state = State(
         config=config.to_dict(),
         name=source.name,

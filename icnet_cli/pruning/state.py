@@ -110,12 +110,6 @@ def load_state(folder: Path) -> State:
         ) from error
 
 
-def new_folder(name: str) -> Path:
-    """runs/prune/NAME-N, the first N that is free."""
-    taken = {path.name for path in RUNS.glob(f"{name}-*")}
-    return RUNS / next(f"{name}-{n}" for n in range(1, 10**6) if f"{name}-{n}" not in taken)
-
-
 @dataclass(frozen=True)
 class PruneReport:
     """The command's result.

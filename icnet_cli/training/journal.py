@@ -11,7 +11,7 @@ from torch import nn
 from icnet_cli.data.dataset import SegmentationDataset
 from icnet_cli.documents import read_json
 from icnet_cli.errors import IcnetError
-from icnet_cli.evaluation.evaluate import network_labels
+from icnet_cli.evaluation.network import network_labels
 from icnet_cli.inference.environment import describe
 from icnet_cli.pixels.files import write_atomically, write_labels_png, write_picture
 from icnet_cli.reports.pictures import small_labels, small_picture

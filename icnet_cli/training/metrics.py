@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from icnet_cli.errors import usage_error
-
-if TYPE_CHECKING:
-    from icnet_cli.training.trainer import EvalDone, StepDone
+from icnet_cli.training.events import EvalDone, StepDone
 
 COLUMNS = ("step", "epoch", "loss", "lr", "miou", "pixel_accuracy", "images_per_s", "seconds")
 # Every row would make megabytes of a long run and say no more.

@@ -18,6 +18,7 @@ from icnet_cli.data.dataset import SegmentationDataset
 from icnet_cli.data.layouts import Layout, recognise
 from icnet_cli.documents import read_json
 from icnet_cli.errors import IcnetError, input_error, output_error, usage_error, weights_error
+from icnet_cli.evaluation.folders import free_folder
 from icnet_cli.models import Network, build
 from icnet_cli.training.ranks import ALONE, Ranks
 from icnet_cli.training.recipe import Recipe, Stage, load_recipe, recipe_from_dict
@@ -96,7 +97,7 @@ def assemble(
     val = _validation(layout, recipe, config, config.cache != "none")
     network = network or _network(config, recipe, layout, stored)
     batch, accumulate, lr = _batch(config, recipe, ranks.world)
-    folder = config.resume or config.output or ranks.first(lambda: _new_folder(config.model))
+    folder = config.resume or config.output or ranks.first(lambda: free_folder(RUNS, config.model))
     run = Run(
         config, recipe, folder, layout, train, val, network, device, batch, accumulate, lr, stored is not None, ranks
     )  # fmt: skip
@@ -228,12 +229,6 @@ def check_repeatable(recipe: Recipe) -> None:
             f"--deterministic: recipe {recipe.name}'s loss uses {' and '.join(used)}, which does not repeat its bits "
             "on a GPU; leave one of the two out"
         )
-
-
-def _new_folder(model: str) -> Path:
-    taken = {path.name for path in RUNS.glob(f"{model}-*")}
-    number = next(n for n in range(1, 10**6) if f"{model}-{n}" not in taken)
-    return RUNS / f"{model}-{number}"
 
 
 def claim(run: Run) -> None:

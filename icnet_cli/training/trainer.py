@@ -19,9 +19,10 @@ from icnet_cli.checkpoints.state import load_state, save_state, state_path
 from icnet_cli.config import TrainConfig
 from icnet_cli.errors import AlreadyToldError, ExitCode, IcnetError, check_error
 from icnet_cli.evaluation.confusion import Confusion
-from icnet_cli.evaluation.evaluate import evaluate_network
+from icnet_cli.evaluation.network import evaluate_network
 from icnet_cli.reports.plots import plot_training
 from icnet_cli.training.conduct import arithmetic, memory_words
+from icnet_cli.training.events import EvalDone, Event, StepDone
 from icnet_cli.training.feed import batches_of, open_feed
 from icnet_cli.training.journal import Journal
 from icnet_cli.training.metrics import MetricsLog, NoLog
@@ -35,30 +36,6 @@ CHECKPOINT_EVERY_S = 120.0
 NON_FINITE_LIMIT = 3
 # How many steps a GPU is left to itself between two looks at its losses, at the clock and at signals.
 LOOK_EVERY = 16
-
-
-@dataclass(frozen=True)
-class StepDone:
-    """After each batch; `step` counts the optimizer's steps."""
-
-    step: int
-    epoch: int
-    progress: float  # 0..1 of the run
-    loss: float
-    lr: float
-    images_per_s: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class EvalDone:
-    """After each evaluation; `best` says whether none before was better."""
-
-    step: int
-    epoch: int
-    miou: float
-    pixel_accuracy: float
-    best: bool
 
 
 @dataclass(frozen=True)
@@ -77,9 +54,6 @@ class TrainReport:
             "step": self.step,
             "seconds": round(self.seconds, 3),
         }
-
-
-Event = StepDone | EvalDone
 
 
 def train(config: TrainConfig) -> Generator[Event, None, TrainReport]:

@@ -8,7 +8,7 @@ from torch import nn
 
 from icnet_cli.checkpoints.format import Normalisation
 from icnet_cli.evaluation.confusion import Confusion
-from icnet_cli.evaluation.evaluate import evaluate_network
+from icnet_cli.evaluation.network import evaluate_network
 
 CPU = torch.device("cpu")
 
