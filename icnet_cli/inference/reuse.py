@@ -24,12 +24,10 @@ from .engine import Labels, Picture
 from .motion import Fit, Motion, motion_on
 from .segmenter import Segmenter
 
-AUTO_SPAN = (
-    5  # frames: on road clips labels carried this far agree with the network's as neighbouring frames do
-)
+# Frames: on road clips labels carried this far agree with the network's as neighbouring frames do.
+AUTO_SPAN = 5
 UNEXPLAINED_SHARE = 0.12  # of the picture: more, and the network runs again
 DRIFT_SHARE = 0.06  # of the picture's longer side, on average: further, and `auto` has the network run again
-KINDS = ("scores", "deep")
 _LEAST = 1e-6  # a probability, before its logarithm
 
 

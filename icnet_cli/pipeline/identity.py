@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable
 from dataclasses import fields
 from importlib.metadata import version
@@ -113,8 +112,3 @@ def difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
 def _shown(value: Any) -> str:
     text = "not given" if value is None else str(value)
     return text if len(text) <= 40 else "another"
-
-
-def same_folder(output: Path) -> Path:
-    """An output's name with its links resolved."""
-    return Path(os.path.realpath(output))

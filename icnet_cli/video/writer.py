@@ -121,10 +121,6 @@ class VideoWriter:
         return painter is not None and (painter.width, painter.height) != (self.width, self.height)
 
     @property
-    def encoder_name(self) -> str:
-        return self._plan.codec.encoder
-
-    @property
     def packets_lost(self) -> int:
         """Packets of other tracks that were damaged and could not be copied."""
         return self._target.packets_lost
