@@ -77,7 +77,9 @@ def _folder(folder: Path, selection: Selection, max_pixels: int) -> PictureSourc
         files += [Path(place, name) for name in names if not name.startswith(".")]
     pictures = _only_pictures(files, str(folder))
     if not pictures:
-        raise input_error(f"the folder {folder} holds no pictures ({', '.join(PICTURE_SUFFIXES)})")
+        raise input_error(
+            f"the folder {folder} holds no videos and no pictures ({', '.join(PICTURE_SUFFIXES)})"
+        )
     return _pictures(pictures, folder, selection, max_pixels)
 
 

@@ -127,7 +127,7 @@ def test_a_truncated_video_gives_what_it_has_and_says_so(tmp_path: Path) -> None
         ("gone.mp4", ExitCode.INPUT, "no such file"),
         ("gone.png", ExitCode.INPUT, "no such file"),
         ("*.png", ExitCode.INPUT, "matches no pictures"),
-        ("empty", ExitCode.INPUT, "holds no pictures"),
+        ("empty", ExitCode.INPUT, "holds no videos and no pictures"),
         ("videos", ExitCode.USAGE, "name one video"),
         ("mixed", ExitCode.USAGE, "pictures and videos"),
         ("mixed/*", ExitCode.USAGE, "pictures and videos"),
