@@ -11,6 +11,7 @@ from icnet_cli.config.fields import Config, argument, option
 from icnet_cli.config.shared import (
     STDOUT,
     WHAT,
+    backend_option,
     device_option,
     overwrite_option,
     precision_option,
@@ -74,6 +75,7 @@ class CompareConfig(Config):
     )
     device: str = device_option()
     precision: str = precision_option()
+    backend: str = backend_option("torch")
 
     def _contradictions(self) -> list[str]:
         found = []

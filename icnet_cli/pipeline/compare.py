@@ -17,9 +17,11 @@ from icnet_cli.checkpoints.format import LoadedWeights, load_weights
 from icnet_cli.config import CompareConfig
 from icnet_cli.errors import usage_error
 from icnet_cli.evaluation.compare import Comparison, PairDone
-from icnet_cli.evaluation.evaluate import check_classes_fit, claim_folder
+from icnet_cli.evaluation.evaluate import check_classes_fit
+from icnet_cli.evaluation.folders import claim_folder
 from icnet_cli.evaluation.page import PAGE, write_page
 from icnet_cli.evaluation.predict import protocol_size
+from icnet_cli.inference.choice import Work, check_backend, device_for
 from icnet_cli.inference.device import choose_device, choose_precision
 from icnet_cli.inference.exported import ExportedEngine, is_exported, open_engine
 from icnet_cli.inference.segmenter import Segmenter
@@ -53,7 +55,9 @@ def compare(config: CompareConfig) -> Generator[CompareDone, None, dict[str, Any
         DamagedInputError: for a damaged source, after the output is complete.
     """
     config.check()
-    choose_precision(config.precision, choose_device(config.device))  # told before a file is read
+    # Wrong words are told before a file is read.
+    check_backend(config.backend, config.device, config.precision)
+    choose_precision(config.precision, choose_device(device_for(config.backend, config.device)))
     is_video = _is_video(config)
     a, b = (_load(name, config) for name in (config.a, config.b))
     check_classes_fit(a, b.meta.classes, b.path)
@@ -64,7 +68,7 @@ def compare(config: CompareConfig) -> Generator[CompareDone, None, dict[str, Any
             check_classes_fit(a, material.classes, Path(config.source))
         output = _open_output(config, is_video, material, a.meta.classes.palette_array())
         stack.callback(lambda: output.abort() if output else None)
-        segmenters = [_segmenter(one, config, material.first_size) for one in (a, b)]
+        segmenters = [_segmenter(one, config, material) for one in (a, b)]
         comparison = Comparison(*segmenters, in_order=material.kind == "video", apart=material.apart)
         started = time.perf_counter()
         for event in comparison.events(material.pictures()):
@@ -82,17 +86,23 @@ def compare(config: CompareConfig) -> Generator[CompareDone, None, dict[str, Any
 
 def _load(name: str, config: CompareConfig) -> LoadedWeights | ExportedEngine:
     path = find_weights(name)
-    return open_engine(path, config.device, config.precision) if is_exported(path) else load_weights(path)
+    if is_exported(path):
+        return open_engine(path, config.device, config.precision, config.backend)
+    return load_weights(path)
 
 
 def _segmenter(
-    weights: LoadedWeights | ExportedEngine, config: CompareConfig, first_size: tuple[int, int] | None
+    weights: LoadedWeights | ExportedEngine, config: CompareConfig, material: Material
 ) -> Segmenter:
     """On a dataset of the size at which `icnet eval` measures, so that the figures are those."""
-    fitting = protocol_size(weights.meta.train_size, first_size) if first_size else None
+    first = material.first_size
+    size = config.size or (protocol_size(weights.meta.train_size, first) if first else None)
     if isinstance(weights, ExportedEngine):
-        return Segmenter.of_exported(weights, config.size if weights.fixed_size else config.size or fitting)
-    return Segmenter(weights.network, weights.meta, config.device, config.precision, config.size or fitting)
+        return Segmenter.of_exported(weights, config.size if weights.fixed_size else size)
+    work = Work(material.total, size or material.one_size)
+    return Segmenter(
+        weights.network, weights.meta, config.device, config.precision, size, config.backend, work
+    )
 
 
 def _document(

@@ -47,6 +47,11 @@ class FrameMaterial:
         return self.source.problem
 
     @property
+    def one_size(self) -> tuple[int, int] | None:
+        """The (height, width) of all pictures; None where they may differ."""
+        return self.source.size if isinstance(self.source, VideoSource) else None
+
+    @property
     def apart(self) -> int:
         """How many frames of a video make a second."""
         if not isinstance(self.source, VideoSource):
@@ -67,7 +72,7 @@ class FrameMaterial:
 class DataMaterial:
     """A split of a dataset. Damaged pairs are left out and counted where that was asked for."""
 
-    kind, apart = "dataset", 1
+    kind, apart, one_size = "dataset", 1, None
 
     def __init__(self, dataset: SegmentationDataset, limit: int | None) -> None:
         self._dataset, self.split = dataset, ",".join(dataset.splits)

@@ -107,6 +107,18 @@ def test_a_dataset_tells_who_is_right_as_eval_does(icnet: Icnet, weights, other,
     assert "Truth" in page.texts("figcaption")
 
 
+def test_both_are_run_by_what_is_told(icnet: Icnet, refused, weights, other, camvid, monkeypatch) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    told = ("compare", weights, other, camvid, "--frames", "1", "--backend", "onnx")
+    outcome = icnet(*told, "--json", "--progress", "none")
+    assert outcome.code == 0, outcome.err
+    assert [outcome.document[side]["backend"] for side in "ab"] == ["onnx", "onnx"]
+    assert "leave --device out" in refused(2, *told, "--device", "cuda")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "onnx" in refused(2, *told)
+
+
 def test_a_folder_of_pictures_has_no_flicker(icnet: Icnet, weights, other, tmp_path) -> None:
     for index, picture in enumerate(frames(2, (64, 96))):
         write_picture(tmp_path / "many" / f"{index}.png", picture)

@@ -14,6 +14,7 @@ from icnet_cli.evaluation.predict import Predictor
 from icnet_cli.export.agreement import street_frame
 from icnet_cli.inference.segmenter import load
 from icnet_cli.pixels.cv import cv2
+from tests.tiny_camvid import write_camvid
 
 from .test_export import SIZE, exported, weights_of
 
@@ -79,3 +80,42 @@ def test_the_command_takes_one(
     assert run([*command, "--size", "64x64", "-y"]) == 2
     assert run([*command, "--backend", "openvino", "-y"]) == 2
     assert "run by onnx" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [{}, {"dynamic": True, "raw": True}, {"with_argmax": True}])
+def test_eval_and_compare_take_one(
+    tmp_path: Path,
+    weights: Path,
+    options: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The figures are the network's own, by whichever the file gives: scores, or labels."""
+    monkeypatch.chdir(tmp_path)
+    _, output = exported(weights, "onnx", tmp_path, **options)
+    dataset = str(write_camvid(tmp_path / "camvid", 1))
+
+    def told(*arguments: object) -> dict[str, Any]:
+        assert run([*map(str, arguments), "--json", "--progress", "none", "--device", "cpu"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    size = "{}x{}".format(*SIZE)
+    page = ("--report", "page", "--predictions", "labels")
+    measured = told("eval", dataset, "--weights", output, *page)
+    plain = told("eval", dataset, "--weights", weights, "--size", size)
+    assert (measured["backend"], measured["images"]) == ("onnx", 2)
+    found = (
+        measured if not options.get("dynamic") else told("eval", dataset, "--weights", output, "--size", size)
+    )
+    if "with_argmax" not in options:  # those labels are picked at the picture's size, not interpolated scores
+        assert np.abs(np.subtract(found["confusion"], plain["confusion"])).sum() < 0.01 * np.sum(
+            plain["confusion"]
+        )
+    assert (tmp_path / "page" / "index.html").is_file()
+    assert len(list((tmp_path / "labels").rglob("*.png"))) == 2
+    document = told("compare", weights, output, dataset, "--size", size)
+    assert [document[side]["backend"] for side in "ab"] == ["torch", "onnx"]
+    assert document["disagreement"] < (0.5 if "with_argmax" in options else 0.01)
+    for wrong in (["--branches", "sub4"], ["--backend", "openvino"], ["--size", "64x64"]):
+        if wrong[0] != "--size" or not options.get("dynamic"):
+            assert run(["eval", dataset, "--weights", str(output), *wrong]) == 2
