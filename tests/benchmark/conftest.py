@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 import icnet_cli.checkpoints.bundled as bundled
 from icnet_cli.benchmark.subjects import Subject
@@ -34,14 +32,6 @@ class FakeClock:
 
     def wait(self, seconds: float) -> None:
         self.now += seconds
-
-
-@pytest.fixture(autouse=True, scope="package")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)

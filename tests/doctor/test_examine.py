@@ -38,7 +38,6 @@ def of(findings: Any, name: str) -> Finding:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A frame that takes no time."""
-    torch.set_num_threads(1)
     monkeypatch.setattr(parity, "FRAME", (64, 96))
     monkeypatch.setattr(parity, "ways", lambda: [])
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +12,6 @@ from icnet_cli.checkpoints.format import WeightsMeta, save_weights
 from icnet_cli.classes import load_table
 from icnet_cli.models import build
 from icnet_cli.pixels.files import write_labels_png, write_picture
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

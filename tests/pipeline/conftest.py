@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from icnet_cli.config import SegmentConfig
 from icnet_cli.inference.segmenter import Segmenter
@@ -21,14 +19,6 @@ from tests.inference.tiny import TinyNetwork, stripes, tiny_meta
 SIZE = (48, 72)
 # Not one apart like another: what a constant frame rate would lose.
 TIMES = (0, 1, 2, 5, 6, 9, 10, 11, 15, 16)
-
-
-@pytest.fixture(autouse=True, scope="session")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from tests.tiny_camvid import write_camvid, write_recipe
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """runs/ is made where the command runs."""
-    torch.set_num_threads(1)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(latency, "LEAST_S", 0.0)  # no test looks at a time
 

@@ -17,11 +17,6 @@ PICTURE_SIZE = (1, 3, 64, 64)
 Kept = dict[str, Tensor]
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def some_channels(network: Network, seed: int = 0) -> Kept:
     """Of each group about two thirds, drawn at random: not a prefix, so that offsets matter."""
     generator = torch.Generator().manual_seed(seed)

@@ -3,7 +3,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 
 from icnet_cli.config import TrainConfig
 from tests.tiny_camvid import write_camvid, write_recipe
@@ -21,7 +20,6 @@ def recipe(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def config(camvid: Path, recipe: Path, tmp_path: Path) -> TrainConfig:
-    torch.set_num_threads(1)
     return TrainConfig(
         dataset=camvid,
         model="fast-scnn",
