@@ -12,6 +12,7 @@ import yaml
 from icnet_cli.checkpoints.format import Normalisation
 from icnet_cli.data.augment import AugmentConfig
 from icnet_cli.errors import input_error, usage_error
+from icnet_cli.training.recipe_values import check_values
 
 FOLDER = Path(__file__).parent / "recipes"
 _MAX_BYTES = 1 << 20  # the longest of ours is 2 kB
@@ -105,10 +106,6 @@ class Recipe:
         for what, (given, allowed) in choices.items():
             if given not in allowed:
                 raise ValueError(f"{what} must be one of {', '.join(allowed)}, not {given!r}")
-        if not 0 < self.loss.ohem <= 1:
-            raise ValueError("loss ohem must be above 0 and at most 1")
-        if self.loss.lovasz < 0:
-            raise ValueError("loss lovasz must not be negative")
         if self.stages and (
             self.stages[-1].until != 1 or sorted(self.stages, key=lambda s: s.until) != [*self.stages]
         ):
@@ -150,6 +147,7 @@ def _part(kind: type[T], document: Any, where: str) -> T:
     unknown = sorted(str(key) for key in set(document) - known)
     if unknown:
         raise ValueError(f"{where} has no {', '.join(unknown)}; it knows {', '.join(sorted(known))}")
+    check_values(document, "" if kind is Recipe else where)
     return kind(**{key: _tuples(value) for key, value in document.items()})
 
 
@@ -164,7 +162,10 @@ def recipe_from_dict(document: Mapping[str, Any], where: str) -> Recipe:
         for key, kind in _PARTS.items():
             if key in values:
                 values[key] = _part(kind, values[key], key)
-        values["stages"] = tuple(_part(Stage, stage, "stages") for stage in values.get("stages", ()))
+        stages = values.get("stages", ())
+        if not isinstance(stages, list | tuple):
+            raise ValueError("stages must be a list")
+        values["stages"] = tuple(_part(Stage, stage, "stages") for stage in stages)
         return _part(Recipe, values, "the recipe")
     except (TypeError, ValueError) as error:
         raise usage_error(f"recipe {where}: {error}") from error

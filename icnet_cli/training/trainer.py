@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,14 @@ from torch import Tensor
 from icnet_cli.checkpoints.format import WeightsMeta, save_weights
 from icnet_cli.checkpoints.state import load_state, save_state, state_path
 from icnet_cli.config import TrainConfig
-from icnet_cli.errors import AlreadyToldError, ExitCode, IcnetError, check_error
+from icnet_cli.errors import (
+    AlreadyToldError,
+    ExitCode,
+    IcnetError,
+    check_error,
+    input_error,
+    is_out_of_memory,
+)
 from icnet_cli.evaluation.confusion import Confusion
 from icnet_cli.evaluation.network import evaluate_network
 from icnet_cli.reports.plots import plot_training
@@ -102,7 +110,8 @@ class Trainer:
         self._started = self._saved_at = self._looked_at = time.monotonic()
         self._agreed_s = 0.0
         if run.resumed:
-            self._restore(self.ranks.first(lambda: load_state(run.folder)))
+            with _checkpoint_words(run):
+                self._restore(self.ranks.first(lambda: load_state(run.folder)))
         if self.journal:
             self.journal.begin(self.step)
 
@@ -139,7 +148,7 @@ class Trainer:
             self._save()
         self._save_weights("last")
         self.log.close()
-        if self.ranks.writes:
+        if self.ranks.writes and self.log.path.exists():  # a few steps without an evaluation leave no row
             plot_training(self.log.path, self.run.folder / "curves.png")
         if self.journal:
             self.journal.write_page()
@@ -325,6 +334,19 @@ class Trainer:
 
     def _words(self) -> Any:
         return memory_words(self.run)
+
+
+@contextmanager
+def _checkpoint_words(run: Run) -> Iterator[None]:
+    """A checkpoint that loads but is no state of this network, in one line."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        if is_out_of_memory(error) or isinstance(error, torch.distributed.DistError):
+            raise
+        raise input_error(
+            f"the newest checkpoint of {run.folder} is not one of this run's; remove it: --resume takes the one before"
+        ) from error
 
 
 class _Share:

@@ -151,5 +151,5 @@ def test_lovasz_adds_to_the_cascade_by_its_weight() -> None:
 
 
 def test_a_negative_lovasz_weight_is_refused() -> None:
-    with pytest.raises(IcnetError, match="lovasz must not be negative"):
+    with pytest.raises(IcnetError, match="lovasz must be a number at least 0"):
         recipe_from_dict({"name": "x", "steps": 1, "loss": {"lovasz": -1}}, "x")

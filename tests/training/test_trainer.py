@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -59,6 +60,29 @@ def test_a_run_leaves_weights_curves_and_a_record(config: TrainConfig, camvid: P
     assert loaded.meta.classes.num_classes == 11
     assert str(camvid) not in loaded.meta.to_json()  # a weights file never names the machine's paths
     assert set(report.to_dict()) == {"run_dir", "best_miou", "step", "seconds"}
+
+
+def test_a_few_steps_without_a_validation_split_are_a_run(config: TrainConfig, camvid: Path) -> None:
+    """Shorter than what the record keeps a row of."""
+    shutil.rmtree(camvid / "val")
+    _, report = run_to_end(config)
+    assert (report.step, report.best_miou) == (6, None)
+    assert (report.run_dir / "last.safetensors").is_file()
+
+
+@pytest.mark.parametrize("state", [[1], {"step": 3}, "other"])
+def test_a_checkpoint_of_something_else_is_told(config: TrainConfig, state: object, tmp_path: Path) -> None:
+    run_to_end(replace(config, steps=1))
+    assert config.output is not None
+    (newest,) = list_states(config.output)
+    if state == "other":  # of a network of other channels
+        run_to_end(replace(config, steps=1, keep=0.5, output=tmp_path / "other"))
+        shutil.copy(list_states(tmp_path / "other")[0], newest)
+    else:
+        torch.save(state, newest)
+    with pytest.raises(IcnetError, match="is not one of this run's") as caught:
+        run_to_end(replace(config, resume=config.output, output=None))
+    assert caught.value.code is ExitCode.INPUT
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(
