@@ -34,18 +34,31 @@ def no_signals() -> Iterator[None]:
     Amid a thread's start they would leave a lane that nobody ends; between the making of a file and the promise to
     remove it, a file that nobody removes.
 
-    The lanes inherit it, and so do a codec's own threads: signals go to the main thread, which answers at once.
+    The lanes inherit it, and so do a codec's own threads: signals go to the main thread, which answers at once. A
+    thread that was there before, such as a decoder's, may take a signal that this one holds off, and Python would
+    answer it here all the same: so its answers wait too.
     """
     mask = getattr(signal, "pthread_sigmask", None)  # not on Windows
     if mask is None:
         yield
         return
+    asked: list[int] = []
+    answers: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():  # no other is asked to answer
+        found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        answers = {number: answer for number, answer in found.items() if callable(answer)}
     before = mask(signal.SIG_BLOCK, ())
     try:
+        for number in answers:
+            signal.signal(number, lambda told, _: asked.append(told))
         mask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
         yield
     finally:
-        mask(signal.SIG_SETMASK, before)
+        mask(signal.SIG_SETMASK, before)  # what came meanwhile is noted now
+        for number, answer in answers.items():
+            signal.signal(number, answer)
+        for number in asked[:1]:
+            signal.raise_signal(number)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import pytest
 
 from icnet_cli.errors import IcnetError, output_error
 from icnet_cli.pipeline.items import Picture
-from icnet_cli.pipeline.lanes import DEPTH, Lanes
+from icnet_cli.pipeline.lanes import DEPTH, Lanes, no_signals
 
 
 class RecordingSink:
@@ -192,3 +192,35 @@ def test_ctrl_c_while_a_file_is_put_away_waits_for_it() -> None:
         list(lanes.run())
     assert sink.ended == ["close"]
     assert lanes.stopped
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_another_thread_takes_waits_for_the_block_too(number: signal.Signals) -> None:
+    """The kernel gives it to any thread that does not block it, and Python has the main thread answer, where it is."""
+
+    class Asked(BaseException):
+        pass
+
+    def answer(*_: Any) -> None:
+        raise Asked
+
+    def block() -> None:
+        with no_signals():
+            os.kill(os.getpid(), number)
+            time.sleep(0.1)
+            reached.append(True)
+
+    over, reached = threading.Event(), []
+    other = threading.Thread(target=over.wait)
+    other.start()  # before the block: it blocks nothing
+    before = signal.signal(number, answer)
+    try:
+        with pytest.raises(Asked):
+            block()
+        assert reached
+        assert signal.getsignal(number) is answer
+        assert number not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    finally:
+        signal.signal(number, before)
+        over.set()
+        other.join()

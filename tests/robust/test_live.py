@@ -172,5 +172,9 @@ def test_what_a_killed_recording_left_is_put_together(
         "torch", "--resume",
     )  # fmt: skip
     assert again.code == 0, again.err
-    assert frames_in(output) in (17, 34, 50)  # what starts within 10, 20 or 30 s, by how fast this machine was
+    assert frames_in(output) in (
+        17,
+        34,
+        50,
+    )  # what starts within 10, 20 or 30 s, by how fast this machine was
     assert not (tmp_path / "out.mp4.part").exists()
