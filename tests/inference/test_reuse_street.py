@@ -79,7 +79,10 @@ def test_smoothing_halves_the_flicker_and_keeps_what_moves() -> None:
         ious.append(confusion.iou)
     assert shares[1] < 0.55 * shares[0]
     assert np.nanmean(ious[1]) >= np.nanmean(ious[0])
-    for k in MOVING:
+    # Of a class that each frame for itself does not find, there is nothing to keep or lose.
+    seen = [k for k in MOVING if ious[0][k] > 0.05]
+    assert len(seen) >= 2
+    for k in seen:
         assert ious[1][k] >= ious[0][k] - 0.005
 
 
