@@ -28,6 +28,19 @@ def test_mutants_through_the_command(
     assert {0, 3} <= set(tally.codes)
 
 
+def test_a_damaged_hevc_file_that_a_thread_a_picture_waits_on_for_ever(
+    seeds: list[Path], tmp_path: Path
+) -> None:
+    """The one of 72,000 mutants that hung: found by the long version, seed 4."""
+    origin = seeds[3842 % len(seeds)]
+    path = tmp_path / f"mutant{origin.suffix}"
+    path.write_bytes(mutate(origin.read_bytes(), generator(4, 3842)))
+    assert origin.name.startswith("hevc")
+    with Worker() as worker:
+        code = worker.read(path)[0]
+    assert code in (0, 3)
+
+
 def test_a_crash_a_bug_and_memory_would_be_counted() -> None:
     tally = Tally()
     tally.add("a", -signal.SIGSEGV, 0.1, 100, "")
