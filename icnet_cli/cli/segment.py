@@ -121,16 +121,22 @@ def closing_line(report: dict[str, Any]) -> str:
 
 def reuse_words(report: dict[str, Any]) -> str:
     """On how many frames the network ran, and how well a time was kept by which settings; empty without either."""
-    reuse, kept = report.get("reuse"), report.get("deadline")
-    words = ""
-    if reuse is not None:
-        runs = reuse["network_runs"] + reuse["runs_beside"]
-        words += f", network on {runs} of {report['frames']} frames"
-    if kept is not None and kept["frames"]:
-        words += f", {kept['ms']:.4g} ms kept for {kept['kept_share']:.1%} of frames, {kept['missed']} missed"
-        words += "" if kept["possible"] else " (no setting keeps it here)"
-        words += ": " + ", ".join(_setting_words(each) for each in kept["chosen"])
-    return words
+    reuse = report.get("reuse")
+    if reuse is None:
+        return ""
+    runs = reuse["network_runs"] + reuse["runs_beside"]
+    # What was counted in this run; of those before it nothing is known.
+    frames = report["frames"] - report.get("frames_before", 0)
+    return f", network on {runs} of {frames} frames{kept_words(report.get('deadline'))}"
+
+
+def kept_words(kept: dict[str, Any] | None) -> str:
+    """How often a time was kept, and by which settings; empty where there was none to keep."""
+    if kept is None or not kept["frames"]:
+        return ""
+    words = f", {kept['ms']:.4g} ms kept for {kept['kept_share']:.1%} of frames, {kept['missed']} missed"
+    words += "" if kept["possible"] else " (no setting keeps it here)"
+    return words + ": " + ", ".join(_setting_words(each) for each in kept["chosen"])
 
 
 def _setting_words(chosen: dict[str, Any]) -> str:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from icnet_cli.cli.console import LoopConsole, emit_json, emit_table, say
 from icnet_cli.cli.progress import Status, watch
-from icnet_cli.config import EvalConfig
+from icnet_cli.cli.segment import kept_words
+from icnet_cli.cli.segment import status as segment_status
+from icnet_cli.config import EvalConfig, SegmentConfig
+from icnet_cli.config.temporal import CHOSEN
 
 _COLUMNS = (
     ("agreement", "agreement"),
@@ -32,22 +38,20 @@ def measure_video(config: EvalConfig, console: LoopConsole) -> dict[str, Any]:
     from itertools import islice
 
     from icnet_cli.errors import usage_error
-    from icnet_cli.evaluation.steady import Truth, Way, measure
-    from icnet_cli.inference.reuse import Reuse
+    from icnet_cli.evaluation.steady import Truth, measure
     from icnet_cli.inference.segmenter import load
     from icnet_cli.video import open_video
 
     assert config.temporal is not None
     truth = Truth(config.truth) if config.truth else None
-    way = Way(Reuse.of(config.reuse or "1", config.reuse_kind), config.smooth)
-    with open_video(config.temporal) as video:
+    with ExitStack() as stack:
+        video = stack.enter_context(open_video(config.temporal))
         segmenter = load(config.weights, config.device, config.precision, config.size, config.backend)
         if not segmenter.engine.gives_scores:
             raise usage_error(f"--temporal needs scores, and {config.weights} gives labels")
+        ways = _ways(config, segmenter, console, stack)
         pictures = (frame.rgb() for frame in islice(video, config.frames))
-        expected = video.info.frames_estimated
-        total = min(filter(None, (expected, config.frames)), default=None)
-        ways = [] if way.is_plain else [way]
+        total = min(filter(None, (video.info.frames_estimated, config.frames)), default=None)
         found = watch(measure(segmenter, ways, pictures, truth, total), console.progress, _status)
         damaged = video.frames_damaged
     return {
@@ -60,6 +64,39 @@ def measure_video(config: EvalConfig, console: LoopConsole) -> dict[str, Any]:
         "backend": segmenter.backend,
         **found,
     }
+
+
+def _ways(config: EvalConfig, segmenter: Any, console: LoopConsole, stack: ExitStack) -> list[Any]:
+    """What is measured beside the network on each frame, if anything."""
+    from icnet_cli.evaluation.steady import Way
+    from icnet_cli.inference.reuse import Reuse
+
+    if config.realtime or config.deadline_s is not None:
+        return [_labelled_in_time(config, segmenter, console, stack)]
+    way = Way(Reuse.of(config.reuse or "1", config.reuse_kind), config.smooth)
+    return [] if way.is_plain else [way]
+
+
+def _labelled_in_time(config: EvalConfig, segmenter: Any, console: LoopConsole, stack: ExitStack) -> Any:
+    """What `segment` makes of the video, which is run first and alone: measuring would take its time."""
+    from icnet_cli.evaluation.steady import LabelledBefore
+    from icnet_cli.pipeline.segment import DamagedInputError, segment
+    from icnet_cli.video.labels import LabelVideo
+
+    folder = stack.enter_context(TemporaryDirectory())
+    job = SegmentConfig(
+        str(config.temporal), Path(folder) / "labels.mkv", view="labels", frames=config.frames, smooth=config.smooth,
+        deadline_s=config.deadline_s, realtime=config.realtime,
+    )  # fmt: skip
+    try:
+        report = watch(segment(job, segmenter), console.progress, segment_status)
+    except DamagedInputError as error:
+        report = error.report
+    labels = stack.enter_context(LabelVideo(job.output))
+    reuse = report["reuse"]
+    told = {"reuse": reuse["span"], "reuse_kind": reuse["kind"], "smooth": reuse["smooth"]}
+    runs = reuse["network_runs"] + reuse["runs_beside"]
+    return LabelledBefore(iter(labels), {**told, "deadline": report["deadline"]}, reuse["frames"], runs)
 
 
 def _status(event: Any) -> Status:
@@ -102,17 +139,25 @@ def _rows(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 def way_name(way: dict[str, Any]) -> str:
     """A way as the options that ask for it."""
-    words = [] if way["reuse"] == 1 else [f"reuse {way['reuse']}"]
+    words = [_time_name(way["deadline"])] if "deadline" in way else []
+    words += [f"reuse {way['reuse']}"] if way["reuse"] not in (1, CHOSEN) else []
     words += [way["reuse_kind"]] if way["reuse_kind"] != "scores" else []
     words += [f"smooth {way['smooth']:g}"] if way["smooth"] else []
     return " ".join(words) or "each frame"
+
+
+def _time_name(kept: dict[str, Any]) -> str:
+    return "realtime" if kept["kind"] == "realtime" else f"deadline {kept['ms']:.4g} ms"
 
 
 def closing_line(document: dict[str, Any]) -> str:
     """What was measured, and on how many frames the network would have run."""
     frames = f"{document['frames']} frames of {document['video']}"
     cuts = f", {document['cuts']} scene cuts" if document["cuts"] else ""
-    runs = "".join(f"; {way_name(way)}: network on {way['network_runs']}" for way in document["ways"])
+    runs = "".join(
+        f"; {way_name(way)}: network on {way['network_runs']}{kept_words(way.get('deadline'))}"
+        for way in document["ways"]
+    )
     return f"{frames}{cuts}, {document['model']} on {document['device']} {document['precision']}{runs}"
 
 

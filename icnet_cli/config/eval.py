@@ -25,6 +25,9 @@ from icnet_cli.config.shared import (
 )
 from icnet_cli.config.temporal import (
     BETWEEN,
+    deadline_option,
+    pace_problems,
+    realtime_option,
     reuse_kind_option,
     reuse_option,
     reuse_problems,
@@ -35,7 +38,7 @@ _of_files = partial(option, panel=WHAT, env=False)
 _of_a_video = partial(option, panel=BETWEEN, env=False)
 
 # What --temporal adds, and what is for labelled pictures alone.
-_FOR_VIDEOS = ("truth", "frames", "reuse", "reuse_kind", "smooth")
+_FOR_VIDEOS = ("truth", "frames", "reuse", "reuse_kind", "smooth", "deadline_s", "realtime")
 _FOR_PICTURES = (
     "dataset", "split", "predictions", "ids", "skip_damaged", "report", "regions", "region_bin", "output", "diff",
     "branches", "ablation", "input_scale", "scales", "flip",
@@ -63,6 +66,8 @@ class EvalConfig(Config):
     reuse: str | None = reuse_option(env=False)
     reuse_kind: str = reuse_kind_option(env=False)
     smooth: float = smooth_option(env=False)
+    deadline_s: float | None = deadline_option(env=False)
+    realtime: bool = realtime_option(env=False)
     split: str = option("val", "Split to measure on.", metavar="NAME", panel=WHAT)
     predictions: Path | None = _of_files(
         None, "Write each prediction as a label PNG into this folder.", metavar="DIR"
@@ -137,6 +142,7 @@ class EvalConfig(Config):
 
     def _contradictions(self) -> list[str]:
         found = reuse_problems(self.reuse, self.reuse_kind) + self._temporal_problems()
+        found += pace_problems(self.reuse, self.deadline_s, self.realtime)
         if self.diff is not None and self.branches != "all":
             found.append("--diff compares the branches; add --branches all")
         if not self.regions and (self.output is not None or self.region_bin != EvalConfig.region_bin):

@@ -9,6 +9,7 @@ from icnet_cli.config.fields import option
 BETWEEN = "Between frames"
 REUSE_KINDS = ("scores", "deep")
 AUTO = "auto"
+CHOSEN = "chosen"  # what a report says of what is reused where a time to keep decides it
 _LONGEST = 1000  # frames
 
 
@@ -27,13 +28,15 @@ def smooth_option(env: bool = True) -> Any:
     return option(0.0, help, metavar="S", minimum=0.0, maximum=0.95, env=env, panel=BETWEEN)
 
 
-def deadline_option() -> Any:
+def deadline_option(env: bool = True) -> Any:
     help = "Label each frame within this time: the network's size and what is reused are chosen as the load changes."
-    return option(None, help, flags=("--deadline",), kind="time", above=0, metavar="TIME", panel=BETWEEN)
+    return option(
+        None, help, flags=("--deadline",), kind="time", above=0, metavar="TIME", env=env, panel=BETWEEN
+    )
 
 
-def realtime_option() -> Any:
-    return option(False, "The same, so that the source's own rate is kept.", panel=BETWEEN)
+def realtime_option(env: bool = True) -> Any:
+    return option(False, "The same, so that the source's own rate is kept.", env=env, panel=BETWEEN)
 
 
 def reuse_problems(reuse: str | None, kind: str) -> list[str]:

@@ -6,7 +6,7 @@ The network runs once on each frame, and what it gives is shared by all ways tha
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,37 @@ class Way:
     def to_dict(self) -> dict[str, Any]:
         span: int | str = "auto" if self.reuse.auto else self.reuse.span
         return {"reuse": span, "reuse_kind": self.reuse.kind, "smooth": self.smooth}
+
+
+@dataclass(frozen=True)
+class LabelledBefore:
+    """A way whose labels have been made already, by something that minds the clock and must not be held up here.
+
+    Attributes:
+        found: the labels (H, W) of one frame after another.
+        told: what the report says of it: what `Way.to_dict` says, and whatever else is known.
+        counts: frames by what became of them, as `FrameScores` counts them.
+        runs: on how many of them the network ran.
+    """
+
+    found: Iterator[Labels]
+    told: Mapping[str, Any]
+    counts: Mapping[str, int]
+    runs: int
+
+    def labels(self, rgb: Picture) -> Labels:
+        """Those of the next frame.
+
+        Raises:
+            IcnetError: INPUT where there are none, or those of another size.
+        """
+        labels = next(self.found, None)
+        if labels is None or labels.shape != rgb.shape[:2]:
+            raise input_error("the video's frames are not those that were labelled; do they change their size?")
+        return labels
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(self.told)
 
 
 @dataclass(frozen=True)
@@ -159,13 +190,17 @@ class _Measured:
         return found
 
 
+def _scores_of(way: Way, shared: _SharedRun) -> FrameScores:
+    return FrameScores(shared, way.reuse, way.smooth)  # type: ignore[arg-type]
+
+
 def _known(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
 def measure(
     segmenter: Segmenter,
-    ways: Sequence[Way],
+    ways: Sequence[Way | LabelledBefore],
     pictures: Iterable[Picture],
     truth: Truth | None = None,
     total: int | None = None,
@@ -183,7 +218,7 @@ def measure(
     """
     names = segmenter.classes.names
     shared = _SharedRun(segmenter)
-    scores = [FrameScores(shared, way.reuse, way.smooth) for way in ways]  # type: ignore[arg-type]
+    scores = [way if isinstance(way, LabelledBefore) else _scores_of(way, shared) for way in ways]
     plain, measured = _Measured(len(names)), [_Measured(len(names)) for _ in ways]
     grey: Grey | None = None
     frames = cuts = 0
@@ -193,7 +228,7 @@ def measure(
         right = truth.labels(frames, size, len(names)) if truth else None
         before, grey = grey, reduced_grey(rgb)
         step = step_between(before, grey, size) if before is not None and before.shape == grey.shape else None
-        cuts += before is not None and step is None
+        cuts += before is not None and before.shape == grey.shape and step is None
         own = segmenter.postprocess(shared.forward(shared.prepare([rgb])), size)[0]
         plain.add(own, own, right, step)
         for each, result in zip(scores, measured, strict=True):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from icnet_cli.config import SegmentConfig
+from icnet_cli.config.temporal import CHOSEN
 from icnet_cli.errors import usage_error
 
 from .deadline import SLACK, Pace, Setting
@@ -169,7 +170,7 @@ class MotionLabeller:
         beside = counts.pop("beside", 0)
         found: dict[str, Any] = {
             "reuse": {
-                "span": self._config.reuse or ("chosen" if self.pace else "1"),
+                "span": self._config.reuse or (CHOSEN if self.pace else "1"),
                 "kind": self._config.reuse_kind,
                 "smooth": self._config.smooth,
                 "network_runs": self.scores.runs,

@@ -46,11 +46,36 @@ def test_with_truth_there_is_an_miou_in_the_json(
     assert document["per_frame"]["agreement"] == 1
 
 
+@pytest.mark.parametrize("time", [("--deadline", "30"), ("--realtime",)])
+def test_a_time_to_keep_is_measured_as_segment_keeps_it(
+    icnet: Icnet, tmp_path: Path, weights: Path, time: tuple[str, ...]
+) -> None:
+    # Ten seconds from frame to frame, so that no machine is late and each frame has the network for itself.
+    road = write_video(tmp_path / "slow.mp4", drive(61, 4), (0, 100, 200, 300))
+    outcome = icnet("eval", "--temporal", road, *time, "--weights", weights, "--json")
+    assert outcome.code == 0, outcome.err
+    (way,) = outcome.document["ways"]
+    assert (way["reuse"], way["agreement"], way["network_runs"]) == ("chosen", 1, 4)
+    assert way["deadline"]["kept_share"] == 1
+    assert way["flicker"] == outcome.document["per_frame"]["flicker"]
+    assert "kept for 100.0% of frames" in outcome.err
+
+
+def test_a_time_that_nothing_keeps_costs_agreement(icnet: Icnet, road: Path, weights: Path) -> None:
+    outcome = icnet("eval", "--temporal", road, "--deadline", "0.1ms", "--weights", weights, "--frames", 4)
+    assert outcome.code == 0, outcome.err
+    assert "deadline 0.1 ms" in outcome.out
+    assert "(no setting keeps it here)" in outcome.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("eval",), "DATASET is missing"),
         (("eval", "camvid", "--reuse", "2"), "--reuse is for --temporal"),
+        (("eval", "camvid", "--realtime"), "--realtime is for --temporal"),
+        (("eval", "--temporal", "a.mp4", "--realtime", "--reuse", "2"), "leave out --reuse"),
+        (("eval", "--temporal", "a.mp4", "--realtime", "--deadline", "33ms"), "give one"),
         (("eval", "camvid", "--temporal", "a.mp4", "--flip"), "leave out DATASET, --flip"),
         (("eval", "--temporal", "a.mp4", "--reuse", "no"), "--reuse must be auto"),
         (("segment", "a.mp4", "-o", "b.mp4", "--realtime", "--deadline", "33ms"), "give one"),
@@ -93,6 +118,19 @@ def test_the_words_of_a_deadline_that_was_not_kept() -> None:
     assert "no setting keeps it here" in line
 
 
+def test_of_a_resumed_run_those_frames_are_told_that_it_labelled() -> None:
+    report = {
+        "output": "o.mp4", "frames": 100, "frames_before": 60, "seconds": 4.0, "end_to_end_fps": 10.0,
+        "reuse": {"network_runs": 8, "runs_beside": 0},
+    }  # fmt: skip
+    assert "100 frames (60 of them before) in 4.0 s, 10.0 fps, network on 8 of 40 frames" in closing_line(
+        report
+    )
+
+
 def test_a_way_is_called_by_its_options() -> None:
     assert way_name({"reuse": 1, "reuse_kind": "scores", "smooth": 0.0}) == "each frame"
     assert way_name({"reuse": "auto", "reuse_kind": "deep", "smooth": 0.5}) == "reuse auto deep smooth 0.5"
+    chosen = {"reuse": "chosen", "reuse_kind": "scores", "smooth": 0.5}
+    assert way_name(chosen | {"deadline": {"kind": "realtime", "ms": 40.0}}) == "realtime smooth 0.5"
+    assert way_name(chosen | {"deadline": {"kind": "deadline", "ms": 33.0}}) == "deadline 33 ms smooth 0.5"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from icnet_cli.errors import ExitCode, IcnetError
-from icnet_cli.evaluation.steady import Truth, Way, measure
+from icnet_cli.evaluation.steady import LabelledBefore, Truth, Way, measure
 from icnet_cli.inference.reuse import Reuse
 from icnet_cli.pixels.files import write_labels_png
 from tests.inference.test_reuse import SIZE, Counting, drive
@@ -87,6 +87,38 @@ def test_a_truth_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     for name in ("empty", "missing", "bad.npz", "other.npz"):
         with pytest.raises(IcnetError):
             Truth(tmp_path / name)
+
+
+def before(labels: list[np.ndarray]) -> LabelledBefore:
+    return LabelledBefore(iter(labels), {"reuse": "chosen"}, {"carried": len(labels)}, 1)
+
+
+def test_labels_that_were_made_before_are_measured_as_any_others() -> None:
+    frames = drive(44, 4)
+    own = [Counting().labels(frame) for frame in frames]
+    late = [own[0], *own[:-1]]
+    same, other = result(Counting(), [before(own), before(late)], frames)["ways"]
+    assert (same["agreement"], same["reuse"], same["network_runs"], same["frames"]) == (
+        1, "chosen", 1, {"carried": 4},
+    )  # fmt: skip
+    shares = [float((a == b).mean()) for a, b in zip(own, late, strict=True)]
+    assert other["agreement"] == pytest.approx(np.mean(shares))
+    assert other["agreement"] < 0.97
+
+
+def test_labels_made_before_of_other_frames_are_refused() -> None:
+    frames = drive(44, 2)
+    own = [Counting().labels(frame) for frame in frames]
+    for wrong in (own[:1], [own[0], own[1][:-8]]):
+        with pytest.raises(IcnetError, match="not those that were labelled") as refused:
+            result(Counting(), [before(wrong)], frames)
+        assert refused.value.code == ExitCode.INPUT
+
+
+def test_a_frame_of_another_size_is_no_cut() -> None:
+    frames = drive(45, 3)
+    found = result(Counting(), [Way(Reuse(9))], [*frames, frames[0][:96], frames[1][:96]])
+    assert (found["cuts"], found["ways"][0]["frames"]["first"]) == (0, 2)
 
 
 def test_no_frame_is_an_error() -> None:

@@ -66,6 +66,25 @@ def test_stopped_and_resumed_is_as_if_it_had_not_been(
             assert [pts * one.times.time_base for pts in one.times.pts] == [tick * MS for tick in TICKS]
 
 
+@pytest.mark.parametrize("forgets", [True, False])
+def test_what_is_carried_between_frames_begins_anew_with_each_segment(
+    tmp_path: Path, long_video: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch, forgets: bool
+) -> None:
+    if not forgets:  # then a resumed run lacks what went before, and shows it
+        monkeypatch.setattr("icnet_cli.inference.beside.BesideScores.reset", lambda self: None)
+        monkeypatch.setattr("icnet_cli.inference.reuse.FrameScores._key", None, raising=False)
+    options: dict[str, Any] = {**EXACT, "reuse": "5", "smooth": 0.8}
+    whole, resumed = tmp_path / "whole.mkv", tmp_path / "resumed.mkv"
+    _, expected = run(segmenter, long_video, whole, **options)
+    assert expected["reuse"]["frames"]["carried"] > COUNT / 3
+    stopped(35, long_video, resumed, segmenter, **options)
+    _, report = run(segmenter, long_video, resumed, **options, resume=True)
+    assert 0 < report["frames_before"] < COUNT
+    # What is told of the network is of this run alone.
+    assert sum(report["reuse"]["frames"].values()) == COUNT - report["frames_before"]
+    assert (shown(resumed) == shown(whole)) is forgets
+
+
 def test_times_are_the_sources_across_segments(
     tmp_path: Path, long_video: Path, segmenter: Segmenter
 ) -> None:
