@@ -1,6 +1,6 @@
 """Read a caffemodel without Caffe: the little of protobuf's wire format that a NetParameter needs.
 
-    NetParameter    { 100: repeated LayerParameter }        (field 2 in files from before 2014, refused)
+    NetParameter    { 100: repeated LayerParameter }        (field 2 in files of before 2014, refused)
     LayerParameter  { 1: name, 2: type, 7: repeated BlobProto }
     BlobProto       { 5: float data, 7: shape { 1: int64 dim }, legacy 1..4: num, channels, height, width }
 
@@ -41,11 +41,15 @@ class _DamagedError(ValueError):
     """The bytes are not what a caffemodel has here."""
 
 
+class _OldError(ValueError):
+    """A caffemodel whose layers are V1LayerParameters."""
+
+
 def read_caffemodel(path: Path) -> dict[str, CaffeLayer]:
-    """The layers that have blobs, by name, in the file's order.
+    """The layers that have blobs, by name, in the file's order; none where the file is no caffemodel at all.
 
     Raises:
-        IcnetError: exit 4 for a file that is too large, cut short, damaged, or no caffemodel.
+        IcnetError: exit 4 for a file that is too large, and for a caffemodel that is cut short, damaged or too old.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -53,30 +57,43 @@ def read_caffemodel(path: Path) -> dict[str, CaffeLayer]:
         data = path.read_bytes()
     except OSError as error:
         raise weights_error(f"{path} cannot be read: {error.strerror}") from error
+    layers: dict[str, CaffeLayer] = {}
     try:
-        layers = _layers(memoryview(data))
+        for layer in _layers(memoryview(data)):
+            if layer.name in layers:
+                raise _DamagedError(f"two layers named {layer.name}")
+            layers[layer.name] = layer
+    except _OldError as error:
+        raise weights_error(
+            f"{path} is in Caffe's format of before 2014; `upgrade_net_proto_binary` converts it"
+        ) from error
     except _DamagedError as error:
-        raise weights_error(f"{path} is no caffemodel, or it is cut short or damaged: {error}") from error
-    if not layers:
-        raise weights_error(f"{path} is no caffemodel: it holds no layer with weights")
+        # Any file is some protobuf for a few bytes: what breaks before the first weights says nothing.
+        if layers:
+            raise weights_error(f"{path} is a caffemodel that is cut short or damaged: {error}") from error
     return layers
 
 
-def _layers(data: memoryview) -> dict[str, CaffeLayer]:
-    layers: dict[str, CaffeLayer] = {}
+def _layers(data: memoryview) -> Iterator[CaffeLayer]:
     for number, (field, value) in enumerate(_messages(data, {2, 100})):
-        if field == 2:
-            raise _DamagedError(
-                "it is in Caffe's format of before 2014 (`upgrade_net_proto_binary` converts it)"
-            )
         if number >= MAX_LAYERS:
             raise _DamagedError(f"more than {MAX_LAYERS} layers")
+        if field == 2:
+            if number == 0 and _is_old_layer(value):
+                raise _OldError
+            continue
         layer = _layer(value)
-        if layer.name in layers:
-            raise _DamagedError(f"two layers named {layer.name}")
         if layer.blobs:
-            layers[layer.name] = layer
-    return layers
+            yield layer
+
+
+def _is_old_layer(data: memoryview) -> bool:
+    """Whether this is a V1LayerParameter: it has a name (4) and a type, a number (5)."""
+    try:
+        found = {(field, kind) for field, kind, _ in _fields(data)}
+    except _DamagedError:
+        return False
+    return (4, _BYTES) in found and (5, _VARINT) in found
 
 
 def _layer(data: memoryview) -> CaffeLayer:

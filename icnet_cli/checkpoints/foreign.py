@@ -47,6 +47,10 @@ from .ported import (
 CAFFE_NORMALISATION = Normalisation((123.68, 116.779, 103.939), (1.0, 1.0, 1.0), "BGR")
 _AUX_NAMES = {"sub4_cls": ("sub4_cls", "sub4_out"), "sub24_cls": ("sub24_cls", "sub24_out")}
 _COUNTER = "num_batches_tracked"
+KNOWN = (
+    "the ICNet authors' caffemodels, Fast-SCNN state dicts of the common PyTorch port, "
+    "and torchvision's ResNet-50 state dict"
+)
 
 
 @dataclass(frozen=True)
@@ -97,13 +101,28 @@ def read_foreign(path: Path) -> Foreign:
 
 
 def _convert(path: Path) -> Foreign:
-    with path.open("rb") as file:
-        start = file.read(16)
+    try:
+        with path.open("rb") as file:
+            start = file.read(200)
+    except OSError as error:
+        raise weights_error(f"{path} cannot be read: {error.strerror}") from error
     if start[:2] == b"PK" or start[:1] == b"\x80":
         return _from_state_dict(_read_pickle(path))
-    if start[8:9] == b"{":
+    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:
         return _from_state_dict(_read_safetensors(path))
-    return _from_caffe(read_caffemodel(path))
+    layers = read_caffemodel(path)
+    if not layers:
+        raise weights_error(f"{path} {_seems(start)}; the known formats are {KNOWN}")
+    return _from_caffe(layers)
+
+
+def _seems(start: bytes) -> str:
+    """What a file of no known format seems to be, by how it starts."""
+    if not start:
+        return "is empty"
+    if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in start):
+        return "is text, not weights (a prototxt, or the page of a download that failed?)"
+    return "is in no known format, or it is cut short or damaged"
 
 
 # Reading --------------------------------------------------------------------------------------------------------------
@@ -132,9 +151,12 @@ def _read_pickle(path: Path) -> Mapping[str, Any]:
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
+        tensors = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise weights_error("it is not a readable safetensors file") from error
+    if not is_foreign(path):
+        raise weights_error("it is one of icnet's own weights files already: --weights takes it as it is")
+    return tensors
 
 
 def _tensors(document: Any) -> dict[str, Tensor]:
@@ -159,10 +181,7 @@ def _from_state_dict(document: Any) -> Foreign:
         return _from_port(tensors)
     if any(name.startswith("layer4.") for name in tensors):
         return _from_resnet(tensors)
-    raise weights_error(
-        "its tensors' names are of no known network; known are the ICNet authors' caffemodels, Fast-SCNN of the "
-        "common PyTorch port, and torchvision's ResNet-50"
-    )
+    raise weights_error(f"its tensors' names are of no known network; the known formats are {KNOWN}")
 
 
 def _loaded(network: Network, state: dict[str, Tensor]) -> Network:

@@ -148,8 +148,40 @@ def test_missing_extra_and_misshapen_blobs(tmp_path: Path, layers: dict) -> None
 
 def test_a_file_cut_short(tmp_path: Path, layers: dict) -> None:
     data = caffemodel(layers)
-    for size in (0, 1, 9, 40, 1000, len(data) // 2, len(data) - 1):
+    assert "is empty" in refusal(tmp_path, b"")
+    for size in (1, 9, 40, 1000):
         refusal(tmp_path, data[:size])
+    for size in (len(data) // 2, len(data) - 1):
+        assert "is a caffemodel that is cut short or damaged" in refusal(tmp_path, data[:size])
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b'name: "icnet"\nlayer { name: "data" type: "Input" }\n', "is text, not weights"),
+        (b"<!DOCTYPE html><html><body>Too many users have viewed this file</body></html>", "is text"),
+        (b"\n\n{}", "is text"),
+        (b"\x08\x08\x12\x07pytorch\x1a\x012", "is in no known format"),  # how an ONNX file starts
+        (b"\x89HDF\r\n\x1a\n" + bytes(16), "is in no known format"),
+        (b"\x1f\x8b\x08\x00" + bytes(range(64)), "is in no known format"),
+        (bytes(4) + b"\x18ftypmp42" + bytes(64), "is in no known format"),
+        (b"\xff" * 8 + b"{" + bytes(64), "is in no known format"),
+    ],
+)
+def test_what_is_in_no_known_format_is_told_which_are(tmp_path: Path, data: bytes, words: str) -> None:
+    said = refusal(tmp_path, data)
+    assert words in said
+    assert "the ICNet authors' caffemodels, Fast-SCNN" in said
+    assert "ResNet-50" in said
+    assert "wire" not in said
+
+
+def test_a_caffemodel_of_before_2014_is_told_what_converts_it(tmp_path: Path, layers: dict) -> None:
+    old = delimited(4, b"conv1") + varint(5 << 3) + varint(4) + delimited(6, b"")
+    assert "upgrade_net_proto_binary" in refusal(tmp_path, delimited(1, b"net") + delimited(2, old))
+    # Amid layers of today the field is one of those that nobody reads.
+    both = caffemodel(layers) + delimited(2, old)
+    assert imported(tmp_path, both).taken == 5 * 63 + 2
 
 
 HUGE = varint(2**62)

@@ -53,7 +53,7 @@ def test_import_to_a_file_and_refusals(icnet: Icnet, refused, port: Path, tmp_pa
     assert "nowhere" in refused(4, "weights", "import", tmp_path / "nowhere", "--as", "a")
     port.write_bytes(port.read_bytes()[:5000])
     refused(4, "weights", "import", port, "--as", "a")
-    assert "known network" in refused(4, "weights", "import", output, "--as", "a")
+    assert "icnet's own weights" in refused(4, "weights", "import", output, "--as", "a")
 
 
 def test_verify(icnet: Icnet, port: Path, tmp_path: Path) -> None:
