@@ -133,6 +133,9 @@ def closing_lines(document: dict[str, Any]) -> list[str]:
     ]
     if document.get("images_damaged"):
         lines.append(f"{document['images_damaged']} damaged images were left out")
+    if "predictions" in document:
+        told = document["predictions"]
+        lines.append(f"the labels that were found, as PNGs of {told['ids']} ids, are in {told['folder']}")
     regions = document.get("regions")
     if regions and "folder" in regions:
         larger = f"; {regions['larger']} larger regions are not counted" if regions["larger"] else ""

@@ -218,7 +218,7 @@ class Evaluation:
             branches=segmenter.meta.config.get("branches"),
             ablation=config.ablation,
         )
-        figures: dict[str, Any] = {}
+        figures: dict[str, Any] = {"predictions": self.predictions.to_dict()} if self.predictions else {}
         for observer in self.observers:
             figures |= observer.figures()
         return EvalReport(

@@ -46,6 +46,10 @@ class PredictionFolder:
     def path(self, name: str) -> Path:
         return self.folder / f"{name}.png"
 
+    def to_dict(self) -> dict[str, str]:
+        """Where they are and which ids they hold, for the report."""
+        return {"folder": str(self.folder), "ids": "train" if self.ids is None else "dataset"}
+
     def write(self, name: str, labels: Labels) -> None:
         """Raises an output error."""
         write_labels_png(self.path(name), labels if self.ids is None else self.ids[labels])

@@ -60,6 +60,13 @@ def test_json_is_the_whole_report(icnet: Icnet, measured) -> None:
     assert outcome.document == DOCUMENT
 
 
+def test_it_says_where_the_predictions_are(icnet: Icnet, measured) -> None:
+    measured(predictions={"folder": "out", "ids": "dataset"})
+    assert "the labels that were found, as PNGs of dataset ids, are in out\n" in icnet("eval", "d").err
+    measured()
+    assert "PNGs" not in icnet("eval", "d").err
+
+
 def test_it_says_which_figure_of_the_card_this_is(icnet: Icnet, measured) -> None:
     measured(
         reproduces={"field": "val_of_train_only_run", "card_value": 0.5, "difference": 0.0001},

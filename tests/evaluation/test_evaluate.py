@@ -130,6 +130,7 @@ def test_predictions_mirror_the_names_and_hold_what_was_counted(camvid, make_wei
         values = read_picture(folder / f"{sample.name}.png")[..., 0]
         confusion.update(layout.read_labels(sample), np.vectorize(lookup.index)(values).astype(np.uint8))
     assert confusion == report.confusion
+    assert report.to_dict()["predictions"] == {"folder": str(folder), "ids": ids}
 
 
 def test_a_prediction_folder_that_holds_something_is_refused_unless_told(camvid, make_weights, tmp_path):
