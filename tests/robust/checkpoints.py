@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from icnet_cli.checkpoints.state import list_states, load_state, save_state
-from tests.robust.common import generator, options, report, workplace
+from tests.robust.common import generator, options, report, turns, workplace
 from tests.robust.launcher import Launcher
 
 VALUES = 1 << 18  # a megabyte a tensor
@@ -53,7 +53,7 @@ class Tally:
 def measure(folder: Path, kills: int, seed: int, launcher: Launcher) -> Tally:
     tally, newest = Tally(), 1
     save_state(folder, newest, state_of(newest))
-    for number, wait in enumerate(generator(seed).uniform(0.02, 0.2, kills)):
+    for number, wait in enumerate(turns(generator(seed).uniform(0.02, 0.2, kills), "kills")):
         run = launcher.start(folder, call="tests.robust.checkpoints:save_for_ever")
         _until_saving(folder)
         time.sleep(wait)

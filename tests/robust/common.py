@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -99,19 +101,66 @@ def workplace() -> Iterator[tuple[Path, Launcher, Path]]:
         yield Path(name), launcher, make_weights(Path(name))
 
 
+T = TypeVar("T")
+_TOLD_EVERY_S = 30.0
+
+
+class LongRun:
+    """A long version's own state. Off under pytest, which has its own Ctrl-C and its own output."""
+
+    def __init__(self) -> None:
+        self.on = self.stopped = False
+        self._told = 0.0
+
+    def begin(self) -> None:
+        """From here on Ctrl-C and SIGTERM end the run between two turns, with the figure reached by then."""
+        self.on, self._told = True, time.monotonic()
+        for number in (signal.SIGINT, signal.SIGTERM):  # set by hand: a shell's & has Ctrl-C ignored
+            signal.signal(number, self._stop)
+
+    def _stop(self, number: int, frame: object) -> None:
+        if self.stopped:
+            raise KeyboardInterrupt
+        self.stopped = True
+        sys.stderr.write("ends after this turn; once more: at once\n")
+
+    def goes_on(self, done: int, total: int, what: str) -> bool:
+        """Whether there is a next turn; says now and then how far it is."""
+        if self.on and not self.stopped and time.monotonic() - self._told > _TOLD_EVERY_S:
+            self._told = time.monotonic()
+            sys.stderr.write(f"{done} of {total} {what}\n" if total else f"{done} {what}\n")
+        return not self.stopped
+
+
+LONG = LongRun()
+
+
+def turns(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
+    """The items, until a long version is stopped."""
+    if total is None:
+        total = len(items) if isinstance(items, Sized) else 0
+    for done, item in enumerate(items):
+        if not LONG.goes_on(done, total, what):
+            return
+        yield item
+
+
 def options(doc: str | None, **defaults: int) -> argparse.Namespace:
-    """The command line of a long version: whole numbers, each with its default."""
+    """The command line of a long version, which begins here: whole numbers, each with its default."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, value in defaults.items():
         parser.add_argument(
             f"--{name.replace('_', '-')}", type=int, default=value, help=f"(default: {value})"
         )
-    return parser.parse_args()
+    told = parser.parse_args()
+    LONG.begin()
+    return told
 
 
 def report(line: str, met: bool) -> None:
     """Print a figure and end: 0 where the promise is kept, else 1."""
-    sys.stdout.write(f"{line}\n{'kept' if met else 'BROKEN'}\n")
+    early = " so far: it was stopped" if LONG.stopped else ""
+    sys.stdout.write(f"{line}\n{'kept' if met else 'BROKEN'}{early}\n")
     sys.exit(not met)
 
 

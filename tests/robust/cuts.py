@@ -18,7 +18,7 @@ import av
 
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.video import open_video
-from tests.robust.common import BASE, generator, run_long, ticks
+from tests.robust.common import BASE, generator, run_long, ticks, turns
 from tests.robust.launcher import Launcher
 from tests.video.video_clips import make_clip
 
@@ -103,7 +103,7 @@ def read(path: Path) -> tuple[int, bool] | None:
 def measure(folder: Path, places: int, commands: int, seed: int, launcher: Launcher, weights: Path) -> Tally:
     """Cut each file at `places` random places; the first `commands` of each through the command too."""
     tally = Tally()
-    for number, whole in enumerate(make_declaring(folder / "whole")):
+    for number, whole in enumerate(turns(make_declaring(folder / "whole"), "files cut")):
         data = whole.read_bytes()
         if read(whole) != (COUNT, False):
             tally.falsely_short.append(f"{whole.name}: {read(whole)}")

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.robust.common import BASE, listing, options, outputs_whole, report, ticks, workplace
+from tests.robust.common import BASE, listing, options, outputs_whole, report, ticks, turns, workplace
 from tests.robust.launcher import Ended, Launcher
 from tests.video.video_clips import make_clip
 
@@ -74,7 +74,7 @@ def limited_files(folder: Path, sizes: int, launcher: Launcher, weights: Path) -
         whole = _size(output)
         _discard(output)
         count = max(1, sizes // len(OUTPUTS))
-        for step in range(count):
+        for step in turns(range(count), f"sizes of {name}"):
             limit = whole * step // max(1, count - 1) + (step == count - 1) * 4096
             before = listing(folder)
             ended = launcher.run("segment", source, "-o", output, *arguments, limits={"RLIMIT_FSIZE": limit})
@@ -88,36 +88,38 @@ def small_disks(folder: Path, sizes: int, launcher: Launcher, weights: Path) -> 
     tally, source = Tally("a full disk"), _source(folder)
     place = folder / "disk"
     place.mkdir()
-    for step in range(sizes):
-        pages = 1 + step * 2
+    for step in turns(range(sizes), "full disks"):
+        size = (1 + step * 2) * 4096
         name = OUTPUTS[step % len(OUTPUTS)]
-        if not _mounted(place, pages):
-            return None
-        try:
+        with mounted(place, size) as there:
+            if not there:
+                return None
             ended = launcher.run(
                 "segment", source, "-o", place / name, "--weights", weights, "--device", "cpu"
             )
-            tally.add(ended, place / name, listing(place) - {name}, pages * 4096)
-        finally:
-            _unmount(place)
+            tally.add(ended, place / name, listing(place) - {name}, size)
     return tally
 
 
-def _mounted(place: Path, pages: int) -> bool:
-    command = ["mount", "-t", "tmpfs", "-o", f"size={pages * 4096}", "tmpfs", str(place)]
-    try:
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
-    except OSError:
-        return False
+# Waits for the end of its input, which comes however this process ends, a kill included. Lazily, because something else
+# on the machine may look into it at that moment.
+_GUARD = """
+mount -t tmpfs -o "size=$2" tmpfs "$1" 2>&- || exit
+echo mounted
+read _
+umount --lazy "$1"
+"""
 
 
-def _unmount(place: Path) -> None:
-    """Something else on the machine may look into it at this moment; so a few times."""
-    for pause in (0.1, 0.3, 1.0, 3.0):
-        if subprocess.run(["umount", str(place)], capture_output=True, check=False).returncode == 0:
-            return
-        time.sleep(pause)
-    subprocess.run(["umount", str(place)], check=True)
+@contextmanager
+def mounted(place: Path, size: int) -> Iterator[bool]:
+    """A file system of `size` bytes for as long as the block lasts; False where none may be mounted here."""
+    with subprocess.Popen(
+        ["sh", "-c", _GUARD, "sh", str(place), str(size)], text=True, start_new_session=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as guard:  # fmt: skip
+        assert guard.stdout is not None
+        yield guard.stdout.readline() == "mounted\n"
 
 
 def main() -> None:

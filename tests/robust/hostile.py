@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from tests.robust.common import run_long
+from tests.robust.common import run_long, turns
 from tests.robust.launcher import Launcher
 from tests.video.video_clips import make_clip
 
@@ -125,7 +125,7 @@ class Tally:
 
 def measure(folder: Path, launcher: Launcher, weights: Path) -> Tally:
     tally, mark, source = Tally(), folder / "executed", make_clip(folder / "in.mp4")
-    for name, data in (*pickles(mark), *lies(weights.read_bytes())):
+    for name, data in turns((*pickles(mark), *lies(weights.read_bytes())), "files"):
         path = folder / name
         path.write_bytes(data)
         ended = launcher.run(

@@ -16,7 +16,17 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.robust.common import BASE, generator, listing, options, outputs_whole, report, ticks, workplace
+from tests.robust.common import (
+    BASE,
+    generator,
+    listing,
+    options,
+    outputs_whole,
+    report,
+    ticks,
+    turns,
+    workplace,
+)
 from tests.robust.launcher import Ended, Launcher
 from tests.video.video_clips import make_clip
 
@@ -85,7 +95,7 @@ class Bench:
 def kills(bench: Bench, count: int, seed: int) -> Tally:
     """SIGKILL at `count` random times."""
     tally = Tally("SIGKILL")
-    for number, share in enumerate(generator(seed).uniform(0, 1.1, count)):
+    for number, share in enumerate(turns(generator(seed).uniform(0, 1.1, count), "kills")):
         name = OUTPUTS[number % len(OUTPUTS)]
         ended, _ = bench.stop(name, signal.SIGKILL, share)
         tally.runs += 1
@@ -103,7 +113,7 @@ def kills(bench: Bench, count: int, seed: int) -> Tally:
 def signals(bench: Bench, number: signal.Signals, count: int, seed: int) -> Tally:
     """Ctrl-C or SIGTERM at `count` random times."""
     tally = Tally("Ctrl-C" if number is signal.SIGINT else number.name)
-    for turn, share in enumerate(generator(seed, number).uniform(0, 1.1, count)):
+    for turn, share in enumerate(turns(generator(seed, number).uniform(0, 1.1, count), "signals")):
         name = OUTPUTS[turn % len(OUTPUTS)]
         before = listing(bench.folder)
         ended, seconds = bench.stop(name, number, share)

@@ -26,6 +26,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 HUNG_AFTER_S = 60.0
+ENDED_AFTER_S = 5.0  # the launcher, after its last run
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,9 @@ class Launcher:
         self._folder = tempfile.TemporaryDirectory(prefix="icnet-robust-")
         environment = {k: v for k, v in os.environ.items() if not k.startswith("ICNET_")}
         environment |= {"OMP_NUM_THREADS": "1", "NO_COLOR": "1", "XDG_CONFIG_HOME": self._folder.name}
+        # In a session of its own: a terminal's Ctrl-C is for the one who measures, not for what is measured.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.robust.launcher"],
+            [sys.executable, "-m", "tests.robust.launcher"], start_new_session=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment,
         )  # fmt: skip
 
@@ -125,8 +127,13 @@ class Launcher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(HUNG_AFTER_S)
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(0.0 if kind else ENDED_AFTER_S)
+        except subprocess.TimeoutExpired:  # it waits for a run that nobody waits for any more
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
         self._folder.cleanup()
 
 

@@ -19,7 +19,7 @@ from types import TracebackType
 
 import numpy as np
 
-from tests.robust.common import CODES, generator, make_seeds, options, report, workplace
+from tests.robust.common import CODES, generator, make_seeds, options, report, turns, workplace
 from tests.robust.launcher import ROOT, Launcher
 
 SLOW_S = 10.0  # of processor time
@@ -104,7 +104,7 @@ class Worker:
     def _start(self) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.robust.reading"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, text=True, cwd=ROOT,
+            stderr=subprocess.DEVNULL, text=True, cwd=ROOT, start_new_session=True,
         )  # fmt: skip
         assert self._process.stdout is not None
         self._process.stdout.readline()  # it says when it is ready
@@ -140,7 +140,7 @@ def through_reader(seeds: list[Path], folder: Path, count: int, seed: int) -> Ta
     """`count` mutants through the reader."""
     tally, contents = Tally(), [path.read_bytes() for path in seeds]
     with Worker() as worker:
-        for number in range(count):
+        for number in turns(range(count), "mutants through the reader"):
             origin = seeds[number % len(seeds)]
             path = folder / f"mutant{origin.suffix}"
             path.write_bytes(mutate(contents[number % len(seeds)], generator(seed, number)))
@@ -153,7 +153,7 @@ def through_command(
 ) -> Tally:
     """`count` mutants through `icnet segment`, to a video and to label pictures in turn."""
     tally, contents = Tally(), [path.read_bytes() for path in seeds]
-    for number in range(count):
+    for number in turns(range(count), "mutants through icnet segment"):
         origin = seeds[number % len(seeds)]
         path = folder / f"mutant{origin.suffix}"
         path.write_bytes(mutate(contents[number % len(seeds)], generator(seed + 1, number)))

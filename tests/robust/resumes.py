@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from icnet_cli.video import open_video
-from tests.robust.common import generator, listing, options, report, workplace
+from tests.robust.common import LONG, generator, listing, options, report, workplace
 from tests.robust.launcher import Ended, Launcher
 from tests.video.video_clips import make_clip
 
@@ -133,7 +133,7 @@ def stopped(bench: Bench, numbers: tuple[signal.Signals, ...], count: int, seed:
     """`count` stops, by each of the signals in turn."""
     tally = Tally("/".join(number.name for number in numbers))
     random = generator(seed, *numbers)
-    while tally.stops < count:
+    while tally.stops < count and LONG.goes_on(tally.stops, count, "stops"):
         name = bench.names[tally.jobs % len(bench.names)]
         tally.jobs += 1
         problem = _job(bench, name, numbers, random, tally, min(MOST_STOPS, count - tally.stops))

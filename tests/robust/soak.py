@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.robust.common import run_long
+from tests.robust.common import LONG, run_long
 from tests.robust.launcher import Launcher
 from tests.video.video_clips import make_clip, picture
 
@@ -75,6 +75,10 @@ def make_long(path: Path, frames: int) -> Path:
     return make_clip(path, ticks, size=(64, 32), pictures=(base[number % 16] for number in range(frames)))
 
 
+def _lives(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
 def measure(folder: Path, frames: int, launcher: Launcher, weights: Path) -> Tally:
     source = make_long(folder / "long.mp4", frames)
     tally = Tally(frames)
@@ -90,7 +94,7 @@ def measure(folder: Path, frames: int, launcher: Launcher, weights: Path) -> Tal
     ]
     run = launcher.start(*arguments, "--json", "--progress", "none", limit_s=24 * 3600)
     time.sleep(0.5)
-    while Path(f"/proc/{run.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z":
+    while _lives(run.pid) and LONG.goes_on(len(tally.memory), 0, "looks"):
         try:
             memory, files = look(run.pid)
         except (OSError, IndexError):
@@ -99,6 +103,8 @@ def measure(folder: Path, frames: int, launcher: Launcher, weights: Path) -> Tal
             tally.memory.append(memory)
             tally.files.append(files)
         time.sleep(0.05 if frames < 10_000 else 1.0)
+    if LONG.stopped:
+        run.kill()
     ended = run.wait()
     tally.code = ended.code
     tally.written = json.loads(ended.out)["frames"] if ended.out else 0

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.robust import full_disk
-from tests.robust.launcher import Ended, Launcher
+from tests.robust.launcher import ROOT, Ended, Launcher
 from tests.video.video_clips import make_clip
 
 
@@ -30,6 +33,27 @@ def test_a_disk_that_is_really_full(
         pytest.skip("mounting a small file system needs root")
     figure(tally.line)
     assert not tally.wrong, tally.line
+
+
+def test_a_small_disk_goes_with_whoever_had_it(tmp_path: Path) -> None:
+    """A kill in the middle too, which no `finally` outlives."""
+    script = (
+        "import sys; from pathlib import Path; from tests.robust.full_disk import mounted\n"
+        "with mounted(Path(sys.argv[1]), 8192) as there: print(there, flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        if process.stdout.readline() != "True\n":
+            pytest.skip("mounting a small file system needs root")
+        assert tmp_path.is_mount()
+        process.kill()
+    deadline = time.monotonic() + 30
+    while tmp_path.is_mount() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not tmp_path.is_mount()
 
 
 def test_what_is_left_behind_would_be_seen(tmp_path: Path) -> None:

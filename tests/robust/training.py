@@ -8,9 +8,9 @@ one save: before and after the file is opened, each write, the sync, the renamin
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from icnet_cli.checkpoints.format import load_weights
 from icnet_cli.checkpoints.state import list_states, load_state
 from icnet_cli.errors import IcnetError
 from tests.robust import tracing
-from tests.robust.common import generator, options, report, workplace
+from tests.robust.common import generator, options, report, turns, workplace
 from tests.robust.launcher import Launcher, Run
 
 RECIPE = """
@@ -98,17 +98,9 @@ class Bench:
         write_split(folder / "camvid", "val", 1, 1)
         (folder / "tiny.yaml").write_text(RECIPE)
         self.tally, self.newest = Tally(), 0
-        self._process: Run | None = None
 
     def _start(self, wait: str) -> Run:
-        self._process = self._launcher.start(self.folder, wait, call=_CALL, limit_s=600)
-        return self._process
-
-    def stop(self) -> None:
-        """Kill what still runs: it trains for ever."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        return self._launcher.start(self.folder, wait, call=_CALL, limit_s=600)
 
     def at_random(self, pause_s: float) -> None:
         """Kill some time after the process has saved for the first time."""
@@ -117,7 +109,7 @@ class Bench:
         _until(lambda: _last(self.run) != before, process)
         time.sleep(pause_s)
         process.kill()
-        self._wait(process)
+        process.wait()
         self.tally.parts += bool(list(self.run.glob(".*.part")))
         self._check(f"after {pause_s:.3f} s")
 
@@ -141,13 +133,9 @@ class Bench:
             passed = stop
             self.tally.inside += 1
         tracer.kill()
-        self._wait(process)
+        process.wait()
         self._check(f"at stop {stop}")
         return passed
-
-    def _wait(self, process: Run) -> None:
-        process.wait()
-        self._process = None
 
     def _check(self, when: str) -> None:
         """Load what a resumed run would."""
@@ -189,12 +177,14 @@ def _ended(pid: int) -> bool:
 
 def measure(bench: Bench, kills: int, inside: int, seed: int) -> Tally:
     """`kills` at random moments and `inside` at system calls of a save."""
-    for pause_s in generator(seed).uniform(0.0, 0.3, kills):
+    for pause_s in turns(generator(seed).uniform(0.0, 0.3, kills), "kills at random"):
         bench.at_random(float(pause_s))
     if inside:
         bench.tally.calls = bench.at_call(None)
         bench.tally.kills -= 1  # that one was killed after its save
-        for stop in np.linspace(0, bench.tally.calls - 1, inside).round().astype(int):
+        for stop in turns(
+            np.linspace(0, bench.tally.calls - 1, inside).round().astype(int), "kills in a save"
+        ):
             bench.at_call(int(stop))
     return bench.tally
 
@@ -205,15 +195,8 @@ def main() -> None:
         raise SystemExit("processes cannot be traced here; give --inside 0")
     with workplace() as (folder, launcher, _):
         bench = Bench(folder, launcher)
-        for number in (
-            signal.SIGINT,
-            signal.SIGTERM,
-        ):  # ends it with what was reached by then, behind a shell's & too
-            signal.signal(number, signal.default_int_handler)
-        try:
+        with suppress(KeyboardInterrupt):  # what was reached is told; the launcher ends what still runs
             measure(bench, told.kills, told.inside, told.seed)
-        except KeyboardInterrupt:
-            bench.stop()
     report(bench.tally.line, not bench.tally.broken)
 
 

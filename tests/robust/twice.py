@@ -9,7 +9,7 @@ import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.robust.common import BASE, run_long, ticks
+from tests.robust.common import BASE, run_long, ticks, turns
 from tests.robust.launcher import Launcher
 from tests.video.video_clips import make_clip
 
@@ -41,7 +41,7 @@ def hash_of(folder: Path) -> str:
 
 def measure(folder: Path, runs: int, launcher: Launcher, weights: Path) -> Tally:
     tally, source = Tally(), make_clip(folder / "in.mp4", ticks(FRAMES), BASE)
-    for number in range(runs):
+    for number in turns(range(runs), "runs"):
         output = folder / f"labels{number}"
         ended = launcher.run("segment", source, "-o", output, "--weights", weights, "--device", "cpu")
         assert ended.code == 0, ended.err
