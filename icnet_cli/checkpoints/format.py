@@ -20,14 +20,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from icnet_cli.checkpoints.header import HEADER_KEY, MAX_HEADER_BYTES
 from icnet_cli.classes import ClassTable
 from icnet_cli.errors import IcnetError, output_error, weights_error
 from icnet_cli.models import Network, build, name_of
 
 FORMAT_VERSION = 1
-MAX_HEADER_BYTES = 8 << 20
 MAX_CHANNELS = 16384
-HEADER_KEY = "icnet"
 
 # torch counts batches in every BatchNorm; nothing here reads it.
 _IGNORED = "num_batches_tracked"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from icnet_cli.checkpoints.bundled import find_weights
+from icnet_cli.checkpoints.header import classes_of
 from icnet_cli.classes import ClassTable
 from icnet_cli.config import SegmentConfig
 from icnet_cli.errors import usage_error
@@ -18,22 +21,41 @@ from icnet_cli.pixels.overlay import Painter
 from icnet_cli.pixels.yuv import YuvColour
 
 from .items import Labels, Picture
+from .palette import recolour
 from .sinks import Rendered
 from .sources import PictureSource, VideoSource
+
+_NEAR = 0.5  # how alike a name is to be suggested: "person" and "pedestrian" are just so
+
+
+def check_names(config: SegmentConfig, palette: ClassTable | None) -> None:
+    """Refuse at once what would be refused once the weights are loaded: no such weights, classes or colours for them.
+
+    An exported file says its classes only when it is loaded.
+    """
+    classes = classes_of(find_weights(config.weights))
+    if classes is not None:
+        choose_classes(classes, config.only, "--only")
+        choose_classes(classes, config.blur, "--blur")
+        recolour(classes, palette)
 
 
 def choose_classes(classes: ClassTable, names: Sequence[str] | None, option: str) -> tuple[int, ...] | None:
     """The train ids of classes by name; None where none are named.
 
     Raises:
-        IcnetError: USAGE for a name that is none of the classes, listing them.
+        IcnetError: USAGE for a name that is none of the classes, with the nearest ones and all.
     """
     if names is None:
         return None
     unknown = [name for name in names if name not in classes.names]
     if unknown:
+        lower = {name.lower(): name for name in classes.names}
+        near = [lower[name] for word in unknown for name in get_close_matches(word.lower(), lower, 1, _NEAR)]
+        meant = f" ({', '.join(dict.fromkeys(near))}?)" if near else ""
+        known = ", ".join(classes.names)
         raise usage_error(
-            f"{option}: no class is called {', '.join(unknown)}; the classes are {', '.join(classes.names)}"
+            f"{option}: no class is called {', '.join(unknown)}{meant}; the classes are {known}"
         )
     return tuple(sorted({classes.names.index(name) for name in names}))
 

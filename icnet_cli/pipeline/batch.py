@@ -19,8 +19,10 @@ from icnet_cli.errors import ExitCode, IcnetError, input_error, output_error, us
 from icnet_cli.pixels.files import PICTURE_SUFFIXES
 from icnet_cli.video import CONTAINERS, check_output
 
+from .artist import check_names
 from .lanes import FrameDone, Notice
 from .opening import natural_key
+from .palette import read_palette
 from .resume import left_behind as held_by
 from .segment import DamagedInputError, segment
 from .sources import VIDEO_SUFFIXES
@@ -76,7 +78,9 @@ def segment_many(
     """
     config.check()
     jobs = plan_jobs(config)
-    segmenter = segmenter or _load(config)
+    if segmenter is None:
+        check_names(config, read_palette(config.palette))
+        segmenter = _load(config)
     files = []
     for number, job in enumerate(jobs, start=1):
         events = _one(replace(config, source=str(job.source), more=None, output=job.output), segmenter)

@@ -15,7 +15,7 @@ from icnet_cli.pixels.cv import cv2
 from icnet_cli.video.labels import LabelVideo
 from icnet_cli.video.source import NoSuchStreamError
 
-from .artist import Artist
+from .artist import Artist, choose_classes
 from .description import describe_classes, described_classes
 from .items import Labels, Picture
 from .jobs import open_job
@@ -50,6 +50,8 @@ def paint(config: PaintConfig) -> Generator[FrameDone | Notice, None, dict[str, 
         labels = LabelVideo(config.labels, config.max_pixels)
         stack.callback(lambda: labels.close() if lanes is None or lanes.stopped else None)
         classes, lookup = described_classes(labels.description, str(config.labels))
+        choose_classes(classes, config.only, "--only")
+        choose_classes(classes, config.blur, "--blur")
         source = _open_source(config, labels)
         stack.callback(lambda: source.close() if lanes is None or lanes.stopped else None)
         as_segment = _as_segment(config, len(labels.times.pts))

@@ -20,7 +20,7 @@ from icnet_cli.config.live import NOWHERE, is_live_name
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.pixels.cv import cv2
 
-from .artist import Artist
+from .artist import Artist, check_names
 from .description import describe_classes
 from .identity import network_of
 from .items import Labels, Picture
@@ -75,6 +75,8 @@ def segment(
     over = _over_before(config)
     if over is not None:
         return over
+    if segmenter is None:
+        check_names(config, palette)
     with ExitStack() as stack:
         opened = _open(config, stack)
         started = time.perf_counter()

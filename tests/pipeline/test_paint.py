@@ -202,6 +202,7 @@ def test_what_does_not_belong_together(
     refused(ExitCode.USAGE, "made from a video", labels, folder, out)
     refused(ExitCode.USAGE, "no class is called car.*red, green, blue", labels, video, out, only=("car",))
     refused(ExitCode.USAGE, "no class is called car.*red, green, blue", labels, video, out, blur=("car",))
+    refused(ExitCode.USAGE, r"called gren \(green\?\)", labels, tmp_path / "gone.mp4", out, blur=("gren",))
     refused(ExitCode.USAGE, "holds the labels", labels, video, labels, overwrite=True)
     refused(ExitCode.USAGE, "is the input", labels, video, video, overwrite=True)
     larger = write_video(tmp_path / "larger.mp4", frames(3, (64, 96)))

@@ -14,6 +14,7 @@ import pytest
 from icnet_cli.config import SegmentConfig
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.inference.segmenter import Segmenter
+from icnet_cli.pipeline.batch import segment_many
 from icnet_cli.pipeline.segment import DamagedInputError, segment
 from icnet_cli.pixels.cv import cv2
 from icnet_cli.pixels.files import read_picture, write_picture
@@ -306,3 +307,31 @@ def test_an_unknown_class_names_the_known(
     assert caught.value.code == ExitCode.USAGE
     assert os.listdir(tmp_path) == ["in.mp4"]
     run(segmenter, video, tmp_path / "out.mp4", **{option: ("red", "blue")})
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            {"only": ("person", "car")},
+            r"--only: no class is called person \(pedestrian\?\); the classes are sky",
+        ),
+        ({"blur": ("Bicycle", "zebra")}, r"--blur: .* Bicycle, zebra \(bicyclist\?\)"),
+        ({"weights": "of-nobody"}, "no weights 'of-nobody'"),
+        ({"palette": "coco-stuff"}, None),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused_before_they_are_loaded(
+    tmp_path: Path, video: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], words: str | None
+) -> None:
+    monkeypatch.setattr("icnet_cli.inference.segmenter.load", None)
+    for more in (None, (str(video),)):
+        output = tmp_path / ("out" if more else "out.mp4")
+        told = SegmentConfig(
+            source=str(video), more=more, output=output, **{"weights": "fast-scnn-camvid", **options}
+        )
+        events = segment_many(told) if more else segment(told)
+        with pytest.raises(IcnetError if words else TypeError, match=words) as caught:
+            list(events)
+        assert words is None or caught.value.code in (ExitCode.USAGE, ExitCode.WEIGHTS)
+        assert not output.exists()
