@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,23 @@ _CURE = (
     "an mp4 or mov whose index stands at its end cannot be read from a pipe: give the file's name, "
     "or move the index first with `ffmpeg -i in.mp4 -c copy -movflags +faststart out.mp4`"
 )
+_NOTHING = "nothing came through it; see whether the program before it wrote anything, or name a file"
+
+
+def ends_at_once(descriptor: int) -> bool:
+    """Whether a descriptor that can be read has nothing to give but its end."""
+    import fcntl
+    import termios
+
+    status = os.fstat(descriptor)
+    if stat.S_ISCHR(status.st_mode):
+        return status.st_rdev == os.stat(os.devnull).st_rdev
+    waiting = bytearray(4)
+    try:
+        fcntl.ioctl(descriptor, termios.FIONREAD, waiting)
+    except OSError:  # not a descriptor that can count; reading it will show
+        return False
+    return not any(waiting)
 
 
 class PipeReader(VideoReader):
@@ -56,6 +74,8 @@ class PipeReader(VideoReader):
         with reading(_NAME):
             if os.name == "posix":
                 select.select([self._descriptor], [], [])  # which Ctrl-C ends, unlike FFmpeg's own waiting
+                if ends_at_once(self._descriptor):
+                    raise input_error(f"cannot read {_NAME}: {_NOTHING}")
             container = av.open(
                 f"pipe:{self._descriptor}",
                 "r",

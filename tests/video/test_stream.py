@@ -162,6 +162,18 @@ def test_what_is_no_video(data: bytes) -> None:
     assert caught.value.code == ExitCode.INPUT
 
 
+def test_a_pipe_through_which_nothing_comes(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    for path in (os.devnull, tmp_path / "empty"):
+        with open(path, "rb") as file, pytest.raises(IcnetError, match="nothing came"):
+            PipeReader(descriptor=file.fileno())
+    with piped(b"") as descriptor, pytest.raises(IcnetError, match="nothing came") as caught:
+        PipeReader(descriptor=descriptor)
+    assert caught.value.code == ExitCode.INPUT
+    with piped(b"x") as descriptor, pytest.raises(IcnetError, match="not a video"):
+        PipeReader(descriptor=descriptor)
+
+
 def test_a_pipe_has_a_limit_of_pixels() -> None:
     with piped(y4m(Path())) as descriptor, pytest.raises(IcnetError, match="--max-pixels"):
         PipeReader(descriptor=descriptor, max_pixels=WIDTH * HEIGHT - 1)
