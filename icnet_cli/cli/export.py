@@ -31,9 +31,10 @@ def lines(report: dict[str, Any]) -> list[str]:
     """The file, its agreement with the network, what int8 lost, and how TensorRT takes it."""
     size = "any size" if report["size"] is None else "x".join(map(str, report["size"]))
     what = f"{report['precision']}, {size}, {report['input']} in, {report['output_kind']} out"
-    pictures = (
-        "1 picture" if report["agreement_pictures"] == 1 else f"{report['agreement_pictures']} pictures"
-    )
+    count = report["agreement_pictures"]
+    pictures = f"{count} {'drawn ' if report['agreement_drawn'] else ''}picture{'s' * (count != 1)}"
+    if report["agreement_drawn"]:
+        pictures += "; --pictures takes yours"
     found = [
         f"{report['output']}: {what}; {report['bytes'] / 1e6:.1f} MB",
         f"it agrees with the network on {report['agreement']:.3%} of pixels ({pictures}; "

@@ -104,7 +104,9 @@ class ExportConfig(Config):
         "The one size of picture it takes, height x width.",
         shows="the weights' training size",
     )
-    dynamic: bool = option(False, "Take pictures of any size from 33x33 up.", panel=NETWORK)
+    dynamic: bool = option(
+        False, "Take pictures of any size from 33x33 up (65x65 at output stride 16).", panel=NETWORK
+    )
     with_argmax: bool = option(False, "Give labels (uint8) instead of logits.", panel=NETWORK)
     raw: bool = option(False, "Take normalised float NCHW instead of uint8 NHWC RGB pictures.", panel=NETWORK)
     fp16: bool = option(False, "Half precision.", panel=NETWORK)
@@ -126,7 +128,7 @@ class ExportConfig(Config):
         metavar="PATH",
         env=False,
         panel=WHAT,
-        shows="a drawn street",
+        shows="those of --calibrate, or else a drawn street",
     )
     min_agreement: float | None = option(
         None,

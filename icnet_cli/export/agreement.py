@@ -66,13 +66,12 @@ def spread(files: Sequence[Path], most: int) -> list[Path]:
     return [files[i] for i in np.linspace(0, len(files) - 1, most).round().astype(int)]
 
 
-def frames_at(source: Path | None, sizes: Sequence[tuple[int, int]]) -> Iterator[Picture]:
-    """Pictures to compare on, each at the next of `sizes`: the user's, or the drawn street at every size."""
-    if source is None:
+def frames_at(files: Sequence[Path], sizes: Sequence[tuple[int, int]]) -> Iterator[Picture]:
+    """Pictures to compare on, each at the next of `sizes`: these files, or the drawn street at every size."""
+    if not files:
         for seed, size in enumerate(sizes):
             yield street_frame(*size, seed=seed)
         return
-    files = spread(picture_files(source), MOST_PICTURES)
     for index in range(max(len(files), len(sizes))):
         yield shrink_or_grow(read_picture(files[index % len(files)]), sizes[index % len(sizes)])
 

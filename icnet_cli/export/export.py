@@ -16,7 +16,7 @@ from icnet_cli.errors import check_error
 from icnet_cli.inference.backends import Ports, open_exported, require
 from icnet_cli.inference.backends.base import FRAMES, LABELS, LOGITS, RAW, metadata_of
 
-from .agreement import Agreement, compare, frames_at
+from .agreement import MOST_PICTURES, Agreement, compare, frames_at, picture_files, spread
 from .graph import smallest_side, trace
 from .outputs import beside, publish, refuse_taken
 from .quantise import Calibration, miou_lost, open_calibration, quantise_onnx
@@ -40,6 +40,7 @@ def export(config: ExportConfig) -> dict[str, Any]:
     for path in _files(config.output):
         refuse_taken(path, config.overwrite, (source,))
     calibration = open_calibration(config.calibrate) if config.calibrate else None
+    pictures = _pictures(config, calibration)
     loaded = load_weights(source)
     ports = _ports(config, loaded)
     with beside(config.output) as folder:
@@ -47,13 +48,23 @@ def export(config: ExportConfig) -> dict[str, Any]:
         metadata = metadata_of(loaded.meta, ports)
         _write(config, part, loaded, ports, metadata, calibration)
         model = open_exported(part, own=True)
-        found = compare(model, loaded.network, frames_at(config.pictures, _compared_at(ports, loaded)))
+        found = compare(model, loaded.network, frames_at(pictures, _compared_at(ports, loaded)))
         least = LEAST_AGREEMENT[ports.precision] if config.min_agreement is None else config.min_agreement
         _check(config, found, least)
         lost = miou_lost(calibration, model, loaded.network, _base_size(ports, loaded)) if calibration else {}
         del model  # closes its files
         publish(_files(part)[::-1], config.output.parent)
-    return _report(config, loaded, ports, found) | lost | {"seconds": time.perf_counter() - started}
+    return _report(config, loaded, ports, found, pictures) | lost | {"seconds": time.perf_counter() - started}
+
+
+def _pictures(config: ExportConfig, calibration: Calibration | None) -> list[Path]:
+    """What the file is compared on: --pictures, else the held-out ones of --calibrate; none means the drawn street."""
+    if config.pictures is not None:
+        return spread(picture_files(config.pictures), MOST_PICTURES)
+    if calibration is None:
+        return []
+    held_out = [sample.image for sample in calibration.labelled]
+    return spread(held_out or calibration.pictures, MOST_PICTURES)
 
 
 def _files(output: Path) -> list[Path]:
@@ -118,7 +129,9 @@ def _check(config: ExportConfig, found: Agreement, least: float) -> None:
         )
 
 
-def _report(config: ExportConfig, loaded: LoadedWeights, ports: Ports, found: Agreement) -> dict[str, Any]:
+def _report(
+    config: ExportConfig, loaded: LoadedWeights, ports: Ports, found: Agreement, pictures: list[Path]
+) -> dict[str, Any]:
     return {
         "output": str(config.output),
         "format": config.to,
@@ -130,6 +143,7 @@ def _report(config: ExportConfig, loaded: LoadedWeights, ports: Ports, found: Ag
         "agreement": found.share,
         "agreement_worst": found.worst,
         "agreement_pictures": found.pictures,
+        "agreement_drawn": not pictures,
         "bytes": sum(path.stat().st_size for path in _files(config.output)),
         # The int8 file quantises to unsigned bytes, which suit CPUs; TensorRT takes signed ones only.
         "trtexec": trtexec_line(config.output, ports, loaded)
@@ -146,12 +160,14 @@ def trtexec_line(output: Path, ports: Ports, loaded: LoadedWeights) -> str:
     ]
     words.append("--fp16" if ports.precision == "fp16" else "--noTF32")
     if ports.size is None:
-        height, width = loaded.meta.train_size
+        # The whole multiple of 32 that every file of free sizes takes, and never above the best size.
+        least = -(-smallest_side(loaded.network) // 32) * 32
+        height, width = (max(least, side) for side in loaded.meta.train_size)
 
         def shape(rows: int, columns: int) -> str:
             raw = ports.input == RAW
             return f"{ports.input}:1x3x{rows}x{columns}" if raw else f"{ports.input}:1x{rows}x{columns}x3"
 
-        words.append(f"--minShapes={shape(64, 64)} --optShapes={shape(height, width)}")
+        words.append(f"--minShapes={shape(least, least)} --optShapes={shape(height, width)}")
         words.append(f"--maxShapes={shape(2 * height, 2 * width)}")
     return " ".join(words)

@@ -110,7 +110,7 @@ def test_export(icnet: Icnet, refused, port: Path, tmp_path: Path) -> None:
     assert outcome.code == 0, outcome.err
     assert outcome.document["agreement"] >= 0.999
     assert outcome.document["size"] == [64, 96]
-    assert "it agrees with the network on 100.000%" in outcome.err
+    assert "it agrees with the network on 100.000% of pixels (1 drawn picture; --pictures" in outcome.err
     assert "-y" in refused(2, *line)
     assert "--to" in refused(2, "export", weights, "-o", output)
     assert "must end in .onnx" in refused(2, "export", weights, "--to", "onnx", "-o", output)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,21 @@ import torch
 from torch import nn
 
 from icnet_cli.checkpoints.bundled import bundled_weights
-from icnet_cli.checkpoints.format import Normalisation, WeightsMeta, load_weights, save_weights
+from icnet_cli.checkpoints.format import (
+    LoadedWeights,
+    Normalisation,
+    WeightsMeta,
+    load_weights,
+    save_weights,
+)
 from icnet_cli.classes import load_table
 from icnet_cli.config import ExportConfig
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.export import export as exporting
 from icnet_cli.export.agreement import original_labels, street_frame
 from icnet_cli.export.export import export
-from icnet_cli.inference.backends import MODULES, open_exported
+from icnet_cli.export.quantise import open_calibration
+from icnet_cli.inference.backends import MODULES, Ports, open_exported
 from icnet_cli.models import build
 from icnet_cli.models.icnet import icnet_channels
 from icnet_cli.pixels.cv import cv2
@@ -207,7 +215,7 @@ def test_users_pictures_are_compared_on(tmp_path: Path, fast: Path) -> None:
     for seed in range(2):
         cv2.imwrite(str(folder / f"{seed}.png"), street_frame(70, 90, seed))
     report, _ = exported(fast, "pt2", tmp_path, pictures=folder)
-    assert report["agreement_pictures"] == 2
+    assert (report["agreement_pictures"], report["agreement_drawn"]) == (2, False)
     (tmp_path / "empty").mkdir()
     with pytest.raises(IcnetError, match="no pictures"):
         exported(fast, "pt2", tmp_path, pictures=tmp_path / "empty", overwrite=True)
@@ -233,12 +241,40 @@ def test_int8_tells_what_it_costs(tmp_path: Path, fast: Path, to: str) -> None:
     root = small_camvid(tmp_path / "camvid", fast)
     report, output = exported(fast, to, tmp_path, int8=True, calibrate=root, with_argmax=True)
     assert 0.5 < report["agreement"] < 1  # it is another function, and said to be
+    assert (report["agreement_pictures"], report["agreement_drawn"]) == (1, False)  # the picture of val
     assert report["miou_images"] == 1
     assert report["miou_before"] == pytest.approx(1.0)
     assert 0 < report["miou_lost"] < 1
     assert report["trtexec"] is None
     assert open_exported(output).meta.classes == TABLE
     assert {path.name for path in tmp_path.iterdir()} <= {"camvid", "out.onnx", "out.xml", "out.bin"}
+
+
+def test_what_is_compared_on_is_real_where_there_is_something_real(tmp_path: Path, fast: Path) -> None:
+    root = small_camvid(tmp_path / "camvid", fast)
+    config = ExportConfig(weights=str(fast), to="onnx", output=Path("x.onnx"), pictures=root / "train")
+    dataset, plain = open_calibration(root), open_calibration(root / "train")
+    assert exporting._pictures(config, dataset) == [root / "train" / "a.png"]
+    config = replace(config, pictures=None)
+    assert exporting._pictures(config, dataset) == [root / "val" / "a.png"]
+    assert exporting._pictures(config, plain) == [root / "train" / "a.png"]
+    assert exporting._pictures(config, None) == []
+
+
+@pytest.mark.parametrize(("stride", "least"), [(8, 64), (16, 96)])
+@pytest.mark.parametrize("train_size", [(544, 736), (32, 480)])
+def test_trtexec_is_told_sizes_that_the_file_takes(
+    stride: int, least: int, train_size: tuple[int, int]
+) -> None:
+    network = build("icnet", {"keep": 0.125, "output_stride": stride})
+    meta = WeightsMeta.of(network, load_table("cityscapes"), train_size)
+    ports = Ports("frames", "labels", None, "fp32")
+    line = exporting.trtexec_line(Path("a b.onnx"), ports, LoadedWeights(network, meta, Path("x")))
+    assert line.startswith("trtexec --onnx='a b.onnx' --saveEngine='a b.engine' --noTF32 ")
+    shapes = [[int(n) for n in found.split("x")] for found in re.findall(r"frames:(\S+)", line)]
+    assert [shape[0] for shape in shapes] == [1, 1, 1]
+    assert shapes[0][1:] == [least, least, 3]
+    assert all(low <= best <= high for low, best, high in zip(*shapes, strict=True))
 
 
 @pytest.mark.slow
