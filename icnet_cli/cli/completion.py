@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, get_type_hints
 from icnet_cli.cli import values
 from icnet_cli.cli.console import Console, emit, say
 from icnet_cli.config import COMMANDS, flag_of
+from icnet_cli.config.fields import words_of
 from icnet_cli.errors import output_error, usage_error
 
 ASKED = "_ICNET_COMPLETE"
@@ -144,7 +145,7 @@ def _values(item: Field[Any]) -> list[Candidate]:
         known = sorted(
             path.stem for path in (Path(__file__).parents[1] / "training" / "recipes").glob("*.yaml")
         )
-    return [Candidate(str(word)) for word in known]
+    return [Candidate(word) for word in words_of(known)]
 
 
 def consoles_of(verbs: dict[str, Any]) -> dict[str, type[Console]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from icnet_cli.config import flag_of
+from icnet_cli.config.fields import words_of
 from icnet_cli.config.live import NOWHERE
 
 _SIZE = re.compile(r"(\d{1,6})[xX×](\d{1,6})")
@@ -136,7 +137,7 @@ def help_of(item: Field[Any]) -> str:
     """The field's help, its choices and its default in one paragraph."""
     parts = [item.metadata["help"]]
     if "choices" in item.metadata:
-        parts.append(f"One of {', '.join(item.metadata['choices'])}.")
+        parts.append(f"One of {', '.join(words_of(item.metadata['choices']))}.")
     default = shown(item)
     if default:
         parts.append(f"({default})" if default == "required" else f"(default: {default})")

@@ -37,6 +37,8 @@ from icnet_cli.config.temporal import (
 _of_files = partial(option, panel=WHAT, env=False)
 _of_a_video = partial(option, panel=BETWEEN, env=False)
 
+INPUT_SCALES = (0.25, 0.5, 1.0)  # the 2017 paper's Figure 3; any others are what --scales is for
+
 # What --temporal adds, and what is for labelled pictures alone.
 _FOR_VIDEOS = ("truth", "frames", "reuse", "reuse_kind", "smooth", "deadline_s", "realtime")
 _FOR_PICTURES = (
@@ -117,9 +119,9 @@ class EvalConfig(Config):
     )
     input_scale: float = option(
         1.0,
-        "Shrink what the network sees to this part of its size: 0.25 or 0.5.",
-        above=0,
-        maximum=1,
+        "Shrink what the network sees to this part of its size.",
+        choices=INPUT_SCALES,
+        metavar="X",
         env=False,
         panel=NETWORK,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import Field, dataclass, field, fields
 from fractions import Fraction
 from pathlib import Path
@@ -45,13 +45,18 @@ def flag_of(item: Field[Any]) -> str:
     return long[0] if long else "--" + item.name.replace("_", "-")
 
 
+def words_of(choices: Iterable[Any]) -> list[str]:
+    """What a field may be, as it is typed: 1, not 1.0."""
+    return [f"{choice:g}" if isinstance(choice, float) else str(choice) for choice in choices]
+
+
 def _field_problems(item: Field[Any], value: Any) -> Iterator[str]:
     name, bounds = flag_of(item), item.metadata
     for part in value if isinstance(value, tuple) else (value,):
         if part is None:
             continue
         if "choices" in bounds and part not in bounds["choices"]:
-            yield f"{name} must be one of {', '.join(bounds['choices'])}, not {part!r}"
+            yield f"{name} must be one of {', '.join(words_of(bounds['choices']))}, not {part!r}"
         if "above" in bounds and not part > bounds["above"]:
             yield f"{name} must be above {bounds['above']}, not {part}"
         if "minimum" in bounds and not part >= bounds["minimum"]:

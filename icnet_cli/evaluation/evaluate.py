@@ -95,14 +95,26 @@ def _weights(config: EvalConfig) -> LoadedWeights | ExportedEngine:
     for flag, value in (("--branches", config.branches), ("--ablation", config.ablation)):
         if value is not None:
             raise usage_error(f"{flag} needs the network itself, and {path} is an exported file")
-    averaged = config.flip or config.scales != (1.0,) or config.input_scale != 1
-    if averaged and not engine.gives_scores:
-        raise usage_error(f"{path} gives labels, which cannot be averaged; leave --scales and --flip out")
-    if averaged and engine.fixed_size is not None and (config.scales != (1.0,) or config.input_scale != 1):
-        raise usage_error(
-            f"{path} takes pictures of one size alone; leave --scales out, or export with --dynamic"
-        )
+    _check_averaging(config, engine)
     return engine
+
+
+def _check_averaging(config: EvalConfig, engine: ExportedEngine) -> None:
+    asked = {
+        "--input-scale": config.input_scale != 1,
+        "--scales": config.scales != (1.0,),
+        "--flip": config.flip,
+    }
+    given = [flag for flag, wanted in asked.items() if wanted]
+    if given and not engine.gives_scores:
+        raise usage_error(
+            f"{engine.path} gives labels, which can be neither scaled nor averaged; leave {' and '.join(given)} out"
+        )
+    scaled = " and ".join(flag for flag in given if flag != "--flip")
+    if scaled and engine.fixed_size is not None:
+        raise usage_error(
+            f"{engine.path} takes pictures of one size alone; leave {scaled} out, or export with --dynamic"
+        )
 
 
 def _page(config: EvalConfig, weights: LoadedWeights | ExportedEngine) -> ReportPage | None:

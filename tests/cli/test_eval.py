@@ -108,7 +108,8 @@ def test_branches_and_regions_are_tables_of_their_own(icnet: Icnet, measured) ->
     [
         ("eval d --diff maps", "--diff compares the branches; add --branches all"),
         ("eval d -o out", "-o is for --regions"),
-        ("eval d --input-scale 2", "--input-scale must be at most 1"),
+        ("eval d --input-scale 0.3", "--input-scale must be one of 0.25, 0.5, 1, not 0.3"),
+        ("eval d --input-scale 2", "--input-scale must be one of 0.25, 0.5, 1, not 2"),
         ("eval d --ablation pyramid", "--ablation must be one of skip"),
     ],
 )
