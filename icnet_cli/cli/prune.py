@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from icnet_cli.cli.console import LoopConsole, emit_json, emit_table, say
 from icnet_cli.cli.progress import Status, watch
 from icnet_cli.cli.train import Narrator
 from icnet_cli.config import PruneConfig
+from icnet_cli.errors import ExitCode, IcnetError
 
 
 def prune(config: PruneConfig, console: LoopConsole) -> None:
@@ -24,7 +26,12 @@ def prune(config: PruneConfig, console: LoopConsole) -> None:
     """
     from icnet_cli.pruning.prune import prune as run
 
-    document = watch(run(config), console.progress, PruneNarrator().status).to_dict()
+    narrator = PruneNarrator()
+    try:
+        document = watch(run(config), console.progress, narrator.status).to_dict()
+    except BaseException as error:
+        note_way_on(narrator.run_dir, error)
+        raise
     if console.json:
         emit_json(document)
     else:
@@ -33,15 +40,24 @@ def prune(config: PruneConfig, console: LoopConsole) -> None:
         say(line)
 
 
+def note_way_on(run_dir: Path | None, error: BaseException) -> None:
+    """Where a run that ends with `error` can be resumed, have the closing line say how."""
+    told = isinstance(error, IcnetError) and error.code != ExitCode.OUTPUT  # it says itself what to do
+    if run_dir is not None and run_dir.is_dir() and not told:
+        error.add_note(f"go on with icnet prune --resume {run_dir}")
+
+
 class PruneNarrator:
     """Turns pruning's events into statuses; the trainer's get the number of the step they are in."""
 
     def __init__(self) -> None:
+        self.run_dir: Path | None = None
         self._step, self._train = 0, Narrator()
 
     def status(self, event: Any) -> Status | None:
         """The status after an event; None for the report."""
         if hasattr(event, "what"):
+            self.run_dir = event.run_dir or self.run_dir
             rate = f"{event.unit}/s"
             now = {"now": event.what}
             return Status(

@@ -35,7 +35,7 @@ from icnet_cli.config.shared import (
     STDOUT,
     VIEWS,
 )
-from icnet_cli.config.train import PruneConfig, TrainConfig
+from icnet_cli.config.train import PRUNE_STEPS, PruneConfig, TrainConfig
 
 __all__ = [
     "BACKENDS",
@@ -47,6 +47,7 @@ __all__ = [
     "MAX_PIXELS",
     "MODELS",
     "PRECISIONS",
+    "PRUNE_STEPS",
     "PUBLISHED_TABLES",
     "STDOUT",
     "VIEWS",

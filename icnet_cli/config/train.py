@@ -112,6 +112,7 @@ class TrainConfig(Config):
         return []
 
 
+PRUNE_STEPS = 2  # of progressive pruning: from 1 to 0.5 by way of 0.75
 _OF_THE_MACHINE = (
     "resume", "device", "precision", "workers", "cache", "batch", "size", "seed", "skip_damaged",
 )  # fmt: skip
@@ -185,7 +186,12 @@ class PruneConfig(Config):
     )
     one_shot: bool = option(False, "Cut once.", env=False, panel=CUTS)
     steps: int | None = option(
-        None, "Equal steps of progressive pruning.", minimum=1, maximum=100, panel=CUTS, shows="2"
+        None,
+        "Equal steps of progressive pruning.",
+        minimum=1,
+        maximum=100,
+        panel=CUTS,
+        shows=str(PRUNE_STEPS),
     )
     no_tune: bool = option(False, "Cut only; needs no data.", env=False, panel=CUTS)
     round_to: int = option(
@@ -246,10 +252,12 @@ class PruneConfig(Config):
             for f in fields(self)
             if f.name in ("tune_epochs", "tune_steps", "tune_total") and getattr(self, f.name) is not None
         ]
+        if self.no_tune and (lengths or self.time_budget_s is not None):
+            given = lengths or ["--time-budget"]
+            found.append(f"--no-tune has no fine-tuning; leave out {' and '.join(given)}")
         if len(lengths) > 1:
             found.append(f"{' and '.join(lengths)} each set the length; give one")
-        if self.tune_total is not None and self.tune_total < (self.steps or 1):
-            found.append(
-                f"--tune-total {self.tune_total} is less than one step for each of --steps {self.steps}"
-            )
+        cuts = 1 if self.one_shot else self.steps or PRUNE_STEPS
+        if self.tune_total is not None and self.tune_total < cuts:
+            found.append(f"--tune-total {self.tune_total} is less than one step for each of --steps {cuts}")
         return found

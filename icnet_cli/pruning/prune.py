@@ -13,8 +13,8 @@ import torch
 
 from icnet_cli.checkpoints.format import LoadedWeights, WeightsMeta, load_weights, save_weights
 from icnet_cli.checkpoints.state import list_states
-from icnet_cli.config import PruneConfig
-from icnet_cli.errors import ExitCode, IcnetError, check_error, output_error, usage_error
+from icnet_cli.config import PRUNE_STEPS, PruneConfig
+from icnet_cli.errors import ExitCode, IcnetError, check_error, device_error, output_error, usage_error
 from icnet_cli.evaluation.folders import free_folder
 from icnet_cli.evaluation.network import Pairs, evaluate_network
 from icnet_cli.inference.device import choose_device, choose_precision
@@ -23,8 +23,8 @@ from icnet_cli.models.count import gflops, parameters_m
 from icnet_cli.pruning.latency import check_reachable, measure_ms, search
 from icnet_cli.pruning.recalibrate import recalibrate
 from icnet_cli.pruning.sensitivity import drops, exponents
-from icnet_cli.pruning.source import Source, find_source, open_tuning
-from icnet_cli.pruning.state import RUNS, PruneReport, Row, State, load_state
+from icnet_cli.pruning.source import Source, check_output, check_writable, find_source, open_tuning
+from icnet_cli.pruning.state import RUNS, PruneReport, Row, State, damaged, load_state
 from icnet_cli.pruning.surgery import prune_network
 from icnet_cli.pruning.widths import Step, counts_at, full_counts, kept_share, steps_between
 from icnet_cli.training.run import Run, claim
@@ -32,18 +32,23 @@ from icnet_cli.training.trainer import Event as TrainEvent
 from icnet_cli.training.trainer import Trainer
 
 PROBED = 16  # validation pictures that tell one group's sensitivity from another's
-_STEPS = 2
+# What --resume may be told anew: it is the machine's, not the run's.
+_TOLD_ANEW = ("device", "precision", "workers", "cache", "batch", "skip_damaged")
 
 
 @dataclass(frozen=True)
 class Working:
-    """Something other than training: `done` of `total` `unit`s of it; `news` says what came of it."""
+    """Something other than training: `done` of `total` `unit`s of it; `news` says what came of it.
+
+    The first has `run_dir`, from which an interrupted run goes on.
+    """
 
     what: str
     done: int
     total: int
     unit: str = "networks"
     news: str | None = None
+    run_dir: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -75,14 +80,15 @@ def _begun(config: PruneConfig) -> Job:
     device = choose_device(config.device)  # a wrong word is told before a file is read
     choose_precision(config.precision, device)
     source = find_source(config)
-    _check_output(config, source)
+    if config.output is not None:
+        check_output(config.output, config.overwrite, source.weights.path)
     network = source.weights.network
     if config.keep is not None:
         _check_keep(network, config.keep, config.round_to, source)
     tuning = open_tuning(config, source, source.dataset) if source.dataset else None
     folder = free_folder(RUNS, source.name)
     state = State(
-        config=config.to_dict(),
+        config=replace(config, output=config.output and config.output.absolute()).to_dict(),
         name=source.name,
         dataset=str(source.dataset.resolve()) if source.dataset else None,
         recipe=tuning.recipe.to_dict() if tuning else None,
@@ -100,7 +106,11 @@ def _begun(config: PruneConfig) -> Job:
 def _resumed(config: PruneConfig) -> Job:
     assert config.resume is not None
     state = load_state(config.resume)
-    stored = state.prune_config
+    stored = _as_told(state, config)
+    if stored.output is not None:
+        check_writable(stored.output)
+        if stored.output.exists() and not (state.finished or stored.overwrite):
+            raise usage_error(f"{stored.output}, which this run is to write, exists now; move it away first")
     start = load_weights(config.resume / "step-0.safetensors")
     tuning = None
     if state.dataset:
@@ -109,20 +119,31 @@ def _resumed(config: PruneConfig) -> Job:
     return Job(stored, config.resume, state, tuning)
 
 
-def _check_output(config: PruneConfig, source: Source) -> None:
-    if config.output is None:
-        return
-    if config.output.exists() and config.output.samefile(source.weights.path):
-        raise usage_error(f"-o {config.output} is the file that is pruned; name another")
-    if config.output.exists() and not config.overwrite:
-        raise usage_error(f"{config.output} exists; name another -o, or -y to replace it")
+def _as_told(state: State, config: PruneConfig) -> PruneConfig:
+    """What the run was told at first, and what it is told now of the machine."""
+    assert config.resume is not None
+    told = {name: getattr(config, name) for name in _TOLD_ANEW}
+    told = {name: value for name, value in told.items() if value != getattr(PruneConfig, name)}
+    try:
+        stored = replace(state.prune_config, **told)
+        wrong = stored.problems()
+    except (TypeError, ValueError) as error:
+        raise damaged(config.resume) from error
+    if wrong:  # the folder's word is no better than the user's
+        raise damaged(config.resume)
+    return stored
 
 
 def _check_keep(network: Network, keep: float, round_to: int, source: Source) -> None:
     there = kept_share(network.config)
-    if keep >= there or counts_at(network.config, keep, round_to) == dict(network.config.channels):
+    if keep >= there:
         raise usage_error(
             f"--keep {keep:g} is not below what {source.weights.path} keeps already, {there:g}; give less"
+        )
+    if counts_at(network.config, keep, round_to) == dict(network.config.channels):
+        raise usage_error(
+            f"--keep {keep:g} cuts nothing of {source.weights.path}, which keeps {there:g}: "
+            f"channels go in multiples of --round-to {round_to}, and as many stay"
         )
 
 
@@ -156,17 +177,15 @@ class Job:
         news = (
             f"pruning {self.state.name} in {self.folder}; if interrupted: icnet prune --resume {self.folder}"
         )
-        yield Working("the parent", 0, 1, news=news)
+        yield Working("the parent", 0, 1, news=news, run_dir=self.folder)
+        if self.state.plan is None:
+            self._check_target(start.network)
         if self.state.start is None:
             self.state.start = self._row(start.network, kept_share(start.network.config))
             self.state.start.miou_before = self._miou(start.network)
             self._save()
         if self.state.plan is None:
-            try:
-                self.state.plan = yield from self._plan(start.network)
-            except IcnetError:  # refused: nothing to go on with
-                shutil.rmtree(self.folder)
-                raise
+            self.state.plan = yield from self._plan(start.network)
             self._save()
         for index, step in enumerate(self.state.plan, start=1):
             row = self._known(index)
@@ -178,6 +197,17 @@ class Job:
 
     # What to cut --------------------------------------------------------------------------------------------------
 
+    def _check_target(self, network: Network) -> None:
+        """Before anything that takes long; a refused run leaves no folder: there is nothing to go on with."""
+        if self.config.target_ms is None:
+            return
+        kind, config = type(network), network.config
+        try:
+            check_reachable(config, kind, self._ms, self.config.target_ms, self.config.round_to)
+        except IcnetError:
+            shutil.rmtree(self.folder)
+            raise
+
     def _plan(self, network: Network) -> Generator[Event, None, list[Step]]:
         config = self.config
         if config.keep is not None:
@@ -185,14 +215,14 @@ class Job:
         else:
             goal = yield from self._goal_for_ms(network)
         once = config.one_shot or config.no_tune
-        return steps_between(network.config, goal, 1 if once else config.steps or _STEPS, config.round_to)
+        return steps_between(
+            network.config, goal, 1 if once else config.steps or PRUNE_STEPS, config.round_to
+        )
 
     def _goal_for_ms(self, network: Network) -> Generator[Event, None, Step]:
-        config, kind, target, round_to = (
-            network.config, type(network), self.config.target_ms, self.config.round_to,
-        )  # fmt: skip
+        config, kind = network.config, type(network)
+        target, round_to = self.config.target_ms, self.config.round_to
         assert target is not None
-        check_reachable(config, kind, self._ms, target, round_to)
         yield from self._measure_sensitivity(network)
         yield Working("searching for the widths", 0, 1)
         counts = search(config, kind, self._ms, target, exponents(self.state.sensitivity), round_to)
@@ -255,7 +285,7 @@ class Job:
         except StopIteration as end:
             row.miou_tuned = end.value.best_miou
         except IcnetError as error:
-            raise self._in_words(error, index, number) from error
+            raise self._in_words(error, run, index, number) from error
         finally:
             events.close()
         name = "last" if row.miou_tuned is None else "best"
@@ -271,8 +301,12 @@ class Job:
             run = replace(run, config=replace(run.config, time_budget_s=self.config.time_budget_s / number))
         return run
 
-    def _in_words(self, error: IcnetError, index: int, number: int) -> IcnetError:
-        """The trainer's message after a signal, with the line that goes on with the whole pruning run."""
+    def _in_words(self, error: IcnetError, run: Run, index: int, number: int) -> IcnetError:
+        """The trainer's message, which is of a training run, in the words of the whole pruning run."""
+        if error.code is ExitCode.DEVICE:
+            smaller = f"go on with icnet prune --resume {self.folder} --batch {run.batch // 2}"
+            cure = smaller if run.batch >= 4 else "begin again with a smaller --crop"
+            return device_error(f"out of memory on {run.device} in step {index} of {number}; {cure}")
         if error.code not in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
             return error
         word = "interrupted" if error.code is ExitCode.INTERRUPTED else "terminated"
@@ -371,6 +405,8 @@ class Job:
             self.state.start, rows, output, self.folder, self._file(0).meta.model, self.state.size,
             str(self.device), self.precision, rolled_back=held < len(rows),
         )  # fmt: skip
+        self.state.finished = True  # before the output is there: what lies in its place afterwards is its own
+        self._save()
         report.write()
         if held == 0:
             raise check_error(

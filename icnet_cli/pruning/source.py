@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from icnet_cli.checkpoints.bundled import find_weights
+from icnet_cli.checkpoints.bundled import SUFFIX, find_weights
+from icnet_cli.checkpoints.foreign import is_foreign
 from icnet_cli.checkpoints.format import LoadedWeights, load_weights
 from icnet_cli.config import PruneConfig, TrainConfig
 from icnet_cli.data.layouts import recognise
 from icnet_cli.documents import read_json
-from icnet_cli.errors import usage_error
+from icnet_cli.errors import output_error, usage_error, weights_error
 from icnet_cli.evaluation.evaluate import check_classes_fit
 from icnet_cli.evaluation.predict import protocol_size
+from icnet_cli.inference.exported import is_exported
 from icnet_cli.training.recipe import Recipe, load_recipe, recipe_from_dict
 from icnet_cli.training.run import RUN_FILE, RUNS, Run, assemble, default_recipe
 
@@ -49,6 +52,7 @@ def find_source(config: PruneConfig) -> Source:
         IcnetError: 2 without weights, without data where it is needed; 4 for weights that cannot be read.
     """
     path = find_weights(config.weights) if config.weights else newest_run(config)
+    _check_kind(path)
     recorded = _recorded(path.resolve().parent)
     recipe = recorded.get("recipe")
     dataset = config.data or (None if config.no_tune else _recorded_dataset(recorded))
@@ -58,6 +62,45 @@ def find_source(config: PruneConfig) -> Source:
         )
         raise usage_error(f"no data to tune {path} on{gone}; add --data DIR, or --no-tune to cut only")
     return Source(load_weights(path), dataset, recipe if isinstance(recipe, dict) else None)
+
+
+def _check_kind(path: Path) -> None:
+    if is_exported(path):
+        raise weights_error(
+            f"{path} is an exported file, which cannot be cut; prune the weights it was made from"
+        )
+    if is_foreign(path):
+        raise weights_error(
+            f"{path} is another program's; make weights of it with icnet weights import {path}, and prune those"
+        )
+
+
+def check_output(output: Path, overwrite: bool, parent: Path) -> None:
+    """See before the first cut that `output` can be written when all is done.
+
+    Raises:
+        IcnetError: 2 for a name that is no weights file's, is `parent`'s or is taken; 5 where nothing can be written.
+    """
+    if output.suffix != SUFFIX:
+        raise usage_error(
+            f"-o {output} must end in {SUFFIX}; other kinds of file are what icnet export makes"
+        )
+    if output.is_dir():
+        raise usage_error(f"-o {output} is a folder; name a file in it")
+    if output.exists() and output.samefile(parent):
+        raise usage_error(f"-o {output} is the file that is pruned; name another")
+    if output.exists() and not overwrite:
+        raise usage_error(f"{output} exists; name another -o, or -y to replace it")
+    check_writable(output)
+
+
+def check_writable(output: Path) -> None:
+    """Raise an output error unless a file can be made where `output` is to be; missing folders are made at the end."""
+    there = next(folder for folder in output.absolute().parents if folder.exists())
+    try:
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError as error:
+        raise output_error(f"-o {output} cannot be written: {there}: {error.strerror}") from error
 
 
 def newest_run(config: PruneConfig) -> Path:

@@ -18,7 +18,7 @@ from typing import Any
 from icnet_cli.checkpoints.format import write_atomically
 from icnet_cli.config import PruneConfig
 from icnet_cli.documents import read_json
-from icnet_cli.errors import input_error
+from icnet_cli.errors import IcnetError, input_error
 from icnet_cli.pruning.widths import Step
 from icnet_cli.reports.plots import ScatterPoint, plot_scatter
 from icnet_cli.training.recipe import Recipe, recipe_from_dict
@@ -58,6 +58,7 @@ class State:
     Attributes:
         dataset: where the data is (this file stays on the machine). recipe: of the fine-tuning; None without it.
         sensitivity: accuracy lost by group, as far as it is measured, for `--target-ms`.
+        finished: all steps are done, and the output is written or about to be.
     """
 
     config: dict[str, Any]
@@ -69,6 +70,7 @@ class State:
     plan: list[Step] | None = None
     start: Row | None = None
     rows: list[Row] = field(default_factory=list)
+    finished: bool = False
 
     def save(self, folder: Path) -> None:
         """Write it down, whole or not at all."""
@@ -105,9 +107,12 @@ def load_state(folder: Path) -> State:
             }
         )
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise input_error(
-            f"{folder} is not a pruning run to resume: {STATE_FILE} is missing or damaged"
-        ) from error
+        raise damaged(folder) from error
+
+
+def damaged(folder: Path) -> IcnetError:
+    """To be raised by the caller."""
+    return input_error(f"{folder} is not a pruning run to resume: {STATE_FILE} is missing or damaged")
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import icnet_cli.pruning.prune as pruning
 from icnet_cli.cli.progress import phrase
 from icnet_cli.cli.prune import PruneNarrator
 from icnet_cli.config import PruneConfig
+from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.pruning.prune import Tuning, Working
 from icnet_cli.pruning.state import PruneReport, Row
 from icnet_cli.training.trainer import EvalDone, StepDone
@@ -84,6 +86,24 @@ def test_what_is_wrong_is_seen_before_work_begins(
 ) -> None:
     refused(2, *line.split())
     assert not pruned
+
+
+@pytest.mark.parametrize(("error", "told"), [
+    (KeyboardInterrupt(), True), (OSError(errno.ENOSPC, "No space left on device", "x"), True),
+    (IcnetError("x could not be written", ExitCode.OUTPUT), True),
+    (IcnetError("interrupted in step 1", ExitCode.INTERRUPTED), False),  # says so itself
+])  # fmt: skip
+def test_whatever_stops_a_run_its_last_line_says_how_to_go_on(
+    icnet: Icnet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: BaseException, told: bool
+) -> None:
+    def prune(config: PruneConfig) -> Iterator[Any]:
+        yield Working("the parent", 0, 1, run_dir=tmp_path)
+        yield Working("recalibrating", 1, 9, "batches")
+        raise error
+
+    monkeypatch.setattr(pruning, "prune", prune)
+    last = icnet("prune", "w", "--keep", "0.5", "--progress", "none").err.splitlines()[-1]
+    assert last.endswith(f"; go on with icnet prune --resume {tmp_path}") is told
 
 
 def test_the_display_names_the_step() -> None:

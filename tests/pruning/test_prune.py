@@ -29,6 +29,7 @@ from icnet_cli.pruning.widths import counts_at
 from icnet_cli.training.run import start_from
 from icnet_cli.training.trainer import StepDone, TrainReport
 from tests.pruning.conftest import write_weights
+from tests.tiny_camvid import write_recipe
 
 
 def run_to_end(config: PruneConfig) -> tuple[list[Any], PruneReport]:
@@ -317,6 +318,8 @@ def test_without_weights_the_newest_run_is_pruned_with_its_data_and_recipe(
         ({"keep": 1.5}, "--keep must be at most 1"),
         ({"keep": 0.5}, "not below what"),
         ({"keep": 0.9}, "not below what"),
+        ({"keep": 0.499}, "0.499 cuts nothing .* multiples of --round-to 8"),
+        ({"round_to": 512}, "0.25 cuts nothing .* multiples of --round-to 512"),
         ({"data": None}, "add --data DIR, or --no-tune"),
         ({"keep": None}, "give --keep"),
         ({"target_ms": 3.0}, "one of the two"),
@@ -324,6 +327,11 @@ def test_without_weights_the_newest_run_is_pruned_with_its_data_and_recipe(
         ({"no_tune": True, "max_drop": 1.0}, "leave out --no-tune"),
         ({"tune_total": 9}, "--tune-steps and --tune-total each set the length"),
         ({"tune_steps": None, "steps": 4, "tune_total": 3}, "one step for each of --steps 4"),
+        ({"tune_steps": None, "tune_total": 1}, "one step for each of --steps 2"),
+        ({"no_tune": True}, "--no-tune has no fine-tuning; leave out --tune-steps"),
+        ({"no_tune": True, "tune_steps": None, "time_budget_s": 9.0}, "leave out --time-budget"),
+        ({"output": Path("half.onnx")}, r"-o half.onnx must end in \.safetensors"),
+        ({"output": Path("-")}, r"must end in \.safetensors"),
         ({"weights": None}, "icnet prune icnet-camvid --data .* --keep 0.25$"),
         ({"resume": Path("runs/prune/x")}, "leave out WEIGHTS, --data, --keep"),
     ],
@@ -344,4 +352,88 @@ def test_a_dataset_of_other_classes_is_refused(config: PruneConfig) -> None:
 def test_an_output_is_not_written_over(config: PruneConfig, weights: Path) -> None:
     Path("there.safetensors").write_text("mine")
     assert "-y" in refusal(replace(config, output=Path("there.safetensors")))
-    assert "name another" in refusal(replace(config, output=weights, overwrite=True))
+    Path("folder.safetensors").mkdir()
+    assert "is a folder" in refusal(replace(config, output=Path("folder.safetensors"), overwrite=True))
+    Path("link.safetensors").symlink_to(weights)
+    for name in (weights, Path("link.safetensors")):
+        assert "name another" in refusal(replace(config, output=name, overwrite=True))
+
+
+def test_an_output_that_cannot_be_written_is_told_before_the_first_cut(config: PruneConfig) -> None:
+    Path("file").write_text("not a folder")
+    with pytest.raises(IcnetError, match=r"cannot be written: .*file: Not a directory") as caught:
+        list(prune(replace(config, output=Path("file/half.safetensors"))))
+    assert caught.value.code is ExitCode.OUTPUT
+    assert not Path("runs").exists()
+
+
+def test_other_kinds_of_weights_are_told_what_to_do(config: PruneConfig) -> None:
+    torch.save({"a": torch.zeros(1)}, "theirs.pth")
+    Path("net.onnx").write_bytes(b"onnx")
+    for name, cure in (("theirs.pth", "icnet weights import theirs.pth"), ("net.onnx", "it was made from")):
+        with pytest.raises(IcnetError, match=cure) as caught:
+            list(prune(replace(config, weights=name)))
+        assert caught.value.code is ExitCode.WEIGHTS
+
+
+def test_a_finished_run_tells_its_table_again(config: PruneConfig) -> None:
+    """Nothing is tuned or measured a second time; its output is written again where it is gone."""
+    once = replace(config, one_shot=True, output=Path("quarter.safetensors"))
+    _, first = run_to_end(once)
+    before = Path("quarter.safetensors").read_bytes()
+    events, again = run_to_end(PruneConfig(resume=first.run_dir))
+    assert not [e for e in events if isinstance(e, Tuning)]
+    assert again.steps == first.steps
+    Path("quarter.safetensors").unlink()
+    list(prune(PruneConfig(resume=first.run_dir)))
+    assert Path("quarter.safetensors").read_bytes() == before
+
+
+def test_a_run_that_goes_on_writes_over_nothing_that_came_meanwhile(
+    config: PruneConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with pytest.raises(IcnetError, match="go on with"):
+        terminate_in_step(1, replace(config, one_shot=True, output=Path("quarter.safetensors")))
+    Path("quarter.safetensors").write_text("mine")
+    assert "exists now" in refusal(PruneConfig(resume=Path("runs/prune/start-1")))
+    Path("quarter.safetensors").unlink()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")  # the output is where it was first told to be
+    list(prune(PruneConfig(resume=tmp_path / "runs/prune/start-1")))
+    assert (tmp_path / "quarter.safetensors").is_file()
+
+
+def test_a_resumed_run_takes_what_it_is_told_of_the_machine(
+    config: PruneConfig, scripted: type[ScriptedTrainer], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A smaller batch after memory ran out: more of them make the same step."""
+    given: list[tuple[int, int]] = []
+
+    class Trainer(ScriptedTrainer):
+        def events(self) -> Iterator[StepDone]:
+            given.append((self.run.batch, self.run.accumulate))
+            if len(given) == 1:
+                raise IcnetError(
+                    "out of memory; --batch 2 --accumulate 2; go on with --resume x/step-1", ExitCode.DEVICE
+                )
+            return (yield from super().events())
+
+    scripted.script = iter([0.5] * 2)
+    monkeypatch.setattr(pruning, "Trainer", Trainer)
+    with pytest.raises(IcnetError, match=r"--resume runs/prune/start-1 --batch 2$") as caught:
+        list(prune(replace(config, recipe=str(write_recipe(tmp_path, batch=4)))))
+    assert caught.value.code is ExitCode.DEVICE
+    list(prune(PruneConfig(resume=Path("runs/prune/start-1"), batch=2)))
+    assert given == [(4, 1), (2, 2), (2, 2)]
+
+
+@pytest.mark.parametrize("change", [{"keep": -1}, {"keep": "half"}, {"size": [1]}, {"round_to": 0}])
+def test_a_damaged_record_is_not_believed(config: PruneConfig, change: dict[str, Any]) -> None:
+    list(prune(replace(config, data=None, recipe=None, tune_steps=None, no_tune=True)))
+    file = Path("runs/prune/start-1/prune.json")
+    stored = json.loads(file.read_text())
+    stored["config"] |= change
+    file.write_text(json.dumps(stored))
+    with pytest.raises(IcnetError, match=r"prune\.json is missing or damaged") as caught:
+        list(prune(PruneConfig(resume=file.parent)))
+    assert caught.value.code is ExitCode.INPUT
