@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import tempfile
 from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from icnet_cli.checkpoints.bundled import bundled_weights
 from icnet_cli.evaluation.confusion import Confusion
-from icnet_cli.evaluation.temporal import Flicker, step_between
+from icnet_cli.evaluation.steady import LabelledBefore, Truth, Way
+from icnet_cli.evaluation.temporal import step_between
+from icnet_cli.inference.motion import Fit, HostMotion
 from icnet_cli.inference.reuse import FrameScores, Reuse
 from icnet_cli.inference.segmenter import Segmenter, load
 from icnet_cli.pixels.flow import reduced_grey
 from icnet_cli.video import open_video
+from tests.evaluation.test_steady import result
 from tests.examples.test_render_street import EXAMPLES, load_street
 
 SIZE = (240, 320)
 FRAMES = 6  # of each street
 render_street = load_street()
-MOVING = (8, 9, 10)  # car, pedestrian, bicyclist
+MOVING = ("car", "pedestrian", "bicyclist")
 
 
 @pytest.fixture(scope="module")
@@ -61,29 +67,49 @@ def test_two_streets_joined_lose_little_and_nothing_at_the_cut(segmenter: Segmen
     assert (plain[FRAMES - 1] != plain[FRAMES]).mean() > 0.2
 
 
-def test_smoothing_halves_the_flicker_and_keeps_what_moves() -> None:
-    with np.load(EXAMPLES / "street_labels.npz") as file:
-        truth = file["labels"][60:72]
-    if "icnet-camvid" not in bundled_weights():
-        pytest.skip("icnet-camvid is not here")
+@pytest.fixture(scope="module", params=["icnet-camvid", "fast-scnn-camvid"])
+def measured(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The rendered street at the size that it has, its truth, and two ways beside the network on each frame."""
+    if request.param not in bundled_weights():
+        pytest.skip(f"{request.param} is not here")
+    with np.load(EXAMPLES / "street_labels.npz") as file, tempfile.TemporaryDirectory() as folder:
+        np.savez(Path(folder) / "truth.npz", labels=file["labels"][60:72])
+        truth = Truth(Path(folder) / "truth.npz")
     pictures = [frame.rgb() for frame in islice(open_video(EXAMPLES / "street.mp4"), 60, 72)]
-    frames = list(zip(pictures, truth, strict=True))
-    shared, shares, ious = load("icnet-camvid", device="cpu"), [], []
-    for smooth in (0.0, 0.5):
-        labels = labels_of(shared, frames, Reuse(1), smooth)
-        flicker, confusion = Flicker(), Confusion(11)
-        for (image, right), found in zip(frames, labels, strict=True):
-            flicker.add(image, found)
-            confusion.update(right, found)
-        shares.append(flicker.share)
-        ious.append(confusion.iou)
-    assert shares[1] < 0.55 * shares[0]
-    assert np.nanmean(ious[1]) >= np.nanmean(ious[0])
+    segmenter = load(request.param, device="cpu")
+    ways: list[Any] = [Way(Reuse.of("auto")), Way(smooth=0.6)]
+    copied = FrameScores(segmenter, Reuse(5), motion=Unmoved())
+    ways.append(LabelledBefore((copied.labels(picture) for picture in pictures), {}, {}, 0))
+    return result(segmenter, ways, pictures, truth)
+
+
+class Unmoved(HostMotion):
+    """Takes nothing to move, and nothing to be amiss."""
+
+    def flow(self, previous: Any, current: Any) -> Any:
+        return np.zeros((*current.shape, 2), np.float32)
+
+    def fit(self, previous: Any, current: Any, flow: Any) -> Fit:
+        return Fit(np.zeros(current.shape, np.float32), 0.0, False, 0.0)
+
+
+def test_auto_agrees_as_neighbouring_frames_do_and_copies_do_not(measured: dict[str, Any]) -> None:
+    auto, _, copied = measured["ways"]
+    neighbours = measured["per_frame"]["neighbour_agreement"]
+    assert auto["network_runs"] <= 5
+    assert copied["agreement"] < neighbours <= auto["agreement"]
+    assert measured["per_frame"]["miou"] - auto["miou"] <= 0.015
+
+
+def test_smoothing_halves_the_flicker_and_keeps_what_moves(measured: dict[str, Any]) -> None:
+    plain, smooth = measured["per_frame"], measured["ways"][1]
+    assert smooth["flicker"] < 0.5 * plain["flicker"]
+    assert smooth["miou"] >= plain["miou"]
     # Of a class that each frame for itself does not find, there is nothing to keep or lose.
-    seen = [k for k in MOVING if ious[0][k] > 0.05]
+    seen = [name for name in MOVING if plain["per_class"][name] > 0.05]
     assert len(seen) >= 2
-    for k in seen:
-        assert ious[1][k] >= ious[0][k] - 0.005
+    for name in seen:
+        assert smooth["per_class"][name] >= plain["per_class"][name] - 0.005
 
 
 def test_neighbouring_frames_of_a_street_are_no_cut(joined: list) -> None:
