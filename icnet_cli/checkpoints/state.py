@@ -21,10 +21,21 @@ KEPT = 2
 def save_state(folder: Path, step: int, state: dict[str, Any]) -> Path:
     """Write `checkpoint-STEP.pt`, then let go of all but the last two."""
     path = state_path(folder, step)
-    write_atomically(path, lambda part: torch.save(state, part))
+    write_atomically(path, lambda part: _save(state, part))
     for old in list_states(folder)[:-KEPT]:
         old.unlink(missing_ok=True)
     return path
+
+
+def _save(state: dict[str, Any], part: Path) -> None:
+    try:
+        with part.open("wb") as file:  # given a path, torch writes it itself and keeps the disk's reason
+            torch.save(state, file)
+    except RuntimeError as error:
+        # A full disk: torch complains of its archive's position, and the reason is behind it.
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def state_path(folder: Path, step: int) -> Path:
