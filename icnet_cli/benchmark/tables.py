@@ -81,12 +81,14 @@ def _printed_about(row: PublishedRow) -> Row:
 def with_speedups(rows: list[Row], table: PublishedTable) -> list[Row]:
     """Each row with `speedup_published` and `speedup`, how many times faster it is than its baseline.
 
-    The paper's own is as it prints it; where it prints none, the quotient of its times. None without a baseline.
+    The paper's own is as it prints it; where it prints none, the quotient of its times. A baseline's is 1; None in
+    a table without any.
     """
+    baselines = {row["baseline"] for row in rows}
     by_name = {row["name"]: row for row in rows}
     finished = []
     for row in rows:
-        base = by_name.get(row["baseline"])
+        base = row if row["name"] in baselines else by_name.get(row["baseline"])
         published = table.by_name[row["name"]].figures.get("speedup")
         theirs = _times_faster(row["published"], base and base["published"], "ms")
         finished.append(

@@ -69,7 +69,10 @@ def _figure(
     def show(row: Row) -> str:
         place = row if within is None else row.get(within) or {}
         value = place.get(key)
-        return "" if value is None else f"{value * times:{form}}"
+        if value is None:
+            return ""
+        text = f"{value * times:{form}}"
+        return f"{value * times:.0f}" if "e+" in text else text  # 35000, not 3.5e+04
 
     return show
 

@@ -61,6 +61,13 @@ def test_figures_that_were_worked_out_are_in_brackets() -> None:
     assert not any("brackets" in note for note in sheet_of(networks(ROW)).notes)
 
 
+def test_no_time_is_written_with_an_exponent() -> None:
+    """The supplement has a method of 26.7 seconds."""
+    slow = {**ROW, "published": {"miou": 81.2, "ms": 26700.0, "fps": 0.04, "hardware": "TitanX"}}
+    shown = cells(sheet_of(networks(slow)))
+    assert (shown["paper ms"], shown["paper fps"]) == ("26700", "0.04")
+
+
 def test_the_machine_is_named() -> None:
     assert sheet_of(networks(ROW)).notes[0] == "Measured on 2 threads of Abacus, torch 2, Linux."
 
