@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Annotated, Any, TypeVar, get_type_hints
@@ -43,6 +44,11 @@ class _Gathered:
             self.values[item.name] = values.parse(item, text)
         except ValueError as error:
             self.problems.append(f"{flag_of(item)} {error}")
+
+    def wrong(self, text: str) -> bool:
+        """Whether a problem is about an option that did not parse: it was given, though it looks as if it was not."""
+        unread = {problem.split(" ")[0] for problem in self.problems}
+        return bool(unread & set(re.findall(r"--[a-z-]+", text)))
 
     def located(self) -> list[str]:
         """The problems, each that does not come from the command line with its place."""
@@ -110,7 +116,8 @@ def build(kind: type[C], given: Mapping[str, Any], file: Mapping[str, str], plac
     if found.problems:
         # What did parse is checked too, so that one run shows everything.
         required = {item.name: None for item in fields(kind) if item.default is MISSING}
-        found.problems += kind(**{**required, **found.values}).problems()
+        others = kind(**{**required, **found.values}).problems()
+        found.problems += [text for text in others if not found.wrong(text)]
         raise usage_error("; ".join(found.located()))
     config = kind(**found.values)
     found.problems = config.problems()

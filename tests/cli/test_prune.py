@@ -106,6 +106,16 @@ def test_whatever_stops_a_run_its_last_line_says_how_to_go_on(
     assert last.endswith(f"; go on with icnet prune --resume {tmp_path}") is told
 
 
+def test_an_option_that_cannot_be_read_is_not_called_missing(
+    refused: Callable[..., str], pruned: list[PruneConfig]
+) -> None:
+    assert "give --keep" not in refused(2, "prune", "w", "--keep", "half")
+    both = refused(2, "prune", "w", "--keep", "half", "--max-drop", "-1")
+    assert "--keep must be a number" in both
+    assert "--max-drop must be at least 0" in both
+    assert "give --keep" in refused(2, "prune", "w", "--max-drop", "1")
+
+
 def test_the_display_names_the_step() -> None:
     narrator = PruneNarrator()
     status = narrator.status(Working("recalibrating", 3, 9, "batches"))
