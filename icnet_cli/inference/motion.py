@@ -28,12 +28,14 @@ class Fit:
     Attributes:
         error: the photometric error of each pixel (h, w).
         unexplained: the share of pixels that it does not explain.
+        worst_patch: that share in the patch of the picture where it is largest.
         cut: whether the frame is of another scene.
         drift: how far things have moved, the mean over the picture, as a share of its longer side.
     """
 
     error: Any
     unexplained: float
+    worst_patch: float
     cut: bool
     drift: float
 
@@ -81,8 +83,9 @@ class HostMotion:
     def fit(self, previous: Any, current: Any, flow_: Any) -> Fit:
         error = flow.photometric_error(previous, current, flow_)
         length = float(np.hypot(flow_[..., 0], flow_[..., 1]).mean())
-        unexplained = float((error > flow.UNEXPLAINED).mean())
-        return Fit(error, unexplained, flow.is_cut(error), length / max(current.shape))
+        amiss = error > flow.UNEXPLAINED
+        worst, cut = flow.worst_patch(amiss), flow.is_cut(error)
+        return Fit(error, float(amiss.mean()), worst, cut, length / max(current.shape))
 
     def carry(self, maps: Tensor, flow_: Any) -> Tensor:
         carried = flow.warp(np.ascontiguousarray(maps[0].float().permute(1, 2, 0).numpy()), flow_)
@@ -94,7 +97,7 @@ class HostMotion:
 
 
 class DeviceMotion:
-    """The twin on a device: a grey picture goes up, and nothing but three numbers a frame comes back. See `Motion`."""
+    """The twin on a device: a grey picture goes up, and nothing but four numbers a frame comes back. See `Motion`."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -113,15 +116,17 @@ class DeviceMotion:
 
     def fit(self, previous: Any, current: Any, flow_: Any) -> Fit:
         error = flow_torch.photometric_error(previous, current, flow_)
+        amiss = error > flow.UNEXPLAINED
         shares = torch.stack(
             (
-                (error > flow.UNEXPLAINED).float().mean(),
+                amiss.float().mean(),
+                flow_torch.worst_patch(amiss),
                 (error > flow.CUT_ERROR).float().mean(),
                 flow_.norm(dim=-1).mean() / max(current.shape),
             )
         )
-        unexplained, beyond, drift = shares.tolist()
-        return Fit(error, unexplained, beyond > flow.CUT_SHARE, drift)
+        unexplained, worst, beyond, drift = shares.tolist()
+        return Fit(error, unexplained, worst, beyond > flow.CUT_SHARE, drift)
 
     def carry(self, maps: Tensor, flow_: Any) -> Tensor:
         return flow_torch.warp(maps, flow_)

@@ -27,6 +27,8 @@ from .segmenter import Segmenter
 # Frames: on road clips labels carried this far agree with the network's as neighbouring frames do.
 AUTO_SPAN = 5
 UNEXPLAINED_SHARE = 0.12  # of the picture: more, and the network runs again
+# Of a small patch: more, and something has gone from there, or come, whose labels would stay behind.
+PATCH_SHARE = 0.9
 DRIFT_SHARE = 0.06  # of the picture's longer side, on average: further, and `auto` has the network run again
 _LEAST = 1e-6  # a probability, before its logarithm
 
@@ -163,7 +165,7 @@ class FrameScores:
             return "cut", fit
         if due:
             return "due", fit
-        if fit.unexplained > UNEXPLAINED_SHARE:
+        if fit.unexplained > UNEXPLAINED_SHARE or fit.worst_patch > PATCH_SHARE:
             return "unexplained", fit
         return ("drifted" if self.reuse.auto and fit.drift > DRIFT_SHARE else "carried"), fit
 

@@ -27,6 +27,7 @@ UNEXPLAINED = 12.0  # grey levels by which a pixel may miss what the flow says t
 # Another scene is told by a larger share of pixels that are off by a smaller error. On road clips and rendered streets
 # neighbouring frames reach a share of 0.13, frames ten apart 0.37, and frames of two scenes begin at 0.59.
 CUT_ERROR, CUT_SHARE = 6.0, 0.45
+PATCHES = 12  # patches that the longer side has room for, see `worst_patch`
 _WINDOW = 5  # pixels a side over which the photometric error is averaged: noise goes, things stay
 
 
@@ -130,6 +131,24 @@ def photometric_error(previous: Grey, current: Grey, flow: Flow) -> NDArray[np.f
     error = np.asarray(error, np.float32).reshape(current.shape)
     error[leaves_picture(flow)] = 255
     return error
+
+
+def patch_side(size: tuple[int, int]) -> int:
+    """Pixels a side of the patch that is looked at for itself, in grey pictures of `size`."""
+    return max(1, round(max(size) / PATCHES))
+
+
+def worst_patch(unexplained: NDArray[np.bool_]) -> float:
+    """The largest share of a patch, anywhere in the picture (h, w), that the flow does not explain.
+
+    Where a car drove off or out of the picture most of a patch is amiss, though little of the picture is.
+    """
+    height, width = unexplained.shape
+    side = min(patch_side((height, width)), height, width)
+    shares = cv2.blur(unexplained.astype(np.float32), (side, side))
+    # The patches that lie in the picture whole; cv2.blur counts them by their middle.
+    first, last = side // 2, side - 1 - side // 2
+    return float(shares[first : height - last, first : width - last].max())
 
 
 def is_cut(error: NDArray[np.float32]) -> bool:

@@ -139,6 +139,14 @@ def photometric_error(previous: Tensor, current: Tensor, flow: Tensor) -> Tensor
     return error.masked_fill(outside, 255.0)
 
 
+def worst_patch(unexplained: Tensor) -> Tensor:
+    """Of (h, w) booleans a number on the device; see `flow.worst_patch`."""
+    height, width = unexplained.shape
+    side = min(host.patch_side((height, width)), height, width)
+    columns = F.avg_pool2d(unexplained[None, None].float(), (side, 1), 1)
+    return F.avg_pool2d(columns, (1, side), 1).max()
+
+
 @lru_cache(maxsize=8)
 def _grid(height: int, width: int, device: torch.device) -> Tensor:
     """(h, w, 2): each pixel's own column and row."""

@@ -102,7 +102,29 @@ def test_where_something_appears_the_network_runs_again() -> None:
     assert reused.counts == {"first": 1, "carried": 1, "unexplained": 1}
 
 
-def test_auto_has_a_longest_span_and_ends_it_where_things_move_far() -> None:
+def test_where_a_little_has_gone_the_network_runs_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    ground = scene(15)
+    frames = [ground.copy(), ground.copy(), ground]
+    for frame in frames[:2]:
+        frame[40:62, 60:82] = RED  # a fiftieth of the picture
+    plain = Counting().labels(ground)
+    gone = np.s_[43:59, 63:79]
+    reused = FrameScores(Counting(), Reuse(10))
+    labels = [reused.labels(frame) for frame in frames]
+    assert reused.counts == {"first": 1, "carried": 1, "unexplained": 1}
+    assert np.array_equal(labels[2], plain)
+    # The picture as a whole is explained: without a look at its patches he would be seen where he is no more.
+    monkeypatch.setattr("icnet_cli.inference.reuse.PATCH_SHARE", 1.0)
+    reused = FrameScores(Counting(), Reuse(10))
+    labels = [reused.labels(frame) for frame in frames]
+    assert reused.counts == {"first": 1, "carried": 2}
+    assert (labels[2][gone] != plain[gone]).mean() > 0.3
+
+
+def test_auto_has_a_longest_span_and_ends_it_where_things_move_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "icnet_cli.inference.reuse.PATCH_SHARE", 1.0
+    )  # what comes in at the border is another test's
     still = FrameScores(Counting(), Reuse.of("auto"))
     for _ in range(AUTO_SPAN + 1):
         still.labels(scene(5))

@@ -90,7 +90,7 @@ class Unmoved(HostMotion):
         return np.zeros((*current.shape, 2), np.float32)
 
     def fit(self, previous: Any, current: Any, flow: Any) -> Fit:
-        return Fit(np.zeros(current.shape, np.float32), 0.0, False, 0.0)
+        return Fit(np.zeros(current.shape, np.float32), 0.0, 0.0, False, 0.0)
 
 
 def test_auto_agrees_as_neighbouring_frames_do_and_copies_do_not(measured: dict[str, Any]) -> None:

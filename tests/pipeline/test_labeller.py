@@ -78,7 +78,8 @@ def test_after_a_gap_in_time_all_is_forgotten() -> None:
 
 def test_frames_that_are_left_out_are_no_gap(segmenter: Segmenter, road: Path, tmp_path: Path) -> None:
     _, report = run(segmenter, road, tmp_path / "out.mp4", reuse="9", every=2)
-    assert report["reuse"]["frames"] == {"first": 1, "carried": 3}
+    # What has come in at the border by the fourth is unexplained.
+    assert report["reuse"]["frames"] == {"first": 1, "carried": 2, "unexplained": 1}
 
 
 @pytest.mark.parametrize("time", [{"deadline_s": 30.0}, {"realtime": True}])

@@ -72,6 +72,20 @@ def test_a_recording_over_a_drop_is_one_file_whose_times_go_on(
     assert report["duration_s"] == pytest.approx(frames[-1].seconds + frames[-1].duration_s, abs=1e-3)
 
 
+def test_every_live_frame_goes_through_reuse_and_smoothing(
+    servers: list[Any], at_once: None, tmp_path: Path, segmenter: Segmenter
+) -> None:
+    server = serve(servers, tmp_path, HANG_UP, HANG_UP)
+    options: dict[str, Any] = {"every_frame": True, "reconnect": 2, "reuse": "1000", "smooth": 0.5}
+    with pytest.raises(DamagedInputError) as raised:
+        run(segmenter, server.url, tmp_path / "out.mp4", **options)
+    report = raised.value.report
+    counts = report["reuse"]["frames"]
+    assert sum(counts.values()) == report["frames"] == 20
+    assert counts["first"] == 1
+    assert report["reuse"]["network_runs"] == 20 - counts.get("carried", 0)
+
+
 def test_what_happens_to_the_source_is_told_as_it_happens(
     servers: list[Any], at_once: None, tmp_path: Path, segmenter: Segmenter
 ) -> None:

@@ -75,3 +75,14 @@ def test_two_sizes_are_refused() -> None:
         flow_torch.flow_between(
             torch.zeros(40, 40, dtype=torch.uint8), torch.zeros(40, 50, dtype=torch.uint8)
         )
+
+
+@pytest.mark.parametrize("size", [(60, 90), (37, 24), (5, 3), (1, 1), (2, 200)])
+def test_the_worst_patch_is_where_most_is_amiss_and_the_same_on_both(size: tuple[int, int]) -> None:
+    amiss = np.random.default_rng(5).random(size) < 0.3
+    amiss[: size[0] // 3, -(size[1] // 3 or 1) :] = True
+    side = min(flow.patch_side(size), *size)
+    windows = np.lib.stride_tricks.sliding_window_view(amiss, (side, side))
+    expected = windows.mean(axis=(2, 3)).max()
+    assert flow.worst_patch(amiss) == pytest.approx(expected, abs=1e-4)
+    assert float(flow_torch.worst_patch(torch.from_numpy(amiss))) == pytest.approx(expected, abs=1e-4)
