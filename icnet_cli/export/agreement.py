@@ -53,6 +53,8 @@ def picture_files(source: Path) -> list[Path]:
     """
     if source.is_file():
         return [source]
+    if not source.is_dir():
+        raise input_error(f"no such file or folder: {source}")
     found = sorted(p for p in source.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file())
     if not found:
         raise input_error(f"{source} holds no pictures ({', '.join(PICTURE_SUFFIXES)})")

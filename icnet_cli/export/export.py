@@ -12,9 +12,10 @@ from typing import Any
 from icnet_cli.checkpoints.bundled import find_weights
 from icnet_cli.checkpoints.format import LoadedWeights, load_weights
 from icnet_cli.config import ExportConfig
-from icnet_cli.errors import check_error
-from icnet_cli.inference.backends import Ports, open_exported, require
+from icnet_cli.errors import check_error, weights_error
+from icnet_cli.inference.backends import SUFFIXES, Ports, open_exported, require
 from icnet_cli.inference.backends.base import FRAMES, LABELS, LOGITS, RAW, metadata_of
+from icnet_cli.pixels.files import read_picture
 
 from .agreement import MOST_PICTURES, Agreement, compare, frames_at, picture_files, spread
 from .graph import smallest_side, trace
@@ -37,10 +38,14 @@ def export(config: ExportConfig) -> dict[str, Any]:
     if config.int8:
         require("onnx")
     source = find_weights(config.weights)
+    if source.suffix.lower() in SUFFIXES:
+        raise weights_error(f"{source} is an exported file itself; give the .safetensors that it came from")
     for path in _files(config.output):
         refuse_taken(path, config.overwrite, (source,))
     calibration = open_calibration(config.calibrate) if config.calibrate else None
     pictures = _pictures(config, calibration)
+    for path in pictures:
+        read_picture(path)  # one that cannot be read is told before the minute that the rest takes
     loaded = load_weights(source)
     ports = _ports(config, loaded)
     with beside(config.output) as folder:

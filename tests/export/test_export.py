@@ -219,6 +219,18 @@ def test_users_pictures_are_compared_on(tmp_path: Path, fast: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(IcnetError, match="no pictures"):
         exported(fast, "pt2", tmp_path, pictures=tmp_path / "empty", overwrite=True)
+    (tmp_path / "no.png").write_bytes(b"no picture")
+    for name, words in (("no.png", "no.png"), ("nowhere", "no such file or folder")):
+        with pytest.raises(IcnetError, match=words) as caught:
+            exported(fast, "pt2", tmp_path, pictures=tmp_path / name, overwrite=True)
+        assert caught.value.code is ExitCode.INPUT
+
+
+def test_an_exported_file_is_not_exported_again(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").touch()
+    with pytest.raises(IcnetError, match="exported file itself") as caught:
+        exported(tmp_path / "net.onnx", "pt2", tmp_path)
+    assert caught.value.code is ExitCode.WEIGHTS
 
 
 def small_camvid(root: Path, weights: Path) -> Path:
