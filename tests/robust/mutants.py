@@ -25,6 +25,7 @@ from tests.robust.launcher import ROOT, Launcher
 SLOW_S = 10.0  # of processor time
 HUNG_S = 60.0  # by the clock, which on a busy machine runs faster than the work
 MEMORY_MB = 1024
+RENEWED_AFTER = 10_000  # files: what a worker has kept of tens of thousands is no single file's memory
 
 
 def mutate(data: bytes, random: np.random.Generator) -> bytes:
@@ -102,6 +103,7 @@ class Worker:
         self._start()
 
     def _start(self) -> None:
+        self._files = 0
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.robust.reading"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL, text=True, cwd=ROOT, start_new_session=True,
@@ -111,6 +113,10 @@ class Worker:
 
     def read(self, path: Path) -> tuple[int, float, float, str]:
         """(code, seconds, MB, words) of one file."""
+        if self._files == RENEWED_AFTER:
+            self._end()
+            self._start()
+        self._files += 1
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(f"{path}\n")
@@ -132,6 +138,9 @@ class Worker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._end()
+
+    def _end(self) -> None:
         self._process.kill()
         self._process.wait()
 
