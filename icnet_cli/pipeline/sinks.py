@@ -36,7 +36,7 @@ class Sink(Protocol):
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """The source's tracks that the output cannot hold."""
+        """The source's tracks that the output cannot hold, and what its picture could not keep, a line each."""
 
     def begin(self, description: dict[str, Any]) -> None:
         """Told what the classes are (`describe_classes`), once the weights are loaded."""
@@ -72,7 +72,7 @@ class VideoSink:
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        own = self._writer.left_out if self._writer else ()
+        own = (*self._writer.left_out, *self._writer.notes) if self._writer else ()
         return own + _not_in_pipe(self._source, self._config.no_audio)
 
     def begin(self, description: dict[str, Any]) -> None:

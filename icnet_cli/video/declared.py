@@ -131,8 +131,8 @@ def _segment_is_whole(path: Path) -> bool:
         head = file.read(4096)
     at = 0
     while at + 12 <= len(head):
-        identifier, at = _ebml_number(head, at, keep_marker=True)
-        size, at = _ebml_number(head, at, keep_marker=False)
+        identifier, at = ebml_number(head, at, keep_marker=True)
+        size, at = ebml_number(head, at, keep_marker=False)
         if identifier == _SEGMENT:
             return size is not None and at + size <= path.stat().st_size
         if size is None or identifier is None:
@@ -141,7 +141,7 @@ def _segment_is_whole(path: Path) -> bool:
     return False
 
 
-def _ebml_number(data: bytes, at: int, *, keep_marker: bool) -> tuple[int | None, int]:
+def ebml_number(data: bytes, at: int, *, keep_marker: bool) -> tuple[int | None, int]:
     """An EBML variable-length number (RFC 8794, section 4) and the offset after it; None for the 'unknown' value."""
     length = 9 - data[at].bit_length()
     if length > 8 or at + length > len(data):

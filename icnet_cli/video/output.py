@@ -11,6 +11,7 @@ from typing import Any
 
 import av
 
+from icnet_cli.video.aspect import fill_room, leave_room
 from icnet_cli.video.attachments import JSON_TYPE
 from icnet_cli.video.containers import OutputPlan, muxer_options
 from icnet_cli.video.encoding import Encoding
@@ -79,9 +80,12 @@ class OutputFile:
         stream = self._encoding.add_to(self._output)
         if self._tracks is not None:
             self._tracks.describe_video(stream, self._place)
+        family, aspect = self._plan.codec.family, self._encoding.aspect
+        self._has_room = leave_room(stream, self._plan.container.muxer, family, aspect)
         for other in [s for s in others if s.index > self._place]:
             self._tracks.add_to(self._output, other)  # type: ignore[union-attr]
         self._encoding.start(stream)
+        self._width: int = stream.codec_context.width
         return stream
 
     def _set_chapters(self, range_end: Fraction | None) -> None:
@@ -123,6 +127,8 @@ class OutputFile:
             if self._tracks is None or self._pictures_in_file() != self.packets:
                 raise
             self._tracks.packets_lost += 1
+        if self._has_room and self._encoding.aspect is not None:
+            fill_room(self.path, self._width, self._encoding.aspect)
 
     def _mux_last(self, end: Fraction | None) -> None:
         """Mux the packet that is last in decoding order, stretched so that the track ends when its last frame does.

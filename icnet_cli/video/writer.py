@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from icnet_cli.errors import input_error
+from icnet_cli.video.aspect import is_lost
 from icnet_cli.video.atomic import refuse_unwritable, writing_error
 from icnet_cli.video.colour import Colour, assumed_matrix
 from icnet_cli.video.containers import OutputPlan, check_output
@@ -22,6 +23,7 @@ from icnet_cli.video.frame import Planes
 from icnet_cli.video.partfolder import PartFolder
 from icnet_cli.video.pictures import Painter, pix_fmt_for
 from icnet_cli.video.reader import VideoReader
+from icnet_cli.video.source import printable
 from icnet_cli.video.targets import FileTarget, Joint, SegmentTarget
 from icnet_cli.video.tracks import OtherTracks
 
@@ -119,6 +121,23 @@ class VideoWriter:
         """Whether the picture gained a column or a row because 4:2:0 needs even sizes. Known after the first frame."""
         painter = self._painter
         return painter is not None and (painter.width, painter.height) != (self.width, self.height)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of the picture, a line each. Known after the first frame."""
+        found, painter = [], self._painter
+        if painter is not None and self.padded:
+            sizes = f"{self.height}x{self.width} became {painter.height}x{painter.width}"
+            found.append(
+                f"{printable(self.path.name)}: {sizes} by a repeated row or column, which {painter.pix_fmt} needs"
+            )
+        aspect = None if self._encoding is None else self._encoding.aspect
+        if is_lost(self._plan.container.muxer, self._plan.codec.family, aspect):
+            found.append(
+                f"{printable(self.path.name)}: its samples are {aspect} as wide as high, which a {self._plan.suffix} "
+                "file cannot say; name the output .mkv or .mp4"
+            )
+        return tuple(found)
 
     @property
     def packets_lost(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from video_clips import corner_colours, make_clip, number_in, numbers, picture, 
 
 from icnet_cli.errors import ExitCode
 from icnet_cli.video import VideoWriter, open_video
+from icnet_cli.video.declared import ebml_number
 
 
 @pytest.mark.parametrize("b_frames", [0, 2])
@@ -102,6 +104,34 @@ def test_the_output_stands_upright_without_a_flag(tmp_path: Path, degrees: int, 
         assert plain.streams.video[0].sample_aspect_ratio == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("out.mp4", "h264"), ("out.mov", "h264"), ("out.mkv", "h264"), ("out.mkv", "hevc"), ("out.mkv", "ffv1"),
+     ("out.mkv", "vp9"), ("out.mkv", "av1"), ("out.mp4", "vp9"), ("out.mp4", "ffv1"), ("out.webm", "vp9")],
+)  # fmt: skip
+@pytest.mark.parametrize("sar", [Fraction(4, 3), Fraction(1)])
+def test_the_shape_of_samples_is_kept_or_said_to_be_lost(
+    tmp_path: Path, name: str, codec: str, sar: Fraction
+) -> None:
+    path = make_clip(tmp_path / "in.mp4", range(3), Fraction(1, 25), sar=sar)
+    writer = copy(path, tmp_path / name, codec=codec)
+    with open_video(tmp_path / name) as reader:
+        slack = Fraction(1, 2 * reader.info.width) if name == "out.mkv" else 0  # it counts whole columns
+        kept = abs(reader.info.sample_aspect_ratio - sar) <= slack
+        assert len(list(reader)) == 3
+    assert kept == (name != "out.webm" or sar == 1)
+    assert (writer.notes == ()) == kept
+    data = (tmp_path / name).read_bytes()
+    assert bytes.fromhex("53b88100") not in data  # the room that was made for it is used
+    at = data.rfind(bytes.fromhex("1654ae6b"), 0, 4096)
+    if name.endswith(".mkv"):
+        size, begin = ebml_number(data, at + 4, keep_marker=False)
+        assert size is not None
+        assert data[begin : begin + 2] == bytes.fromhex("bf84")
+        stored = int.from_bytes(data[begin + 2 : begin + 6], "little")
+        assert stored == zlib.crc32(data[begin + 6 : begin + size])
+
+
 @pytest.mark.parametrize(("matrix", "range_"), [(1, 1), (1, 2), (6, 1), (9, 1)])
 @pytest.mark.parametrize("rgb", [False, True])
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
@@ -132,6 +162,7 @@ def test_odd_sizes_gain_one_repeated_row_and_column(tmp_path: Path, rgb: bool) -
     path = make_clip(tmp_path / "in.mkv", range(3), Fraction(1, 25), size=(127, 65), codec="ffv1")
     writer = copy(path, tmp_path / "out.mp4", rgb=rgb)
     assert writer.padded
+    assert writer.notes == ("out.mp4: 65x127 became 66x128 by a repeated row or column, which yuv420p needs",)
     with open_video(tmp_path / "out.mp4") as reader:
         assert (reader.info.width, reader.info.height) == (128, 66)
         image = next(iter(reader)).rgb().astype(int)
