@@ -105,6 +105,9 @@ CODECS = frozenset(
     ]
 )
 
+# By name, for better words: under any other one FFmpeg is not let.
+_PLAYLISTS = (".m3u8", ".m3u", ".mpd", ".pls")
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
 
@@ -169,6 +172,10 @@ def require_regular_file(path: Path) -> None:
         raise input_error(f"cannot read {printable(path)}: it is not a regular file; save it to a file first")
     if status.st_size == 0:
         raise input_error(f"cannot read {printable(path)}: the file is empty")
+    if path.suffix.lower() in _PLAYLISTS:
+        raise input_error(
+            f"cannot read {printable(path)}: playlists on the disk are not followed; give its address instead"
+        )
 
 
 def decoder_limit(max_pixels: int) -> str:

@@ -38,6 +38,10 @@ def test_missing_empty_folder_and_text_are_refused(tmp_path: Path) -> None:
     assert "folder" in refusal(tmp_path)
     (tmp_path / "text.mp4").write_text("this is no video, only words\n" * 100)
     assert "not a video" in refusal(tmp_path / "text.mp4")
+    (tmp_path / "list.m3u8").write_text("#EXTM3U\n#EXTINF:1,\nhttp://localhost/a.ts\n")
+    assert "playlists on the disk are not followed" in refusal(tmp_path / "list.m3u8")
+    (tmp_path / "list.m3u8").rename(tmp_path / "list.mp4")
+    assert "not a video" in refusal(tmp_path / "list.mp4")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
