@@ -65,7 +65,9 @@ class LabelledBefore:
         """
         labels = next(self.found, None)
         if labels is None or labels.shape != rgb.shape[:2]:
-            raise input_error("the video's frames are not those that were labelled; do they change their size?")
+            raise input_error(
+                "the video's frames are not those that were labelled; do they change their size?"
+            )
         return labels
 
     def to_dict(self) -> dict[str, Any]:

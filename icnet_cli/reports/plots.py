@@ -352,9 +352,11 @@ class _Axes:
         for point, (x, y) in spots.items():
             name = (self.panel.labels or {})[point]
             sides = [((x + 12, y), 0.0), ((x - 12, y), 1.0), ((x, y - 18), 0.5), ((x, y + 18), 0.5)]
-            boxes = [(_text_box(name, (round(a), round(b)), anchor), anchor) for (a, b), anchor in sides]
-            free = (b for b, _ in boxes if self._inside(b) and not any(_overlap(b, t) for t in taken))
-            box = next(free, boxes[0][0])
+            if self.panel.lines:  # a curve passes a dot on its left and right
+                sides = [((x, y - 18), 0.5), ((x, y - 18), 1.0), *sides[3:], *sides[:2]]
+            boxes = [_text_box(name, (round(a), round(b)), anchor) for (a, b), anchor in sides]
+            free = (box for box in boxes if self._inside(box) and not any(_overlap(box, t) for t in taken))
+            box = next(free, boxes[0])
             taken.append(box)
             self._text(name, (box[0], (box[1] + box[3]) // 2), INK)
 
