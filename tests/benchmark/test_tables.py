@@ -93,8 +93,8 @@ def test_speedups() -> None:
         for row, ms in zip(published, (90.0, 30.0, 45.0, None), strict=True)
     ]
     found = with_speedups(rows, table)
-    assert [row["speedup_published"] for row in found] == [None, 5.2, 4.0, None]
-    assert [row["speedup"] for row in found] == [None, 3.0, 2.0, None]
+    assert [row["speedup_published"] for row in found] == [1.0, 5.2, 4.0, None]
+    assert [row["speedup"] for row in found] == [1.0, 3.0, 2.0, None]
 
 
 def test_miou_is_measured_for_the_rows_that_the_weights_are(
