@@ -320,14 +320,15 @@ def is_finished(output: Path, *, overwrite: bool) -> bool:
     """
     target = Path(os.path.realpath(output))
     folder = PartFolder(target)
-    if not folder.path.exists():
+    if not folder.path.exists() or folder.is_bare:
         whole = target / INDEX_FILE if target.is_dir() else target
-        return whole.exists() and not overwrite
-    if not folder.is_published:
-        return False
-    folder.claim()
-    folder.discard()
-    return True
+        finished = whole.exists() and not overwrite
+    else:
+        finished = folder.is_published
+    if finished and folder.path.exists():
+        folder.claim()
+        folder.discard()
+    return finished
 
 
 def left_behind(output: Path) -> str | None:

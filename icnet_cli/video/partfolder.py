@@ -167,9 +167,23 @@ class PartFolder:
                 _remove(path)
 
     def discard(self) -> None:
-        """Remove the folder, and let go of it."""
+        """Remove the folder, and let go of it.
+
+        What says that the output has its name goes after everything else: a crash amid this must not hide it.
+        """
         self.release()
+        with contextlib.suppress(OSError):
+            for path in self.path.iterdir():
+                if path.name not in (_PUBLISHED, _LOCK):
+                    _remove(path)
         shutil.rmtree(self.path, ignore_errors=True)
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether nothing but the lock is left, as where a run was stopped while it removed the folder."""
+        with contextlib.suppress(OSError):
+            return {path.name for path in self.path.iterdir()} <= {_LOCK}
+        return False
 
     @property
     def size(self) -> int:

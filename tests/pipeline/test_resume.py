@@ -239,6 +239,56 @@ def test_a_crash_between_the_name_and_the_end(
     assert shown(tmp_path / name) == before
 
 
+@pytest.mark.parametrize("name", ["out.mp4", "labels"])
+def test_a_crash_amid_the_removal_of_the_folder(
+    tmp_path: Path, long_video: Path, segmenter: Segmenter, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever a kill falls among the files that are removed, a resumed run knows that all is done."""
+    done, crashes = tmp_path / "done", 0
+    done.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(PartFolder, "discard", lambda _: None)
+        run(segmenter, long_video, done / name, end_s=70.0)
+    before = shown(done / name)
+    part = part_of(done / name).name
+    while True:
+        folder = tmp_path / str(crashes)
+        folder.mkdir()
+        (done / name).rename(folder / name)  # it stays the file that the record names
+        shutil.copytree(done / part, folder / part)
+        with monkeypatch.context() as patch:
+            for remove in ("unlink", "rmdir"):
+                patch.setattr(os, remove, _Mortal(getattr(os, remove), crashes))
+            _Mortal.calls = 0
+            try:
+                PartFolder(folder / name).discard()
+                break
+            except StopError:
+                pass
+        _, report = run(segmenter, long_video, folder / name, end_s=70.0, resume=True)
+        assert report["finished_before"], crashes
+        assert names(folder) == [name], crashes
+        assert shown(folder / name) == before
+        (folder / name).rename(done / name)
+        crashes += 1
+    assert crashes >= 4  # a segment, what the run is, what says that it is over, the lock, the folder
+
+
+class _Mortal:
+    """A removal that is not made, and ends the run, once `lives` were made."""
+
+    calls = 0
+
+    def __init__(self, remove: Any, lives: int) -> None:
+        self._remove, self._lives = remove, lives
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        if _Mortal.calls >= self._lives:
+            raise StopError
+        _Mortal.calls += 1
+        self._remove(*args, **kwargs)
+
+
 @pytest.mark.parametrize("name", ["out.mp4", "labels", "labels.mkv"])
 def test_a_crash_before_the_name(
     tmp_path: Path, long_video: Path, segmenter: Segmenter, name: str, monkeypatch: pytest.MonkeyPatch
