@@ -6,6 +6,7 @@ say what happened without knowing how it will be printed.
 
 from __future__ import annotations
 
+import re
 import sys
 from enum import IntEnum
 
@@ -50,6 +51,15 @@ def is_out_of_memory(error: BaseException) -> bool:
     # The CPU allocator, cuDNN and cuBLAS say it in words only.
     said = str(error).lower()
     return isinstance(error, RuntimeError) and ("out of memory" in said or "can't allocate memory" in said)
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+
+
+def printable(text: object, limit: int = 200) -> str:
+    """`text` with control characters replaced and its length bounded, safe to show on a terminal."""
+    clean = _CONTROL.sub("?", str(text))
+    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
 
 def usage_error(message: str) -> IcnetError:

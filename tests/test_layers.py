@@ -27,12 +27,13 @@ TIERS = (
     ("pixels",),
 )
 TIER_OF = {room: tier for tier, rooms in enumerate(TIERS) for room in rooms}
-EVERYBODYS = {"errors", "config", "classes", "documents"}
+EVERYBODYS = {"errors", "config", "classes", "documents", "outputs"}
 # What a room may import besides the rooms to its right.
 FREE: dict[str, set[str]] = {
     "models": set(),
     "errors": set(),
     "documents": set(),
+    "outputs": {"errors"},
     "config": {"errors"},
     "classes": {"errors", "config"},
 }

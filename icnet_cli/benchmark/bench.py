@@ -8,11 +8,12 @@ from typing import Any
 
 from icnet_cli.checkpoints.bundled import bundled_weights
 from icnet_cli.config import DEFAULT_WEIGHTS, BenchConfig
-from icnet_cli.errors import output_error, usage_error
+from icnet_cli.errors import usage_error
 from icnet_cli.inference.backends.runtimes import RUNTIMES
 from icnet_cli.inference.choice import check_backend, device_for
 from icnet_cli.inference.device import choose_device, choose_precision
 from icnet_cli.inference.environment import describe
+from icnet_cli.outputs import refuse_unwritable
 
 from .compare import compare_files
 from .events import RowStarted
@@ -48,7 +49,8 @@ def bench(config: BenchConfig, clock: Clock = time.perf_counter) -> Generator[An
     check_backend(backend, config.device, config.precision)
     device = choose_device(device_for(backend, config.device))
     choose_precision(config.precision, device)
-    _check_plot(config)
+    if config.plot is not None:
+        refuse_unwritable(config.plot, overwrite=config.overwrite)
     protocol = Protocol.of(config.seconds, config.quick)
     if config.table:
         document = yield from _table(config, protocol, clock)
@@ -64,16 +66,6 @@ def bench(config: BenchConfig, clock: Clock = time.perf_counter) -> Generator[An
     elif config.plot is not None:
         document["plot_left_out"] = plot_rows(document, config.plot)
     return document
-
-
-def _check_plot(config: BenchConfig) -> None:
-    path = config.plot
-    if path is None:
-        return
-    if path.exists() and not config.overwrite:
-        raise usage_error(f"{path} exists; overwrite it with -y or name another file")
-    if not path.parent.is_dir():
-        raise output_error(f"cannot write {path}: its folder does not exist")
 
 
 def _networks(config: BenchConfig, protocol: Protocol, clock: Clock) -> Generator[RowStarted, None, Document]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from icnet_cli.cli.console import Console, emit, emit_json
 from icnet_cli.config import ReportConfig
-from icnet_cli.errors import usage_error
+from icnet_cli.outputs import refuse_taken
 
 
 def report(config: ReportConfig, console: Console) -> None:
@@ -19,8 +19,8 @@ def report(config: ReportConfig, console: Console) -> None:
     from icnet_cli.reports.train_page import PAGE, read_run, run_document, train_page
 
     output = config.output or config.run / PAGE
-    if config.output is not None and output.exists() and not config.overwrite:
-        raise usage_error(f"{output} exists; overwrite it with -y or name another output")
+    if config.output is not None:
+        refuse_taken(output, overwrite=config.overwrite)
     record = read_run(config.run)
     write_atomically(output, train_page(record).encode("utf-8"))
     if console.json:

@@ -15,11 +15,12 @@ from icnet_cli.config import ExportConfig
 from icnet_cli.errors import check_error, weights_error
 from icnet_cli.inference.backends import SUFFIXES, Ports, open_exported, require
 from icnet_cli.inference.backends.base import FRAMES, LABELS, LOGITS, RAW, metadata_of
+from icnet_cli.outputs import refuse_unwritable
 from icnet_cli.pixels.files import read_picture
 
 from .agreement import MOST_PICTURES, Agreement, compare, frames_at, picture_files, spread
 from .graph import smallest_side, trace
-from .outputs import beside, publish, refuse_taken
+from .outputs import beside, publish
 from .quantise import Calibration, miou_lost, open_calibration, quantise_onnx
 from .writers import WRITERS, save_openvino, write_onnx
 
@@ -41,7 +42,7 @@ def export(config: ExportConfig) -> dict[str, Any]:
     if source.suffix.lower() in SUFFIXES:
         raise weights_error(f"{source} is an exported file itself; give the .safetensors that it came from")
     for path in _files(config.output):
-        refuse_taken(path, config.overwrite, (source,))
+        refuse_unwritable(path, overwrite=config.overwrite, inputs=(source,))
     calibration = open_calibration(config.calibrate) if config.calibrate else None
     pictures = _pictures(config, calibration)
     for path in pictures:

@@ -11,8 +11,7 @@ from icnet_cli.checkpoints.foreign import Foreign, read_foreign
 from icnet_cli.checkpoints.format import load_weights, save_weights
 from icnet_cli.config import WeightsImportConfig
 from icnet_cli.errors import output_error, usage_error
-
-from .outputs import refuse_taken
+from icnet_cli.outputs import refuse_unwritable
 
 
 def import_weights(config: WeightsImportConfig) -> dict[str, Any]:
@@ -22,7 +21,7 @@ def import_weights(config: WeightsImportConfig) -> dict[str, Any]:
         IcnetError: exit 2 for an output that exists, 4 for a file that is not what it must be, 5 for the disk.
     """
     output = config.output or _named(config.name or config.source.stem)
-    refuse_taken(output, config.overwrite, (config.source,))
+    refuse_unwritable(output, overwrite=config.overwrite, inputs=(config.source,))
     foreign = read_foreign(config.source)
     card = {
         "data": f"imported: {foreign.kind}",

@@ -9,24 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from icnet_cli.errors import output_error, usage_error
-
-
-def refuse_taken(path: Path, overwrite: bool, inputs: tuple[Path, ...] = ()) -> None:
-    """Check an output's name before any work.
-
-    Raises:
-        IcnetError: exit 2 where it is an input, a folder, or exists and may not be replaced; exit 5 where its folder
-            is missing.
-    """
-    if any(path.exists() and source.exists() and os.path.samefile(path, source) for source in inputs):
-        raise usage_error(f"{path} is the input itself; name another output")
-    if path.is_dir():
-        raise usage_error(f"{path} is a folder; name a file in it")
-    if path.exists() and not overwrite:
-        raise usage_error(f"{path} exists; overwrite it with -y or name another output")
-    if not path.parent.is_dir():
-        raise output_error(f"cannot write {path}: its folder does not exist")
+from icnet_cli.errors import output_error
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from icnet_cli.inference.choice import Work, check_backend, device_for
 from icnet_cli.inference.device import choose_device, choose_precision
 from icnet_cli.inference.exported import ExportedEngine, is_exported, open_engine
 from icnet_cli.inference.segmenter import Segmenter
+from icnet_cli.outputs import refuse_taken
 from icnet_cli.pixels.overlay import Painter
 from icnet_cli.pixels.wipe import Wipe
 from icnet_cli.reports.compare_page import compare_page
@@ -226,6 +227,5 @@ def _open_output(
     if path.suffix.lower() not in PAGE_SUFFIXES:
         claim_folder("-o", path, config.overwrite)
         return _Page(path / PAGE)
-    if path.exists() and not config.overwrite:
-        raise usage_error(f"{path} exists; overwrite it with -y or name another output")
+    refuse_taken(path, overwrite=config.overwrite)
     return _Page(path)

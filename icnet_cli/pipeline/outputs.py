@@ -12,8 +12,8 @@ from pathlib import Path
 from icnet_cli.config import STDOUT, SegmentConfig
 from icnet_cli.config.live import NOWHERE
 from icnet_cli.errors import IcnetError, output_error, usage_error
+from icnet_cli.outputs import refuse_unwritable
 from icnet_cli.video import CONTAINERS, check_output
-from icnet_cli.video.atomic import refuse_unwritable
 from icnet_cli.video.formats import check_pix_fmt
 from icnet_cli.video.partfolder import is_part_folder, part_of
 from icnet_cli.video.rate import steady_rate

@@ -17,9 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from icnet_cli.errors import usage_error
+from icnet_cli.errors import printable, usage_error
 from icnet_cli.video.partfolder import PartFolder, part_of
-from icnet_cli.video.source import printable
 
 from .identity import difference
 from .items import Picture

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from icnet_cli.errors import usage_error
-from icnet_cli.video.atomic import PartFile, refuse_unwritable, writing_error
+from icnet_cli.outputs import refuse_unwritable
+from icnet_cli.video.atomic import PartFile, writing_error
 
 from .items import Picture
 

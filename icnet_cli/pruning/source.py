@@ -17,6 +17,7 @@ from icnet_cli.errors import output_error, usage_error, weights_error
 from icnet_cli.evaluation.evaluate import check_classes_fit
 from icnet_cli.evaluation.predict import protocol_size
 from icnet_cli.inference.exported import is_exported
+from icnet_cli.outputs import refuse_taken
 from icnet_cli.training.recipe import Recipe, load_recipe, recipe_from_dict
 from icnet_cli.training.run import RUN_FILE, RUNS, Run, assemble, default_recipe
 
@@ -85,12 +86,7 @@ def check_output(output: Path, overwrite: bool, parent: Path) -> None:
         raise usage_error(
             f"-o {output} must end in {SUFFIX}; other kinds of file are what icnet export makes"
         )
-    if output.is_dir():
-        raise usage_error(f"-o {output} is a folder; name a file in it")
-    if output.exists() and output.samefile(parent):
-        raise usage_error(f"-o {output} is the file that is pruned; name another")
-    if output.exists() and not overwrite:
-        raise usage_error(f"{output} exists; name another -o, or -y to replace it")
+    refuse_taken(output, overwrite=overwrite, inputs=(parent,))
     check_writable(output)
 
 
@@ -100,7 +96,7 @@ def check_writable(output: Path) -> None:
     try:
         tempfile.TemporaryFile(dir=there).close()
     except OSError as error:
-        raise output_error(f"-o {output} cannot be written: {there}: {error.strerror}") from error
+        raise output_error(f"cannot write {output}: {there}: {error.strerror}") from error
 
 
 def newest_run(config: PruneConfig) -> Path:

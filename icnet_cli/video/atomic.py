@@ -8,8 +8,7 @@ import os
 import secrets
 from pathlib import Path
 
-from icnet_cli.errors import IcnetError, output_error, usage_error
-from icnet_cli.video.source import printable
+from icnet_cli.errors import IcnetError, output_error, printable, usage_error
 
 _REASONS = {
     errno.ENOSPC: "the disk is full",
@@ -32,29 +31,6 @@ def writing_error(path: Path, error: BaseException) -> IcnetError:
     return output_error(
         f"cannot write {printable(path)}: {reason or 'the encoder or the container refused the data'}"
     )
-
-
-def refuse_unwritable(path: Path, *, overwrite: bool, inputs: tuple[Path, ...] = ()) -> Path:
-    """Check an output's name before any work and return it with links resolved.
-
-    Raises:
-        IcnetError: usage_error (exit 2) where the output is one of the inputs (hard and symbolic links included), a
-            folder, or exists and may not be overwritten; output_error (exit 5) where its folder is missing.
-    """
-    target = Path(os.path.realpath(path))
-    for source in inputs:
-        with contextlib.suppress(OSError):
-            if target.exists() and os.path.samefile(source, target):
-                raise usage_error(f"{printable(path)} is the input itself; name another output")
-    if target.is_dir():
-        raise usage_error(f"{printable(path)} is a folder; name a file in it")
-    if target.exists() and not target.is_file():
-        raise usage_error(f"{printable(path)} is not a regular file; name another output")
-    if target.exists() and not overwrite:
-        raise usage_error(f"{printable(path)} exists; overwrite it with -y or name another output")
-    if not target.parent.is_dir():
-        raise output_error(f"cannot write {printable(path)}: its folder does not exist")
-    return target
 
 
 class PartFile:

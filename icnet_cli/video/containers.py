@@ -12,8 +12,7 @@ from typing import Any
 
 import av
 
-from icnet_cli.errors import device_error, usage_error
-from icnet_cli.video.source import printable
+from icnet_cli.errors import device_error, printable, usage_error
 
 
 @dataclass(frozen=True)

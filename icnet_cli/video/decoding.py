@@ -16,10 +16,10 @@ from typing import Any
 import av
 from av.codec.context import Flags
 
-from icnet_cli.errors import IcnetError, input_error
+from icnet_cli.errors import IcnetError, input_error, printable
 from icnet_cli.video.counted import Counted, frames_before
 from icnet_cli.video.declared import Declared, Shortfall, declared_by
-from icnet_cli.video.source import choose_video, decoder_limit, open_source, printable, require_known_codec
+from icnet_cli.video.source import choose_video, decoder_limit, open_source, require_known_codec
 
 # FFmpeg's decoder of HEVC, with a thread a picture, waits for ever for what a damaged file refers to; with threads
 # within a picture it takes 1.3 times as long (1280x720, two cores), a fraction of what the network takes.

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import av
 
-from icnet_cli.errors import usage_error
+from icnet_cli.errors import printable, usage_error
 from icnet_cli.video.containers import OutputPlan
-from icnet_cli.video.source import printable
 
 _USUAL = ("yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "yuv444p10le", "gray", "bgr0")
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from av.codec.hwaccel import HWAccel
 
-from icnet_cli.errors import IcnetError
+from icnet_cli.errors import IcnetError, printable
 
 from .reader import VideoReader
-from .source import open_source, printable
+from .source import open_source
 
 HWACCELS = ("auto", "none", "cuda")
 

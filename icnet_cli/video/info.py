@@ -8,10 +8,10 @@ from typing import Any
 
 from av.sidedata.sidedata import Type as SideDataType
 
+from icnet_cli.errors import printable
 from icnet_cli.video.colour import Colour, colour_of
 from icnet_cli.video.declared import Declared
 from icnet_cli.video.frame import Turn
-from icnet_cli.video.source import printable
 
 
 @dataclass(frozen=True)

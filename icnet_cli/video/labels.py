@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from icnet_cli.errors import IcnetError, input_error
+from icnet_cli.errors import IcnetError, input_error, printable
 from icnet_cli.video.frame import Planes
 from icnet_cli.video.reader import DEFAULT_MAX_PIXELS, VideoReader
-from icnet_cli.video.source import open_source, printable, reading
+from icnet_cli.video.source import open_source, reading
 from icnet_cli.video.writer import VideoWriter
 
 CLASSES_NAME, TIMES_NAME = "classes.json", "times.json"

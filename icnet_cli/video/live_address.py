@@ -15,8 +15,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from icnet_cli.config.live import is_live_name
-from icnet_cli.errors import usage_error
-from icnet_cli.video.source import FORMATS, printable
+from icnet_cli.errors import printable, usage_error
+from icnet_cli.video.source import FORMATS
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _DEVICE = re.compile(r"/dev/(video\d+|v4l/\S+)")

@@ -21,10 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from icnet_cli.documents import read_json
-from icnet_cli.errors import usage_error
+from icnet_cli.errors import printable, usage_error
 from icnet_cli.video.atomic import PartFile, sync, writing_error
 from icnet_cli.video.segments import SUFFIX, document_of
-from icnet_cli.video.source import printable
 
 PART_SUFFIX = ".part"
 _JOB, _PUBLISHED, _LOCK, _OLD, _WHOLE = "job.json", "published.json", "lock", "old", "whole"

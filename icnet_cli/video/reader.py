@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from icnet_cli.errors import input_error, usage_error
+from icnet_cli.errors import input_error, printable, usage_error
 from icnet_cli.video.counted import Mark
 from icnet_cli.video.decoding import Decoding
 from icnet_cli.video.frame import Converter, Frame, Turn
 from icnet_cli.video.info import VideoInfo, describe
-from icnet_cli.video.source import DEFAULT_MAX_PIXELS, printable, reading
+from icnet_cli.video.source import DEFAULT_MAX_PIXELS, reading
 
 __all__ = ["Frame", "Mark", "VideoInfo", "VideoReader", "open_video"]
 

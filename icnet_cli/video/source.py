@@ -9,7 +9,6 @@ a `file:` prefix and only real containers and the `file` protocol are allowed; P
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from typing import Any
 import av
 from av.stream import Disposition
 
-from icnet_cli.errors import ExitCode, IcnetError, input_error
+from icnet_cli.errors import ExitCode, IcnetError, input_error, printable
 
 DEFAULT_MAX_PIXELS = 8192 * 4320
 
@@ -107,15 +106,6 @@ CODECS = frozenset(
 
 # By name, for better words: under any other one FFmpeg is not let.
 _PLAYLISTS = (".m3u8", ".m3u", ".mpd", ".pls")
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
-
-
-def printable(text: object, limit: int = 200) -> str:
-    """`text` with control characters replaced and its length bounded, safe to show on a terminal."""
-    clean = _CONTROL.sub("?", str(text))
-    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
-
 
 _WORDS: tuple[tuple[type[BaseException], str], ...] = (
     (FileNotFoundError, "there is no such file"),

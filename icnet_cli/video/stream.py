@@ -8,11 +8,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from icnet_cli.errors import usage_error
+from icnet_cli.errors import printable, usage_error
 from icnet_cli.video.colour import Colour
 from icnet_cli.video.frame import Planes
 from icnet_cli.video.pictures import Painter
-from icnet_cli.video.source import printable
 
 # Of each format the pixel formats it can hold, its default first. y4m's colour words: yuv4mpeg(5), and FFmpeg's.
 _Y4M = {"yuv420p": "C420mpeg2", "yuv422p": "C422", "yuv444p": "C444", "gray": "Cmono"}

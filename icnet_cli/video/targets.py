@@ -15,7 +15,7 @@ from typing import Any
 
 import av
 
-from icnet_cli.errors import output_error, usage_error
+from icnet_cli.errors import output_error, printable, usage_error
 from icnet_cli.video.atomic import PartFile
 from icnet_cli.video.attachments import attach
 from icnet_cli.video.containers import OutputPlan
@@ -23,7 +23,6 @@ from icnet_cli.video.encoding import Encoding
 from icnet_cli.video.output import OutputFile
 from icnet_cli.video.partfolder import PartFolder
 from icnet_cli.video.segments import SegmentFile, joined
-from icnet_cli.video.source import printable
 from icnet_cli.video.tracks import OtherTracks
 
 _NO_ROOM = 1 << 20  # bytes beside the packets: indices, headers

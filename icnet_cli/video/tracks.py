@@ -14,9 +14,9 @@ from typing import Any
 import av
 from av.stream import Discard
 
-from icnet_cli.errors import usage_error
+from icnet_cli.errors import printable, usage_error
 from icnet_cli.video.containers import OutputPlan, container_for_audio, holds
-from icnet_cli.video.source import is_cover, printable
+from icnet_cli.video.source import is_cover
 
 # What a source's tags say of its own file or its own encoding, and would be false of ours.
 _STALE = (

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from icnet_cli.errors import input_error
+from icnet_cli.errors import input_error, printable
+from icnet_cli.outputs import refuse_unwritable
 from icnet_cli.video.aspect import is_lost
-from icnet_cli.video.atomic import refuse_unwritable, writing_error
+from icnet_cli.video.atomic import writing_error
 from icnet_cli.video.colour import Colour, assumed_matrix
 from icnet_cli.video.containers import OutputPlan, check_output
 from icnet_cli.video.encoding import Encoding
@@ -23,7 +24,6 @@ from icnet_cli.video.frame import Planes
 from icnet_cli.video.partfolder import PartFolder
 from icnet_cli.video.pictures import Painter, pix_fmt_for
 from icnet_cli.video.reader import VideoReader
-from icnet_cli.video.source import printable
 from icnet_cli.video.targets import FileTarget, Joint, SegmentTarget
 from icnet_cli.video.tracks import OtherTracks
 

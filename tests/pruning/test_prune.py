@@ -356,12 +356,12 @@ def test_an_output_is_not_written_over(config: PruneConfig, weights: Path) -> No
     assert "is a folder" in refusal(replace(config, output=Path("folder.safetensors"), overwrite=True))
     Path("link.safetensors").symlink_to(weights)
     for name in (weights, Path("link.safetensors")):
-        assert "name another" in refusal(replace(config, output=name, overwrite=True))
+        assert "is the input itself" in refusal(replace(config, output=name, overwrite=True))
 
 
 def test_an_output_that_cannot_be_written_is_told_before_the_first_cut(config: PruneConfig) -> None:
     Path("file").write_text("not a folder")
-    with pytest.raises(IcnetError, match=r"cannot be written: .*file: Not a directory") as caught:
+    with pytest.raises(IcnetError, match=r"cannot write .*file: Not a directory") as caught:
         list(prune(replace(config, output=Path("file/half.safetensors"))))
     assert caught.value.code is ExitCode.OUTPUT
     assert not Path("runs").exists()

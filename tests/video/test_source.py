@@ -11,9 +11,8 @@ import av
 import pytest
 from video_clips import make_clip, numbers, picture
 
-from icnet_cli.errors import ExitCode, IcnetError
+from icnet_cli.errors import ExitCode, IcnetError, printable
 from icnet_cli.video import open_video
-from icnet_cli.video.source import printable
 
 
 def refusal(path: Path, **options: object) -> str:

@@ -1,0 +1,64 @@
+"""An output's name: one set of rules, in one wording, for every command that writes a file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from icnet_cli.errors import ExitCode, IcnetError
+from icnet_cli.outputs import refuse_taken, refuse_unwritable
+
+EXISTS = "exists; overwrite it with -y or name another output"
+FOLDER = "is a folder; name a file in it"
+
+
+def refusal(path: Path, *, overwrite: bool = True, inputs: tuple[Path, ...] = ()) -> str:
+    """What both checks say; they agree but for a missing folder."""
+    with pytest.raises(IcnetError) as caught:
+        refuse_taken(path, overwrite=overwrite, inputs=inputs)
+    assert caught.value.code is ExitCode.USAGE
+    with pytest.raises(IcnetError) as other:
+        refuse_unwritable(path, overwrite=overwrite, inputs=inputs)
+    assert (str(other.value), other.value.code) == (str(caught.value), ExitCode.USAGE)
+    return str(caught.value)
+
+
+def test_an_input_is_never_an_output(tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.write_text("theirs")
+    (tmp_path / "soft").symlink_to(source)
+    os.link(source, tmp_path / "hard")
+    missing = tmp_path / "gone"
+    for name in ("in", "soft", "hard"):
+        assert "is the input itself" in refusal(tmp_path / name, inputs=(missing, source))
+    assert refuse_taken(tmp_path / "out", overwrite=False, inputs=(missing, source)) == tmp_path / "out"
+
+
+def test_what_is_there_is_replaced_only_when_told(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.write_text("mine")
+    assert refusal(there, overwrite=False) == f"{there} {EXISTS}"
+    assert refuse_unwritable(there, overwrite=True) == there
+
+
+def test_folders_and_devices_are_no_files(tmp_path: Path) -> None:
+    assert refusal(tmp_path) == f"{tmp_path} {FOLDER}"
+    os.mkfifo(tmp_path / "pipe")
+    assert "is not a regular file" in refusal(tmp_path / "pipe")
+
+
+def test_a_missing_folder_is_an_output_error_where_none_is_made(tmp_path: Path) -> None:
+    path = tmp_path / "none" / "out"
+    assert refuse_taken(path, overwrite=False) == path
+    with pytest.raises(IcnetError, match="its folder does not exist") as caught:
+        refuse_unwritable(path, overwrite=False)
+    assert caught.value.code is ExitCode.OUTPUT
+
+
+def test_a_link_is_resolved_and_a_name_made_printable(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "far")
+    assert refuse_unwritable(tmp_path / "link", overwrite=False) == tmp_path / "far"
+    (tmp_path / "a\x1b[2Jb").mkdir()
+    assert "a?[2Jb" in refusal(tmp_path / "a\x1b[2Jb")
