@@ -29,6 +29,7 @@ from icnet_cli.models import Network, build
 from .bundled import SUFFIX
 from .caffe import MAX_BYTES, CaffeLayer, read_caffemodel
 from .format import HEADER_KEY, Normalisation, WeightsMeta
+from .header import is_own
 from .ported import (
     BN_PARTS,
     PORT_AUX,
@@ -150,13 +151,12 @@ def _read_pickle(path: Path) -> Mapping[str, Any]:
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    if is_own(path):
+        raise weights_error("it is one of icnet's own weights files already: --weights takes it as it is")
     try:
-        tensors = load_file(path)
+        return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise weights_error("it is not a readable safetensors file") from error
-    if not is_foreign(path):
-        raise weights_error("it is one of icnet's own weights files already: --weights takes it as it is")
-    return tensors
 
 
 def _tensors(document: Any) -> dict[str, Tensor]:

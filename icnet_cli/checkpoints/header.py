@@ -1,4 +1,4 @@
-"""What a weights file says of its classes, read without torch, so that a wrong word is refused in a moment."""
+"""What a weights file says of itself, read without torch and without its tensors: it answers in a moment."""
 
 from __future__ import annotations
 
@@ -18,11 +18,23 @@ def classes_of(path: Path) -> ClassTable | None:
     None where it cannot be told here: of an exported file, or of one that whoever loads it will refuse.
     """
     try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if length > MAX_HEADER_BYTES:
-                return None
-            header = json.loads(file.read(length))
-        return ClassTable.from_dict(json.loads(header["__metadata__"][HEADER_KEY])["classes"])
+        return ClassTable.from_dict(json.loads(_description(path))["classes"])
     except (IcnetError, OSError, KeyError, TypeError, ValueError, RecursionError):
         return None
+
+
+def is_own(path: Path) -> bool:
+    """Whether a file has our description in its header; its tensors may be damaged."""
+    try:
+        return bool(_description(path))
+    except (OSError, KeyError, TypeError, ValueError, RecursionError):
+        return False
+
+
+def _description(path: Path) -> str:
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > MAX_HEADER_BYTES:
+            raise ValueError("no header of ours is as long")
+        header = json.loads(file.read(length))
+    return header["__metadata__"][HEADER_KEY]

@@ -23,7 +23,7 @@ from icnet_cli.checkpoints.format import (
     save_weights,
     write_atomically,
 )
-from icnet_cli.checkpoints.header import classes_of
+from icnet_cli.checkpoints.header import classes_of, is_own
 from icnet_cli.classes import ClassTable
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.models import Network, build
@@ -56,10 +56,12 @@ def refused(path: Path) -> str:
 
 def test_the_classes_are_read_without_the_rest(saved: Path, tmp_path: Path) -> None:
     assert classes_of(saved) == CLASSES
+    assert is_own(saved)
     whole, path = saved.read_bytes(), tmp_path / "other.safetensors"
     for data in (b"", whole[:100], b"\xff" * 100, whole.replace(b"__metadata__", b"__metadatb__")):
         path.write_bytes(data)
         assert classes_of(path) is None, data[:20]
+        assert not is_own(path), data[:20]
     assert classes_of(tmp_path / "none.safetensors") is None
 
 
