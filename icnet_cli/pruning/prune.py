@@ -2,66 +2,27 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Generator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
-
-import torch
 
 from icnet_cli.checkpoints.format import LoadedWeights, WeightsMeta, load_weights, save_weights
 from icnet_cli.checkpoints.state import list_states
-from icnet_cli.config import PRUNE_STEPS, PruneConfig
-from icnet_cli.errors import ExitCode, IcnetError, check_error, device_error, output_error, usage_error
-from icnet_cli.evaluation.folders import free_folder
-from icnet_cli.evaluation.network import Pairs, evaluate_network
+from icnet_cli.config import PruneConfig
+from icnet_cli.errors import ExitCode, IcnetError, check_error, device_error
 from icnet_cli.inference.device import choose_device, choose_precision
 from icnet_cli.models import Network
-from icnet_cli.models.count import gflops, parameters_m
-from icnet_cli.pruning.latency import check_reachable, measure_ms, search
+from icnet_cli.pruning.begin import Beginning, begin, resume
+from icnet_cli.pruning.events import Event, Tuning, Working
+from icnet_cli.pruning.measuring import Gauge
+from icnet_cli.pruning.planning import check_target, plan_cuts
 from icnet_cli.pruning.recalibrate import recalibrate
-from icnet_cli.pruning.sensitivity import drops, exponents
-from icnet_cli.pruning.source import Source, check_output, check_writable, find_source, open_tuning
-from icnet_cli.pruning.state import RUNS, PruneReport, Row, State, damaged, load_state
+from icnet_cli.pruning.state import PruneReport, Row
 from icnet_cli.pruning.surgery import prune_network
-from icnet_cli.pruning.widths import Step, counts_at, full_counts, kept_share, steps_between
+from icnet_cli.pruning.widths import Step, kept_share
 from icnet_cli.training.run import Run, claim
-from icnet_cli.training.trainer import Event as TrainEvent
 from icnet_cli.training.trainer import Trainer
-
-PROBED = 16  # validation pictures that tell one group's sensitivity from another's
-# What --resume may be told anew: it is the machine's, not the run's.
-_TOLD_ANEW = ("device", "precision", "workers", "cache", "batch", "skip_damaged")
-
-
-@dataclass(frozen=True)
-class Working:
-    """Something other than training: `done` of `total` `unit`s of it; `news` says what came of it.
-
-    The first has `run_dir`, from which an interrupted run goes on.
-    """
-
-    what: str
-    done: int
-    total: int
-    unit: str = "networks"
-    news: str | None = None
-    run_dir: Path | None = None
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """The trainer's event in step `step` of `steps`."""
-
-    step: int
-    steps: int
-    event: TrainEvent
-
-
-Event = Working | Tuning
-Events = Generator[Event, None, Any]
 
 
 def prune(config: PruneConfig) -> Generator[Event, None, PruneReport]:
@@ -72,104 +33,18 @@ def prune(config: PruneConfig) -> Generator[Event, None, PruneReport]:
             fine-tuning diverged, 130 and 143 after a signal (state saved).
     """
     config.check()
-    job = _resumed(config) if config.resume else _begun(config)
+    job = Job(resume(config) if config.resume else begin(config))
     return (yield from job.events())
 
 
-def _begun(config: PruneConfig) -> Job:
-    device = choose_device(config.device)  # a wrong word is told before a file is read
-    choose_precision(config.precision, device)
-    source = find_source(config)
-    if config.output is not None:
-        check_output(config.output, config.overwrite, source.weights.path)
-    network = source.weights.network
-    if config.keep is not None:
-        _check_keep(network, config.keep, config.round_to, source)
-    tuning = open_tuning(config, source, source.dataset) if source.dataset else None
-    folder = free_folder(RUNS, source.name)
-    state = State(
-        config=replace(config, output=config.output and config.output.absolute()).to_dict(),
-        name=source.name,
-        dataset=str(source.dataset.resolve()) if source.dataset else None,
-        recipe=tuning.recipe.to_dict() if tuning else None,
-        size=config.size or source.weights.meta.train_size,
-    )
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise output_error(f"run folder {folder} cannot be made: {error}") from error
-    save_weights(folder / "step-0.safetensors", network, source.weights.meta)
-    state.save(folder)
-    return Job(config, folder, state, tuning)
-
-
-def _resumed(config: PruneConfig) -> Job:
-    assert config.resume is not None
-    state = load_state(config.resume)
-    stored = _as_told(state, config)
-    if stored.output is not None:
-        check_writable(stored.output)
-        if stored.output.exists() and not (state.finished or stored.overwrite):
-            raise usage_error(f"{stored.output}, which this run is to write, exists now; move it away first")
-    start = load_weights(config.resume / "step-0.safetensors")
-    tuning = None
-    if state.dataset:
-        source = Source(start, Path(state.dataset), None)
-        tuning = open_tuning(stored, source, Path(state.dataset), state.tuning_recipe)
-    return Job(stored, config.resume, state, tuning)
-
-
-def _as_told(state: State, config: PruneConfig) -> PruneConfig:
-    """What the run was told at first, and what it is told now of the machine."""
-    assert config.resume is not None
-    told = {name: getattr(config, name) for name in _TOLD_ANEW}
-    told = {name: value for name, value in told.items() if value != getattr(PruneConfig, name)}
-    try:
-        stored = replace(state.prune_config, **told)
-        wrong = stored.problems()
-    except (TypeError, ValueError) as error:
-        raise damaged(config.resume) from error
-    if wrong:  # the folder's word is no better than the user's
-        raise damaged(config.resume)
-    return stored
-
-
-def _check_keep(network: Network, keep: float, round_to: int, source: Source) -> None:
-    there = kept_share(network.config)
-    if keep >= there:
-        raise usage_error(
-            f"--keep {keep:g} is not below what {source.weights.path} keeps already, {there:g}; give less"
-        )
-    if counts_at(network.config, keep, round_to) == dict(network.config.channels):
-        raise usage_error(
-            f"--keep {keep:g} cuts nothing of {source.weights.path}, which keeps {there:g}: "
-            f"channels go in multiples of --round-to {round_to}, and as many stay"
-        )
-
-
-class _Some:
-    """At most `PROBED` pictures of a dataset, spread evenly over it."""
-
-    def __init__(self, pairs: Pairs) -> None:
-        self.pairs, self.stride = pairs, max(1, math.ceil(len(pairs) / PROBED))
-
-    def __len__(self) -> int:
-        return math.ceil(len(self.pairs) / self.stride)
-
-    def read(self, index: int) -> Any:
-        return self.pairs.read(index * self.stride)
-
-
 class Job:
-    """One pruning run: its folder, how far it is, and what it tunes and measures with.
+    """One pruning run, step by step; what it has done is in its folder, from which it goes on."""
 
-    `tuning` has the data, the device and the recipe; None where there is no data.
-    """
-
-    def __init__(self, config: PruneConfig, folder: Path, state: State, tuning: Run | None) -> None:
-        self.config, self.folder, self.state, self.tuning = config, folder, state, tuning
-        self.device = choose_device(config.device)
-        self.precision = choose_precision(config.precision, self.device)
+    def __init__(self, beginning: Beginning) -> None:
+        config, self.folder = beginning.config, beginning.folder
+        self.config, self.state, self.tuning = config, beginning.state, beginning.tuning
+        device = choose_device(config.device)
+        self.gauge = Gauge(self.tuning, self.state.size, device, choose_precision(config.precision, device))
 
     def events(self) -> Generator[Event, None, PruneReport]:
         """Go on from wherever the state is; see `prune`."""
@@ -181,11 +56,12 @@ class Job:
         if self.state.plan is None:
             self._check_target(start.network)
         if self.state.start is None:
-            self.state.start = self._row(start.network, kept_share(start.network.config))
-            self.state.start.miou_before = self._miou(start.network)
+            self.state.start = self.gauge.row(start.network, kept_share(start.network.config))
+            self.state.start.miou_before = self.gauge.miou(start.network)
             self._save()
         if self.state.plan is None:
-            self.state.plan = yield from self._plan(start.network)
+            cuts = yield from plan_cuts(self.config, start.network, self.gauge)
+            self.state.plan, self.state.sensitivity = cuts.steps, cuts.sensitivity
             self._save()
         for index, step in enumerate(self.state.plan, start=1):
             row = self._known(index)
@@ -195,53 +71,13 @@ class Job:
                 break
         return self._finish()
 
-    # What to cut --------------------------------------------------------------------------------------------------
-
     def _check_target(self, network: Network) -> None:
         """Before anything that takes long; a refused run leaves no folder: there is nothing to go on with."""
-        if self.config.target_ms is None:
-            return
-        kind, config = type(network), network.config
         try:
-            check_reachable(config, kind, self._ms, self.config.target_ms, self.config.round_to)
+            check_target(self.config, network, self.gauge)
         except IcnetError:
             shutil.rmtree(self.folder)
             raise
-
-    def _plan(self, network: Network) -> Generator[Event, None, list[Step]]:
-        config = self.config
-        if config.keep is not None:
-            goal = Step(config.keep, counts_at(network.config, config.keep, config.round_to))
-        else:
-            goal = yield from self._goal_for_ms(network)
-        once = config.one_shot or config.no_tune
-        return steps_between(
-            network.config, goal, 1 if once else config.steps or PRUNE_STEPS, config.round_to
-        )
-
-    def _goal_for_ms(self, network: Network) -> Generator[Event, None, Step]:
-        config, kind = network.config, type(network)
-        target, round_to = self.config.target_ms, self.config.round_to
-        assert target is not None
-        yield from self._measure_sensitivity(network)
-        yield Working("searching for the widths", 0, 1)
-        counts = search(config, kind, self._ms, target, exponents(self.state.sensitivity), round_to)
-        share = sum(counts.values()) / sum(full_counts(config).values())
-        return Step(round(share, 4), counts)
-
-    def _measure_sensitivity(self, network: Network) -> Events:
-        """Where nothing can be measured there are no sensitivities: every group is then cut alike."""
-        if self.tuning is None or self.tuning.val is None:
-            return
-        pictures = _Some(self.tuning.val)
-        total = len(network.config.channels)
-        losses: dict[str, float] = {}
-        for done, (name, loss) in enumerate(
-            drops(network, lambda it: self._miou_on(it, pictures), self.config.round_to), start=1
-        ):
-            losses[name] = loss
-            yield Working("how much each matters", done, total, "layers")
-        self.state.sensitivity = losses
 
     # One step -----------------------------------------------------------------------------------------------------
 
@@ -253,7 +89,7 @@ class Job:
         tuned_before = row is not None and bool(list_states(folder))
         if row is None or not tuned_before:
             yield Working(f"step {index}: cutting to {step.keep:g}", 0, 1)
-            row = self._row(network, step.keep)
+            row = self.gauge.row(network, step.keep)
             row.miou_before = self._miou_before(index)
             del self.state.rows[index - 1 :]
             self.state.rows.append(row)
@@ -262,7 +98,7 @@ class Job:
             run = replace(self.tuning, network=network, folder=folder, resumed=tuned_before)
             network = yield from self._tune(index, self._budgeted(run), row)
         else:
-            row.miou_pruned = self._miou(network)
+            row.miou_pruned = self.gauge.miou(network)
         self._close_step(index, network, parent.meta, row)
         return row
 
@@ -272,7 +108,7 @@ class Job:
                 shutil.rmtree(run.folder)
             for done, total in recalibrate(run):
                 yield Working(f"step {index}: recalibrating BatchNorm", done, total, "batches")
-            row.miou_pruned = self._miou(run.network)
+            row.miou_pruned = self.gauge.miou(run.network)
             self._save()
             claim(run)
             yield Working(f"step {index}: fine-tuning", 1, 1, news=_cut_news(index, row))
@@ -358,32 +194,6 @@ class Job:
             }
         return entry
 
-    # Measuring ----------------------------------------------------------------------------------------------------
-
-    def _row(self, network: Network, keep: float) -> Row:
-        operations = gflops(network, *self.state.size)
-        return Row(keep, round(parameters_m(network), 4), round(operations, 4), round(self._ms(network), 4))
-
-    def _ms(self, network: Network) -> float:
-        return measure_ms(network, self.state.size, self.device, self.precision)
-
-    def _miou(self, network: Network) -> float | None:
-        if self.tuning is None or self.tuning.val is None:
-            return None
-        return self._miou_on(network, self.tuning.val)
-
-    def _miou_on(self, network: Network, pictures: Pairs) -> float:
-        assert self.tuning is not None
-        recipe = self.tuning.recipe
-        network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        confusion = evaluate_network(network, pictures, recipe.eval_size, self.device, recipe.normalisation)
-        return float(confusion.miou)
-
-    def _miou_before(self, index: int) -> float | None:
-        assert self.state.start is not None
-        before = self.state.rows[index - 2].miou_tuned if index > 1 else None
-        return self.state.start.miou_before if index == 1 else before
-
     # Keeping ------------------------------------------------------------------------------------------------------
 
     def _known(self, index: int) -> Row | None:
@@ -391,6 +201,11 @@ class Job:
 
     def _file(self, index: int) -> LoadedWeights:
         return load_weights(self.folder / f"step-{index}.safetensors")
+
+    def _miou_before(self, index: int) -> float | None:
+        assert self.state.start is not None
+        before = self.state.rows[index - 2].miou_tuned if index > 1 else None
+        return self.state.start.miou_before if index == 1 else before
 
     def _save(self) -> None:
         self.state.save(self.folder)
@@ -403,7 +218,7 @@ class Job:
         output = self.config.output or self.folder / "pruned.safetensors"
         report = PruneReport(
             self.state.start, rows, output, self.folder, self._file(0).meta.model, self.state.size,
-            str(self.device), self.precision, rolled_back=held < len(rows),
+            str(self.gauge.device), self.gauge.precision, rolled_back=held < len(rows),
         )  # fmt: skip
         self.state.finished = True  # before the output is there: what lies in its place afterwards is its own
         self._save()

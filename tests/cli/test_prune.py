@@ -12,7 +12,7 @@ from icnet_cli.cli.progress import phrase
 from icnet_cli.cli.prune import PruneNarrator
 from icnet_cli.config import PruneConfig
 from icnet_cli.errors import ExitCode, IcnetError
-from icnet_cli.pruning.prune import Tuning, Working
+from icnet_cli.pruning.events import Tuning, Working
 from icnet_cli.pruning.state import PruneReport, Row
 from icnet_cli.training.trainer import EvalDone, StepDone
 from tests.cli.conftest import Icnet

@@ -21,8 +21,10 @@ from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.evaluation.evaluate import evaluate
 from icnet_cli.models import Network, build
 from icnet_cli.models.count import parameters_m
+from icnet_cli.pruning import measuring
 from icnet_cli.pruning import prune as pruning
-from icnet_cli.pruning.prune import Tuning, Working, prune
+from icnet_cli.pruning.events import Tuning, Working
+from icnet_cli.pruning.prune import prune
 from icnet_cli.pruning.state import PruneReport
 from icnet_cli.pruning.surgery import prune_network
 from icnet_cli.pruning.widths import counts_at
@@ -86,8 +88,8 @@ class ScriptedTrainer:
 def scripted(monkeypatch: pytest.MonkeyPatch) -> type[ScriptedTrainer]:
     monkeypatch.setattr(pruning, "Trainer", ScriptedTrainer)
     monkeypatch.setattr(pruning, "recalibrate", lambda run: iter(()))
-    monkeypatch.setattr(pruning.Job, "_miou_on", lambda *_: 0.5)
-    monkeypatch.setattr(pruning, "measure_ms", lambda *_: 1.0)
+    monkeypatch.setattr(measuring.Gauge, "miou_on", lambda *_: 0.5)
+    monkeypatch.setattr(measuring, "measure_ms", lambda *_: 1.0)
     return ScriptedTrainer
 
 
@@ -278,8 +280,8 @@ def test_a_target_in_milliseconds_is_reached(
     def accuracy(job: Any, network: Network, pictures: Any) -> float:
         return 0.5 - (0.2 if network.config.channels["ffm"] < 64 else 0.01)
 
-    monkeypatch.setattr(pruning.Job, "_miou_on", accuracy)
-    monkeypatch.setattr(pruning, "measure_ms", lambda network, *_: 10 * parameters_m(network))
+    monkeypatch.setattr(measuring.Gauge, "miou_on", accuracy)
+    monkeypatch.setattr(measuring, "measure_ms", lambda network, *_: 10 * parameters_m(network))
     aim = replace(config, keep=None, target_ms=1.5)
     _, report = run_to_end(aim)
     assert report.start.ms > 1.5 >= report.steps[-1].ms > 0.75
