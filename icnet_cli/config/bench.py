@@ -127,7 +127,7 @@ class BenchConfig(Config):
     markdown: bool = option(False, "Print the table as Markdown.", env=False, panel=WHAT)
     plot: Path | None = option(
         None,
-        "Draw mIoU against frames a second: the papers' points and ours.",
+        "Draw mIoU against frames a second: the papers' points and ours; with --reuse: agreement and flicker.",
         metavar="FILE.png",
         env=False,
         panel=WHAT,

@@ -18,6 +18,11 @@ def no_bundled_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundled, "bundled_folder", lambda: tmp_path / "none")
 
 
+def test_the_help_says_what_each_plot_shows(icnet: Icnet) -> None:
+    words = " ".join(icnet("bench", "--help").out.replace("│", " ").split())
+    assert "the papers' points and ours; with --reuse: agreement and flicker" in words
+
+
 def test_one_row_a_bundled_network(icnet: Icnet) -> None:
     outcome = icnet("bench", *QUICK, "--json")
     assert outcome.code == 0, outcome.err
