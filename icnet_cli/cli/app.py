@@ -31,18 +31,18 @@ from icnet_cli.errors import ExitCode
 
 HELP = """\b
 Examples:
-  icnet segment street.mp4 -o out.mp4      paint the classes over a video
-  icnet segment "*.png" -o labels/         a label PNG for each picture
-  icnet paint labels.mkv street.mp4 -o p.mp4   paint labels again, in another look
-  icnet train camvid/ --keep 0.5           train ICNet at half its width
-  icnet prune --keep 0.5                   prune the newest run to half its width
-  icnet eval camvid/ --split val           measure the bundled weights
-  icnet compare A B street.mp4 -o ab.mp4   two weights side by side
-  icnet bench                              how fast the networks are here
-  icnet data check camvid/                 find what is wrong with a dataset
-  icnet weights list                       what comes with the tool
+  icnet segment street.mp4 -o out.mp4         paint the classes over a video
+  icnet segment "*.png" -o labels/            a label PNG for each picture
+  icnet paint labels.mkv street.mp4 -o p.mp4  paint labels in another look
+  icnet train camvid/ --keep 0.5              train ICNet at half its width
+  icnet prune --keep 0.5                      cut the newest run to half
+  icnet eval camvid/ --split val              measure the bundled weights
+  icnet compare A B street.mp4 -o ab.mp4      two weights side by side
+  icnet bench                                 how fast the networks are here
+  icnet data check camvid/                    what is wrong with a dataset
+  icnet weights list                          what comes with the tool
   icnet export icnet-camvid --to onnx --with-argmax -o icnet.onnx
-  icnet doctor                             what this machine has, and whether all agrees
+  icnet doctor                                what this machine has
 
 \b
 Road video to per-pixel classes in real time. `icnet VERB --help` lists its

@@ -23,9 +23,9 @@ def bench(config: BenchConfig, console: LoopConsole) -> None:
       icnet bench --resolution 1024x2048             the bundled networks
       icnet bench --model icnet --keep 0.25 --quick
       icnet bench --stages --model pspnet50          a network's time by stage
-      icnet bench --video street.mp4                 where `segment` spends its time
+      icnet bench --video street.mp4                 where the time goes
       icnet bench --video street.mp4 --reuse 1,2,3,5 --plot trade.png
-      icnet bench --table icnet-ablation --markdown  a table of the papers, rebuilt
+      icnet bench --table icnet-ablation --markdown  a paper's table, rebuilt
       icnet bench --compare before.json after.json   two results of --json
     """
     if config.markdown and console.json:

@@ -14,6 +14,11 @@ def check(config: DataCheckConfig, console: LoopConsole) -> None:
     """Find what is wrong with a dataset before training does, and say the fix for each.
 
     Ends with exit code 7 where it found errors.
+
+    \b
+    Examples:
+      icnet data check camvid/
+      icnet data check cityscapes/ --json > findings.json
     """
     from icnet_cli.data.check import check_dataset
 

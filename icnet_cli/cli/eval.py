@@ -18,9 +18,9 @@ def evaluate(config: EvalConfig, console: LoopConsole) -> None:
       icnet eval camvid/ --weights fast-scnn-camvid --json
       icnet eval cityscapes/ --scales 0.75,1,1.25 --flip
       icnet eval cityscapes/ --predictions out/ --ids dataset
-      icnet eval camvid/ --regions           accuracy by the size of things, branch by branch
+      icnet eval camvid/ --regions           accuracy by the size of things
       icnet eval camvid/ --branches all --diff maps/
-      icnet eval camvid/ --report page/      a page of figures and of the worst frames
+      icnet eval camvid/ --report page/      figures, and the worst frames
       icnet eval --temporal street.mp4       how steady the labels of a video are
       icnet eval --temporal street.mp4 --reuse 3 --truth labels/
     """

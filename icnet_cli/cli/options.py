@@ -144,5 +144,14 @@ def as_command(words: str, run: Callable[[Any, Any], None]) -> Callable[..., Non
     ordered = sorted(fields(kind), key=lambda item: item.name not in inspect.get_annotations(kind))
     parameters = [_parameter(item) for item in (*ordered, *fields(talk))]
     body.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    body.__doc__ = run.__doc__
+    body.__doc__ = _flowing(run.__doc__ or "")
     return body
+
+
+def _flowing(text: str) -> str:
+    """A docstring whose paragraphs have no line breaks of their own, but for those that begin with \\b.
+
+    The terminal breaks them; Typer would break them where the source does as well.
+    """
+    parts = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join(part if part.startswith("\b") else " ".join(part.split()) for part in parts)

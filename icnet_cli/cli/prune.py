@@ -18,8 +18,8 @@ def prune(config: PruneConfig, console: LoopConsole) -> None:
 
     \b
     Examples:
-      icnet prune --keep 0.5 --progressive                the newest run under runs/train
-      icnet prune runs/train/icnet-1/best.safetensors --data camvid/ --keep 0.5 -o half.safetensors
+      icnet prune --keep 0.5 --progressive                the newest run
+      icnet prune mine.safetensors --data camvid/ --keep 0.5 -o half.safetensors
       icnet prune icnet-camvid --data camvid/ --target-ms 8 --max-drop 1.0
       icnet prune icnet-camvid --keep 0.5 --no-tune       cuts only, needs no data
       icnet prune --resume runs/prune/icnet-1-1

@@ -21,7 +21,7 @@ def segment(config: SegmentConfig, console: LoopConsole) -> None:
     Examples:
       icnet segment street.mp4 -o out.mp4
       icnet segment street.mp4 -o out.mp4 --view side-by-side --legend
-      icnet segment street.mp4 -o out.mp4 --reuse auto   the network on every few frames
+      icnet segment street.mp4 -o out.mp4 --reuse auto   faster, almost as good
       icnet segment street.mp4 -o clip.mp4 --start 1:00 --end 1:20
       icnet segment "frames/*.png" -o labels/       a label PNG a picture
       icnet segment street.mp4 -o labels/           a label PNG a frame
@@ -30,7 +30,7 @@ def segment(config: SegmentConfig, console: LoopConsole) -> None:
       icnet segment night.mp4 -o out.mp4 --resume   go on after Ctrl-C
       icnet segment street.mp4 -o - | ffplay -      frames for another program
       icnet segment camera:0 --show                 a camera, in a window
-      icnet segment rtsp://host/cam -o out.mp4      until Ctrl-C; heals when it drops
+      icnet segment rtsp://host/cam -o out.mp4      reconnects; Ctrl-C ends it
     """
     refuse_json_on_stdout(config.output, console)
     try:

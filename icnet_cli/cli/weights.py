@@ -13,7 +13,13 @@ _BAR = 24  # characters of a full-width layer
 
 
 def list_bundled(config: WeightsListConfig, console: Console) -> None:
-    """The weights that come with the tool, and those that were imported."""
+    """The weights that come with the tool, and those that were imported.
+
+    \b
+    Examples:
+      icnet weights list
+      icnet weights list --json
+    """
     from icnet_cli.checkpoints.bundled import bundled_weights, local_weights
     from icnet_cli.checkpoints.format import read_meta
 
@@ -35,7 +41,14 @@ def list_bundled(config: WeightsListConfig, console: Console) -> None:
 
 
 def show(config: WeightsConfig, console: Console) -> None:
-    """What a weights file says about itself: its network, classes, training, accuracy and channels."""
+    """What a weights file says about itself: its network, classes, training, accuracy and channels.
+
+    \b
+    Examples:
+      icnet weights show icnet-camvid
+      icnet weights show runs/train/icnet-1/best.safetensors
+      icnet weights show icnet-camvid --json
+    """
     from icnet_cli.checkpoints.bundled import find_weights
     from icnet_cli.checkpoints.digest import sha256
     from icnet_cli.checkpoints.format import read_meta
@@ -54,7 +67,13 @@ def show(config: WeightsConfig, console: Console) -> None:
 
 
 def path(config: WeightsConfig, console: Console) -> None:
-    """Where the file of some weights is."""
+    """Where the file of some weights is.
+
+    \b
+    Examples:
+      icnet weights path icnet-camvid
+      cp "$(icnet weights path icnet-camvid)" elsewhere/
+    """
     from icnet_cli.checkpoints.bundled import find_weights
 
     found = find_weights(config.weights)
@@ -68,6 +87,11 @@ def verify(config: WeightsVerifyConfig, console: Console) -> None:
     """Whether weights files can be read whole, and are the ones whose SHA-256 was published beside them.
 
     Ends with exit code 7 where one is not.
+
+    \b
+    Examples:
+      icnet weights verify                      all that have a name
+      icnet weights verify downloaded.safetensors
     """
     from icnet_cli.checkpoints.bundled import bundled_weights, find_weights, local_weights
 
@@ -113,8 +137,9 @@ def import_foreign(config: WeightsImportConfig, console: Console) -> None:
 
     \b
     Examples:
-      icnet weights import icnet_cityscapes_train_30k.caffemodel --as icnet-cityscapes
-      icnet weights import fast_scnn_citys.pth -o fast-scnn-cityscapes.safetensors
+      icnet weights import icnet_cityscapes_train_30k.caffemodel --as theirs
+      icnet weights import fast_scnn_citys.pth -o fast-scnn.safetensors
+      icnet segment street.mp4 -o out.mp4 --weights theirs
     """
     from icnet_cli.export.importing import import_weights
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import os
 import signal
 import subprocess
 import sys
+import textwrap
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -149,6 +151,41 @@ def test_help_begins_with_examples(icnet: Icnet) -> None:
         assert "Usage: icnet" in usage
         assert len(usage.split()) < 8
         assert "icnet segment street.mp4 -o out.mp4" in rest
+
+
+def unbroken(page: str, text: str) -> None:
+    """Hold a help page against its source: examples as written, prose broken only where the line is full."""
+    shown = [line.strip() for line in page.split("╭")[0].splitlines()]
+    for part in inspect.cleandoc(text).split("\n\n"):
+        lines = part.splitlines()
+        if lines[0] == "\b":
+            assert {line.strip() for line in lines[1:]} <= set(shown)
+        else:
+            assert set(textwrap.wrap(" ".join(lines), 78)) <= set(shown)
+
+
+@pytest.mark.parametrize("verb", ["", *app.VERBS])
+def test_a_terminal_of_80_columns_breaks_no_example(
+    icnet: Icnet, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    page = icnet(*verb.split(), "--help").out
+    text = (app.VERBS[verb].__doc__ or "") if verb else app.HELP
+    if verb:
+        assert f"\n  icnet {verb}" in inspect.cleandoc(text)
+        unbroken(page, text)
+    else:
+        assert {line.strip() for line in text.splitlines()} - {"\b"} <= {
+            line.strip() for line in page.splitlines()
+        }
+    assert max(map(len, page.splitlines())) <= 80
+
+
+def test_a_broken_example_is_seen() -> None:
+    with pytest.raises(AssertionError):
+        unbroken("a\nicnet a\nb\n", "a\n\n\b\nicnet a b")
+    with pytest.raises(AssertionError):
+        unbroken("one\ntwo\n", "one\ntwo")
 
 
 @pytest.mark.parametrize("verb", app.VERBS)
