@@ -193,20 +193,24 @@ def captured(work: Work, stream: torch.cuda.Stream, pool: Any = None) -> Work:
     Raises:
         CaptureError: where it does what a graph cannot hold (asking the device for a value, say).
     """
-    graph = torch.cuda.CUDAGraph()
+    graph, before = torch.cuda.CUDAGraph(), torch.cuda.current_stream(stream.device)
     try:
         # Other threads, decoding and encoding, may talk to CUDA in the meantime: only ours is held to the rules.
         with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
             work()
-    except torch.OutOfMemoryError:
-        raise
     except Exception as error:
-        if isinstance(
-            error.__context__, torch.OutOfMemoryError
-        ):  # which ended the capture, and that failed too
-            raise error.__context__ from None
-        raise CaptureError((str(error).strip() or type(error).__name__).splitlines()[0]) from error
+        # Torch fails once more where a broken capture ends, and then its stream stays the current one.
+        torch.cuda.set_stream(before)
+        if isinstance(_first(error), torch.OutOfMemoryError):
+            raise _first(error) from None
+        said = str(_first(error)).strip() or type(_first(error)).__name__
+        raise CaptureError(said.splitlines()[0]) from error
     return graph.replay
+
+
+def _first(error: BaseException) -> BaseException:
+    """What broke a capture off: the error that came of that, at its end, says only that there was one."""
+    return error.__context__ or error
 
 
 def graph_of(work: Work, device: torch.device) -> Work:

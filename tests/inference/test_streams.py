@@ -27,7 +27,7 @@ class Cuda:
         class Stream:
             def __init__(self, device: Any = None) -> None:
                 outer.made += 1
-                self.name = f"s{outer.made}"
+                self.name, self.device = f"s{outer.made}", device
 
             def wait_event(self, event: Any) -> None:
                 outer.log.append(f"{self.name} waits for {event.name}")
@@ -67,18 +67,25 @@ class Cuda:
     def graph(self, graph: Any, *, pool: Any, stream: Any, capture_error_mode: str) -> Iterator[None]:
         assert capture_error_mode == "thread_local"
         self.log.append(f"{stream.name} captures")
-        yield
-        if self.fails:
-            raise self.fails
+        before, self.current = self.current, stream.name
+        try:
+            yield
+        finally:
+            if self.fails:
+                raise self.fails  # torch's capture_end comes before its stream is left
+            self.current = before
+
+    def set_stream(self, stream: Any) -> None:
+        self.current = stream.name
 
     @contextmanager
     def device(self, device: Any) -> Iterator[None]:
         yield
 
     def current_stream(self, device: Any) -> Any:
+        name = self.current
         return SimpleNamespace(
-            name="default",
-            wait_stream=lambda other: self.log.append(f"default waits for all of {other.name}"),
+            name=name, wait_stream=lambda other: self.log.append(f"{name} waits for all of {other.name}")
         )
 
     def graph_pool_handle(self) -> str:
@@ -140,18 +147,29 @@ def test_memory_that_runs_out_amid_a_capture_is_told_as_such(cuda: Cuda) -> None
 
     with pytest.raises(torch.OutOfMemoryError):
         captured(work, cuda.Stream())
-    failure = RuntimeError("operation failed due to a previous error during capture")
-    failure.__context__ = torch.OutOfMemoryError("CUDA out of memory")
-    cuda.fails = failure
+    cuda.fails = RuntimeError("operation failed due to a previous error during capture")
     with pytest.raises(torch.OutOfMemoryError):
-        captured(lambda: None, cuda.Stream())
+        captured(work, cuda.Stream())
+
+
+def test_a_capture_that_breaks_off_tells_its_cause_and_leaves_its_stream(cuda: Cuda) -> None:
+    """Torch leaves the stream of a broken capture the current one; what runs next would be out of order there."""
+
+    def work() -> None:
+        assert cuda.current == "s1"
+        raise RuntimeError("operation not permitted when stream is capturing\nsecond line")
+
+    cuda.fails = RuntimeError("operation failed due to a previous error during capture")
+    with pytest.raises(CaptureError, match=r"^operation not permitted when stream is capturing$"):
+        captured(work, cuda.Stream())
+    assert cuda.current == "default"
 
 
 def test_a_graph_of_its_own_comes_after_what_was_asked_before_it(cuda: Cuda) -> None:
     calls: list[str] = []
     replay = graph_of(lambda: calls.append(cuda.current), torch.device("cpu"))
     replay()
-    assert calls == ["s1", "s1", "s1", "default"]
+    assert calls == ["s1"] * 4
     assert cuda.log == [
         "s1 waits for all of default", "host waits for all", "s1 captures",
         "default waits for all of s1", "default replays",
