@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict
-from functools import lru_cache
+from functools import cache
 from typing import Any, ClassVar, Self
 
 import torch
@@ -251,7 +251,8 @@ def _fixed_pooling_matrix(length: int, grid: int, kernels: str) -> Tensor:
     return matrix
 
 
-@lru_cache(maxsize=256)
+# For good: a CUDA graph reads them where they lie, long after the pass that asked. A length has some kilobytes.
+@cache
 def _kept_pooling_matrix(
     length: int, grid: int, kernels: str, device: torch.device, dtype: torch.dtype
 ) -> Tensor:

@@ -329,3 +329,17 @@ def test_a_pooling_matrix_kept_from_inference_serves_training() -> None:
     x = torch.randn(2, 4, 12, 5, requires_grad=True)
     (kept @ x).sum().backward()  # an inference tensor cannot be kept for a backward pass
     assert x.grad is not None
+
+
+def test_pooling_matrices_stay_where_they_are() -> None:
+    """A CUDA graph of the first size reads its matrices still, however many sizes came in between."""
+    _kept_pooling_matrix.cache_clear()
+
+    def kept(length: int) -> torch.Tensor:
+        return _kept_pooling_matrix(length, 3, "published", torch.device("cpu"), torch.float32)
+
+    first = kept(6)
+    for length in range(7, 600):
+        kept(length)
+    assert kept(6) is first
+    _kept_pooling_matrix.cache_clear()
