@@ -120,6 +120,7 @@ class FrameScores:
         """Forget what was: the next frame has nothing before it."""
         self._key: Trail | None = None
         self._memory: Trail | None = None  # of --smooth, where what is carried are not the scores
+        self._step: Any = None  # the flow from the frame before to this one, where it was needed
 
     def labels(self, rgb: Picture) -> Labels:
         """The class of every pixel of the next frame: (H, W, 3) RGB to uint8 (H, W)."""
@@ -152,14 +153,14 @@ class FrameScores:
 
     def _look(self, grey: Any) -> tuple[str, Fit | None]:
         """Why the network is to run on this frame, or `carried`; and how the flow fits, where that was asked."""
-        key = self._key
+        key, self._step = self._key, None
         if key is None or not key.fits(grey):
             self.reset()
             return "first", None
         due = key.age + 1 >= self.reuse.span
         if due and not self._blends_keys:
             return "due", None  # nothing of before is needed, flow neither
-        key.advance(self._motion, grey)
+        self._step = key.advance(self._motion, grey)
         fit = key.fit(self._motion)
         if fit.cut:
             return "cut", fit
@@ -187,7 +188,7 @@ class FrameScores:
             return fresh
         memory, fit = self._memory, None
         if memory is not None:
-            memory.advance(self._motion, grey)
+            memory.advance(self._motion, grey, self._step)
             fit = memory.fit(self._motion)
         blended = self._blend(fresh, memory if fit and not fit.cut else None, fit)
         self._memory = Trail(blended, grey)

@@ -12,8 +12,8 @@ from torch import Tensor
 from icnet_cli.errors import IcnetError
 from icnet_cli.evaluation.temporal import Agreement, Flicker
 from icnet_cli.inference.cascade import Cascade, cascade_of
-from icnet_cli.inference.motion import DeviceMotion
-from icnet_cli.inference.reuse import AUTO_SPAN, FrameScores, Reuse
+from icnet_cli.inference.motion import DeviceMotion, HostMotion
+from icnet_cli.inference.reuse import AUTO_SPAN, FrameScores, Reuse, Trail
 from icnet_cli.inference.segmenter import Segmenter
 from icnet_cli.models import build
 from icnet_cli.pixels.cv import cv2
@@ -249,6 +249,32 @@ def test_deep_runs_the_high_branch_on_each_frame() -> None:
     assert np.array_equal(labels[2], segmenter.labels(frames[2]))
     smoothed = FrameScores(segmenter, Reuse(2, kind="deep"), smooth=0.5)
     assert all(smoothed.labels(frame).shape == SIZE for frame in frames)
+
+
+def test_deep_with_smoothing_computes_each_flow_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = randomised(build("icnet", {"num_classes": 3, "keep": 0.125}))
+    segmenter = Segmenter(network, tiny_meta(SIZE), "cpu", size=SIZE)
+    frames, flows = [*drive(14, 5), *drive(3, 2)], 0
+    flow_between = HostMotion.flow
+
+    def counted(self: HostMotion, previous: Any, current: Any) -> Any:
+        nonlocal flows
+        flows += 1
+        return flow_between(self, previous, current)
+
+    def labelled() -> list[np.ndarray]:
+        reused = FrameScores(segmenter, Reuse(3, kind="deep"), smooth=0.5)
+        labels = [reused.labels(frame) for frame in frames]
+        assert reused.counts == {"first": 1, "carried": 4, "due": 1, "cut": 1}
+        return labels
+
+    monkeypatch.setattr(HostMotion, "flow", counted)
+    once = labelled()
+    assert flows == len(frames) - 1
+    advance = Trail.advance
+    monkeypatch.setattr(Trail, "advance", lambda self, motion, grey, step=None: advance(self, motion, grey))
+    assert all(map(np.array_equal, once, labelled()))
+    assert flows > 2 * (len(frames) - 1)
 
 
 def test_deep_is_refused_for_other_networks() -> None:
