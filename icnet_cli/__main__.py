@@ -15,6 +15,9 @@ def main() -> None:
 
 
 def _main() -> int:
+    from icnet_cli.cli import streams
+
+    streams.fill_closed()
     from icnet_cli.cli.app import run
     from icnet_cli.inference import allocator, cores
 

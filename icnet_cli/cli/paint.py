@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from icnet_cli.cli.console import LoopConsole
 from icnet_cli.cli.progress import watch
-from icnet_cli.cli.segment import note_what_stays, refuse_json_on_stdout, status, tell
+from icnet_cli.cli.segment import check_stdout, note_what_stays, status, tell
 from icnet_cli.config import PaintConfig
 
 
@@ -21,7 +21,7 @@ def paint(config: PaintConfig, console: LoopConsole) -> None:
     from icnet_cli.pipeline.paint import DamagedInputError
     from icnet_cli.pipeline.paint import paint as run
 
-    refuse_json_on_stdout(config.output, console)
+    check_stdout(config.output, console)
     try:
         report = watch(run(config), console.progress, status)
     except DamagedInputError as error:

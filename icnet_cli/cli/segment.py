@@ -8,8 +8,9 @@ from typing import Any
 from icnet_cli.cli import again, batch, live
 from icnet_cli.cli.console import LoopConsole, emit_json, say
 from icnet_cli.cli.progress import Status, watch
+from icnet_cli.cli.streams import was_closed
 from icnet_cli.config import STDOUT, SegmentConfig
-from icnet_cli.errors import ExitCode, IcnetError, usage_error
+from icnet_cli.errors import ExitCode, IcnetError, output_error, usage_error
 
 _LEAST_SHOWN = 0.0005  # a share that rounds to 0.0 % says nothing
 
@@ -32,7 +33,7 @@ def segment(config: SegmentConfig, console: LoopConsole) -> None:
       icnet segment camera:0 --show                 a camera, in a window
       icnet segment rtsp://host/cam -o out.mp4      reconnects; Ctrl-C ends it
     """
-    refuse_json_on_stdout(config.output, console)
+    check_stdout(config.output, console)
     try:
         _segment(config, console)
     except BaseException as error:
@@ -72,12 +73,20 @@ def note_what_stays(output: Path, error: BaseException) -> None:
         error.add_note(f"{words}; go on with: {again.with_resume()}")
 
 
-def refuse_json_on_stdout(output: Path, console: LoopConsole) -> None:
-    """Raise a usage error where both the frames and the report would go to stdout."""
-    if console.json and str(output) == STDOUT:
+def check_stdout(output: Path, console: LoopConsole) -> None:
+    """See that frames for stdout can go there.
+
+    Raises:
+        IcnetError: USAGE where the report would go there too; OUTPUT where it is closed.
+    """
+    if str(output) != STDOUT:
+        return
+    if console.json:
         raise usage_error(
             "--json and -o - would both write to stdout; leave one out (--stats FILE tells of frames)"
         )
+    if was_closed("stdout"):
+        raise output_error("-o - writes to stdout, which is closed; pipe it into a program or name a file")
 
 
 def status(event: Any) -> Status | None:

@@ -1,0 +1,29 @@
+"""Standard streams that are closed when the process starts (`icnet ... >&-`, a service without a terminal).
+
+Python has None for them, and the next files that are opened take their numbers: a library's message to stdout would
+land in a video. So what is closed becomes the null device, before anything is opened.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+_MODES = {"stdin": "r", "stdout": "w", "stderr": "w"}  # by their numbers: 0, 1, 2
+_closed: set[str] = set()
+
+
+def fill_closed() -> None:
+    """Put the null device where a standard stream is closed; `was_closed` remembers it."""
+    for number, (name, mode) in enumerate(_MODES.items()):
+        if getattr(sys, name) is not None:
+            continue
+        _closed.add(name)
+        nowhere = os.open(os.devnull, os.O_RDWR)  # the lowest free number: the closed stream's own
+        setattr(sys, name, os.fdopen(nowhere, mode, encoding="utf-8", closefd=nowhere != number))
+        os.set_inheritable(nowhere, nowhere == number)
+
+
+def was_closed(name: str) -> bool:
+    """Whether `stdin`, `stdout` or `stderr` was closed when the process started."""
+    return name in _closed

@@ -1,0 +1,73 @@
+"""A standard stream that is closed when the command starts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from icnet_cli.pixels.files import read_picture, write_picture
+
+CHECK = (
+    "import os, sys; from icnet_cli.cli.streams import fill_closed, was_closed; fill_closed(); "
+    "null = os.stat(os.devnull).st_rdev; "
+    "taken = os.fstat({number}).st_rdev == null and sys.{name}.fileno() == {number}; "
+    "sys.exit(0 if was_closed({name!r}) and taken else 9)"
+)
+
+
+def closed(redirection: str, *words: object) -> subprocess.CompletedProcess[str]:
+    """Python with these arguments, started by a shell that closes a stream."""
+    line = f'exec "$0" "$@" {redirection}'
+    return subprocess.run(
+        ["sh", "-c", line, sys.executable, *map(str, words)], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(("number", "name"), [(0, "stdin"), (1, "stdout"), (2, "stderr")])
+def test_the_null_device_takes_the_closed_streams_number(number: int, name: str) -> None:
+    assert closed(f"{number}>&-", "-c", CHECK.format(name=name, number=number)).returncode == 0
+    assert closed("", "-c", CHECK.format(name=name, number=number)).returncode == 9
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--version", "--help", "weights list", "weights list --json", "eval none --json",
+        "bench --quick --size 32x64 --model fast-scnn --device cpu --progress none",
+    ],
+)  # fmt: skip
+def test_a_report_that_has_nowhere_to_go_is_no_bug(words: str) -> None:
+    done = closed(">&-", "-m", "icnet_cli", *words.split())
+    assert done.returncode == (3 if words.startswith("eval none") else 0), done.stderr
+    assert "internal error" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", ["segment street.mp4 -o -", "paint labels.mkv street.mp4 -o -"])
+def test_frames_for_a_closed_stdout_are_refused_in_one_line(words: str) -> None:
+    done = closed(">&-", "-m", "icnet_cli", *words.split())
+    assert done.returncode == 5
+    assert done.stderr.startswith("icnet: -o - writes to stdout, which is closed")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_closed_stdin_has_nothing_to_read(tmp_path: Path) -> None:
+    done = closed("<&-", "-m", "icnet_cli", "segment", "-", "-o", tmp_path / "out.mp4")
+    assert done.returncode == 3
+    assert done.stderr.startswith("icnet: cannot read stdin: nothing came through it")
+    assert len(done.stderr.splitlines()) == 1
+    assert os.listdir(tmp_path) == []
+
+
+def test_without_any_stream_the_work_is_done(tmp_path: Path, weights: Path) -> None:
+    source, out = tmp_path / "in.png", tmp_path / "out.png"
+    write_picture(source, np.zeros((48, 64, 3), np.uint8))
+    line = ("segment", source, "-o", out, "--weights", weights, "--device", "cpu", "--backend", "torch")
+    done = closed("<&- >&- 2>&-", "-m", "icnet_cli", *line)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert read_picture(out).shape == (48, 64, 3)
