@@ -104,8 +104,7 @@ def resize_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
         maps = F.adaptive_avg_pool2d(maps, size)
     else:
         maps = F.interpolate(maps, size, mode="bilinear", align_corners=False)
-    scale = torch.tensor((size[1] / width, size[0] / height), device=flow.device)
-    return maps[0].permute(1, 2, 0) * scale
+    return maps[0].permute(1, 2, 0) * _pair(size[1] / width, size[0] / height, flow.device)
 
 
 def warp(maps: Tensor, flow: Tensor) -> Tensor:
@@ -113,8 +112,7 @@ def warp(maps: Tensor, flow: Tensor) -> Tensor:
     height, width = maps.shape[2:]
     spots = _grid(height, width, flow.device) + resize_flow(flow, (height, width))
     # grid_sample counts from -1 to 1, over the outer edges of the outer pixels.
-    ends = torch.tensor((width, height), device=flow.device)
-    places = ((2 * spots + 1) / ends - 1)[None]
+    places = ((2 * spots + 1) / _pair(width, height, flow.device) - 1)[None]
     # Half precision would round the places to a tenth of a pixel.
     return F.grid_sample(maps.float(), places, mode="bilinear", padding_mode="border", align_corners=False)
 
@@ -134,8 +132,7 @@ def photometric_error(previous: Tensor, current: Tensor, flow: Tensor) -> Tensor
     off = F.relu(now - highest) + F.relu(lowest - now)
     error = _blur(off, 2)[0, 0]
     spots = _grid(height, width, flow.device) + flow
-    ends = torch.tensor((width - 0.5, height - 0.5), device=flow.device)
-    outside = ((spots < -0.5) | (spots > ends)).any(dim=-1)
+    outside = ((spots < -0.5) | (spots > _pair(width - 0.5, height - 0.5, flow.device))).any(dim=-1)
     return error.masked_fill(outside, 255.0)
 
 
@@ -145,6 +142,12 @@ def worst_patch(unexplained: Tensor) -> Tensor:
     side = min(host.patch_side((height, width)), height, width)
     columns = F.avg_pool2d(unexplained[None, None].float(), (side, 1), 1)
     return F.avg_pool2d(columns, (1, side), 1).max()
+
+
+@lru_cache(maxsize=64)
+def _pair(x: float, y: float, device: torch.device) -> Tensor:
+    """(2,) float32, uploaded once: a copy at each step of each level would have the host wait for the device."""
+    return torch.tensor((x, y), dtype=torch.float32, device=device)
 
 
 @lru_cache(maxsize=8)
