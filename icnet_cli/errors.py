@@ -50,7 +50,10 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     # The CPU allocator, cuDNN and cuBLAS say it in words only.
     said = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in said or "can't allocate memory" in said)
+    return isinstance(error, RuntimeError) and any(words in said for words in _NO_MEMORY)
+
+
+_NO_MEMORY = ("out of memory", "can't allocate memory", "alloc_failed", "allocation_failed")
 
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")

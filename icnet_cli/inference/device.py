@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
-from icnet_cli.errors import IcnetError, device_error, usage_error
+from icnet_cli.errors import device_error, is_out_of_memory, usage_error
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -60,19 +60,14 @@ def set_exactness(precision: str) -> None:
 
 @contextmanager
 def device_words(device: torch.device) -> Iterator[None]:
-    """Torch's ways of saying that memory ran out, as one line."""
+    """Torch's ways of saying that memory ran out, or that the GPU failed, as one line."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise _out_of_memory(device) from error
     except RuntimeError as error:
-        # The CPU's allocator has no exception of its own.
-        if "can't allocate memory" in str(error) or "CUDA error" in str(error):
-            raise _out_of_memory(device, str(error)) from error
+        if is_out_of_memory(error):
+            cure = "give a smaller --size or another --device"
+            raise device_error(f"out of memory on {device}; {cure}") from error
+        if "CUDA error" in str(error):
+            first = str(error).splitlines()[0]
+            raise device_error(f"{device} failed: {first}; try --device cpu") from error
         raise
-
-
-def _out_of_memory(device: torch.device, text: str = "memory") -> IcnetError:
-    if "memory" not in text:
-        return device_error(f"{device} failed: {text.splitlines()[0]}; try --device cpu")
-    return device_error(f"out of memory on {device}; give a smaller --size or another --device")

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from icnet_cli.errors import ExitCode, IcnetError
-from icnet_cli.inference.allocator import keep_freed_memory
-from icnet_cli.inference.device import choose_device, choose_precision, set_exactness
+from icnet_cli.inference.device import choose_device, choose_precision, device_words, set_exactness
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -62,6 +61,37 @@ def test_a_gpu_without_bf16_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     assert caught.value.code == ExitCode.DEVICE
 
 
+_HINTS = "\nCUDA kernel errors might be asynchronously reported at some other API call"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "out of memory on cuda:0; give a"),
+        (RuntimeError("CUDA error: out of memory" + _HINTS), "out of memory on cuda:0; give a"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), "out of memory"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"), "out of memory"),
+        (
+            RuntimeError("CUDA error: an illegal memory access was encountered" + _HINTS),
+            "cuda:0 failed: CUDA error: an illegal memory access was encountered; try --device cpu",
+        ),
+        (RuntimeError("CUDA error: unspecified launch failure" + _HINTS), "cuda:0 failed: CUDA error: unspecified"),
+    ],
+)  # fmt: skip
+def test_a_gpus_failure_is_one_line_that_says_which(error: RuntimeError, words: str) -> None:
+    with pytest.raises(IcnetError) as caught, device_words(GPU):
+        raise error
+    assert str(caught.value).startswith(words)
+    assert "\n" not in str(caught.value)
+    assert caught.value.code == ExitCode.DEVICE
+
+
+def test_a_mistake_of_ours_is_not_the_devices() -> None:
+    with pytest.raises(RuntimeError, match="shapes") as caught, device_words(GPU):
+        raise RuntimeError("shapes cannot be multiplied")
+    assert not isinstance(caught.value, IcnetError)
+
+
 def test_tf32_is_off_under_fp32() -> None:
     switches = (torch.backends.cuda.matmul, torch.backends.cudnn)
     before = [switch.allow_tf32 for switch in switches]
@@ -73,8 +103,3 @@ def test_tf32_is_off_under_fp32() -> None:
     finally:
         for switch, value in zip(switches, before, strict=True):
             switch.allow_tf32 = value
-
-
-def test_the_allocator_is_told_on_glibc_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.platform", "darwin")
-    assert keep_freed_memory() is False
