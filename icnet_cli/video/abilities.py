@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 import av
 import numpy as np
 
-from icnet_cli.video.containers import CODECS
+from icnet_cli.video.containers import CODECS, TRIED
 
 FAMILIES = ("h264", "hevc", "av1", "vp9", "ffv1")
-_TRIED = (320, 256)  # width and height: hardware refuses smaller pictures
 _FRAMES = 5
 
 
@@ -88,14 +87,16 @@ def _tried(trial: Callable[[], object]) -> tuple[bool, str]:
 
 def _encoded(encoder: str) -> bytes:
     """A few frames of grey noise in mp4, encoded in memory."""
-    width, height = _TRIED
+    width, height = TRIED
+    taken = av.Codec(encoder, "w").video_formats or ()
+    pix_fmt = taken[0].name if taken else "yuv420p"  # Intel's takes nv12 alone
     target = io.BytesIO()
     noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     with av.open(target, "w", format="mp4") as container:
         stream: Any = container.add_stream(encoder, rate=Fraction(25))
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
         for _ in range(_FRAMES):
-            frame = av.VideoFrame.from_ndarray(noise, format="rgb24").reformat(format="yuv420p")
+            frame = av.VideoFrame.from_ndarray(noise, format="rgb24").reformat(format=pix_fmt)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return target.getvalue()

@@ -7,12 +7,13 @@ import logging
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import av
 
-from icnet_cli.errors import device_error, printable, usage_error
+from icnet_cli.errors import IcnetError, device_error, printable, usage_error
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ CONTAINERS: dict[str, Container] = {
     ".webm": Container("webm", ("vp9", "av1")),
 }
 _SUGGESTED = (".mp4", ".mkv", ".mov", ".webm")
+TRIED = (320, 256)  # width and height of what an encoder is tried on: hardware refuses smaller pictures
 # Containers that are read but not written, and why.
 _REFUSED = {
     ".avi": "avi stores no frame times",
@@ -123,7 +125,7 @@ def check_output(
     Raises:
         IcnetError: usage_error (exit 2) for a suffix or codec that is not known, a container that cannot hold the
             codec (naming one that can), a quality or preset out of range; device_error (exit 6) for a hardware encoder
-            that this build of FFmpeg lacks.
+            that this build of FFmpeg lacks, or that finds no hardware.
     """
     suffix = Path(path).suffix.lower()
     container = CONTAINERS.get(suffix)
@@ -146,7 +148,32 @@ def check_output(
     if chosen.encoder not in av.codecs_available:
         raise device_error(f"the encoder {chosen.encoder} is not built in; use --codec {container.codecs[0]}")
     _check_quality(name, chosen, crf, preset)
+    if chosen.hardware and not starts(chosen.encoder):
+        raise no_hardware(chosen.encoder, container.codecs[0])
     return OutputPlan(container, chosen, suffix)
+
+
+@cache
+def starts(encoder: str) -> bool:
+    """Whether an encoder opens here, tried once on a small picture: many are built in and find no device."""
+    level = av.logging.get_level()
+    av.logging.set_level(None)  # the driver's own words, which say less than ours
+    try:
+        context: Any = av.CodecContext.create(encoder, "w")
+        context.width, context.height = TRIED
+        context.pix_fmt = context.codec.video_formats[0].name
+        context.time_base = Fraction(1, 25)
+        context.open()
+    except (av.FFmpegError, ValueError, RuntimeError, OSError):
+        return False
+    finally:
+        av.logging.set_level(level)
+    return True
+
+
+def no_hardware(encoder: str, instead: str) -> IcnetError:
+    """For an encoder whose hardware is missing: to be raised by the caller."""
+    return device_error(f"the encoder {encoder} could not start on this machine; use --codec {instead}")
 
 
 def _check_quality(name: str, codec: Codec, crf: int | None, preset: str | None) -> None:

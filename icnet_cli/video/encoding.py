@@ -9,9 +9,9 @@ from typing import Any
 
 from av.codec.context import Flags
 
-from icnet_cli.errors import device_error, output_error
+from icnet_cli.errors import output_error
 from icnet_cli.video.colour import Colour
-from icnet_cli.video.containers import CODECS, OutputPlan, encoder_options, rate_cap
+from icnet_cli.video.containers import CODECS, OutputPlan, encoder_options, no_hardware, rate_cap
 from icnet_cli.video.info import VideoInfo
 from icnet_cli.video.pictures import Painter
 
@@ -126,9 +126,7 @@ class Encoding:
             stream.codec_context.open()
         except Exception as error:
             if codec.hardware:
-                raise device_error(
-                    f"the encoder {codec.encoder} could not start on this machine; use --codec h264"
-                ) from error
+                raise no_hardware(codec.encoder, "h264") from error
             raise output_error(
                 f"the encoder {codec.encoder} refuses {self.height}x{self.width} {self.pix_fmt} video; "
                 "choose another --codec or --pix-fmt"

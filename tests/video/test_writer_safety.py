@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +18,7 @@ from video_clips import make_clip, numbers, picture
 
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.video import CODECS, VideoWriter, check_output, open_video
+from icnet_cli.video.containers import starts
 
 
 def stopped_at(number: int, error: type[BaseException], source: Path, target: Path, **options: Any) -> None:
@@ -153,6 +156,41 @@ def test_a_hardware_encoder_without_its_hardware_is_a_device_error(
     assert caught.value.code == ExitCode.DEVICE
     assert "--codec h264" in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_hardware_encoder_is_tried_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CODECS, "h264_there", replace(CODECS["h264"], hardware=True))
+    assert check_output("out.mp4", "h264_there").codec.encoder == "libx264"
+    missing = missing_hardware()
+    before = av.logging.get_level()
+    with pytest.raises(
+        IcnetError, match=f"{missing} could not start on this machine; use --codec h264"
+    ) as caught:
+        VideoWriter(tmp_path / "out.mp4", width=128, height=64, codec=missing)
+    assert caught.value.code == ExitCode.DEVICE
+    assert av.logging.get_level() == before
+
+
+def missing_hardware() -> str:
+    """An encoder for h264 that is built in and finds no device here."""
+    names = [name for name in CODECS if name.startswith("h264_") and name in av.codecs_available]
+    missing = next((name for name in names if not starts(name)), None)
+    if missing is None:
+        pytest.skip("every hardware encoder that is built in works here")
+    return missing
+
+
+def test_missing_hardware_is_told_before_torch_is_loaded(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.mp4")
+    words = ["segment", str(source), "-o", str(tmp_path / "out.mp4"), "--codec", missing_hardware()]
+    script = (
+        f"import sys; sys.argv[1:] = {words!r}\n"
+        "from icnet_cli.cli.app import run\n"
+        "sys.exit(int(run()) + 100 * ('torch' in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == ExitCode.DEVICE, done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def trial(target: Path, encoder: str) -> None:
