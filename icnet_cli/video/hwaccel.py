@@ -7,22 +7,30 @@ reader stays as it is: times, ranges, damage, conversion. They do not stay on th
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from av.codec.hwaccel import HWAccel
 
-from icnet_cli.errors import IcnetError, printable
+from icnet_cli.errors import IcnetError, input_error, printable
 
 from .reader import VideoReader
 from .source import open_source
 
 HWACCELS = ("auto", "none", "cuda")
+# Layouts that NVDEC never gives: where its chroma is not full, U and V share a plane (nv12, p010).
+_FROM_SOFTWARE = ("yuv42", "yuvj42", "yuv41", "yuvj41", "gray", "gbr", "rgb")
 
 
-def nvdec(device: str = "0") -> HWAccel:
-    """CUDA device `device`'s decoder, in the context that torch uses there too: another one would cost its memory."""
-    return HWAccel("cuda", device, allow_software_fallback=True, options={"primary_ctx": "1"})
+def nvdec(device: str = "0", *, own_context: bool = False) -> HWAccel:
+    """CUDA device `device`'s decoder, in the context that torch uses there too: another one would cost its memory.
+
+    FFmpeg refuses to share one that torch made first, as its threads would wait in another way than FFmpeg wants them
+    to: `own_context` is for that case. `icnet segment` opens the file before torch, and then FFmpeg makes theirs.
+    """
+    options: Any = {} if own_context else {"primary_ctx": "1"}
+    return HWAccel("cuda", device, allow_software_fallback=True, options=options)
 
 
 class HardwareReader(VideoReader):
@@ -33,7 +41,7 @@ class HardwareReader(VideoReader):
     """
 
     def __init__(self, path: str | Path, *, device: str = "0", **options: Any) -> None:
-        self._device = device
+        self._device, self._accelerated = device, False
         self.fallback: str | None = None
         super().__init__(path, **options)
 
@@ -48,22 +56,32 @@ class HardwareReader(VideoReader):
 
     def _connect(self) -> Any:
         # What is read a second time, because a decoder went quiet on a damaged end, is read in software.
-        if self.fallback is None and self._threaded:
-            try:
-                return open_source(self.path, max_pixels=self.max_pixels, hwaccel=nvdec(self._device))
-            except IcnetError:
-                container = super()._connect()  # raises where it is the file
-                self._fall_back("NVIDIA's driver gives no decoder here")
-                return container
-        return super()._connect()
+        if self.fallback is not None or not self._threaded:
+            return super()._connect()
+        with suppress(IcnetError):
+            return open_source(self.path, max_pixels=self.max_pixels, hwaccel=nvdec(self._device))
+        with suppress(IcnetError):
+            own = nvdec(self._device, own_context=True)
+            return open_source(self.path, max_pixels=self.max_pixels, hwaccel=own)
+        container = super()._connect()  # raises where it is the file
+        self._fall_back("NVIDIA's driver gives no decoder here")
+        return container
 
     def _open(self, number: int | None) -> None:
         super()._open(number)
         context = self._stream.codec_context
-        if context.is_hwaccel:
+        self._accelerated = bool(context.is_hwaccel)
+        if self._accelerated:
             context.thread_count = 1  # one queue of one decoder: more threads only hold more pictures
         elif self.fallback is None and self._threaded:
             self._fall_back(f"it has no decoder for {context.codec.canonical_name}")
+
+    def _look_at(self, first: Any) -> None:
+        # A codec that the GPU knows, in a form that it does not: FFmpeg's own decoder takes over, on one thread.
+        if self._accelerated and first.format.name.startswith(_FROM_SOFTWARE):
+            codec = self._stream.codec_context.codec.canonical_name
+            raise input_error(f"it has no decoder for {codec} in {first.format.name}")
+        super()._look_at(first)
 
     def _fall_back(self, reason: Exception | str) -> None:
         cause = reason.__cause__ or reason if isinstance(reason, Exception) else reason

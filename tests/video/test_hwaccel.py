@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from video_clips import make_clip, number_in
 
-from icnet_cli.errors import IcnetError
+from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.video import hwaccel
 from icnet_cli.video.hwaccel import HardwareReader, reader_for
 from icnet_cli.video.reader import VideoReader
@@ -57,6 +57,22 @@ def test_none_asks_no_gpu(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == ["1"]
 
 
+def test_a_context_that_torch_made_first_is_not_shared(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FFmpeg refuses it (`Primary context already active with incompatible flags`): the decoder takes its own."""
+    asked, open_source = [], hwaccel.open_source
+
+    def refusing(path: Path, *, hwaccel: Any = None, **options: Any) -> Any:
+        asked.append((hwaccel.device_id, hwaccel.options))
+        if hwaccel.options:
+            raise IcnetError("cannot read clip.mp4: the system could not read it", ExitCode.INPUT)
+        return open_source(path, **options)
+
+    monkeypatch.setattr(hwaccel, "open_source", refusing)
+    with HardwareReader(clip, device="1") as reader:
+        assert asked == [(1, {"primary_ctx": "1"}), (1, {})]
+        assert "NVIDIA's driver" not in str(reader.fallback)
+
+
 def test_a_codec_that_it_cannot_do_is_decoded_in_software(
     clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,6 +101,30 @@ def test_a_decoder_that_fails_at_the_first_picture_is_replaced(
     reader = HardwareReader(clip)
     assert reader.fallback is not None
     assert reader.fallback.endswith("CUDA_ERROR_NOT_SUPPORTED")
+    assert same(frames(reader), frames(VideoReader(clip)))
+
+
+def test_a_form_of_the_codec_that_it_cannot_do_is_decoded_in_software(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FFmpeg then decodes by itself, on the one thread that a GPU is given: with all threads, and a line, instead."""
+    monkeypatch.setattr(hwaccel, "nvdec", lambda device: None)
+    opened = HardwareReader._open
+
+    def accelerated(reader: HardwareReader, number: int | None) -> None:
+        opened(reader, number)
+        reader._accelerated = first = reader.fallback is not None and not told
+        told.append(reader.fallback)
+        if first:
+            reader.fallback = None
+
+    told: list[str | None] = []
+    monkeypatch.setattr(HardwareReader, "_open", accelerated)
+    reader = HardwareReader(clip)
+    assert len(told) == 2
+    assert reader.fallback == (
+        "clip.mp4 is decoded in software, not by GPU 0: it has no decoder for h264 in yuv420p"
+    )
     assert same(frames(reader), frames(VideoReader(clip)))
 
 
