@@ -139,7 +139,8 @@ class Stepper:
         self.network.load_state_dict(state["network"])
         groups = [group | {"fused": self.deferred or None} for group in state["optimizer"]["param_groups"]]
         self.optimizer.load_state_dict(state["optimizer"] | {"param_groups": groups})
-        self.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # empty where the run had no fp16 so far: its scale is then found anew
+            self.scaler.load_state_dict(state["scaler"])
         if self.ema and state["ema"]:
             self.ema.load_state_dict(state["ema"])
         if not same_batches:

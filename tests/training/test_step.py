@@ -175,10 +175,11 @@ def test_out_of_memory_names_what_to_halve(
     with pytest.raises(IcnetError, match=f"out of memory on cpu, halve the .*{cure}") as caught:
         list(job.events())
     assert caught.value.code is ExitCode.DEVICE
-    assert "--resume" not in str(caught.value)  # there is nothing to go on with yet
-    job._save()
-    with pytest.raises(IcnetError, match=f"go on with --resume {config.output}"):
+    assert f"go on with --resume {config.output}" in str(caught.value)
+    (job.run.folder / "run.json").unlink()  # then there is nothing to go on with
+    with pytest.raises(IcnetError) as caught:
         list(job.events())
+    assert "--resume" not in str(caught.value)
 
 
 def test_other_errors_keep_their_own_words(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,6 +221,20 @@ def test_a_plain_checkpoint_goes_on_fused(run: Run) -> None:
     before = weights_of(fused)
     take(fused, batches[2:])
     assert not torch.equal(before, weights_of(fused))
+
+
+def test_a_checkpoint_without_a_loss_scale_goes_on_in_fp16(run: Run) -> None:
+    """A run begun in fp32 or bf16 has none to give, and fp16's state goes on as it was."""
+    plain = Stepper(replace(run, network=run.network), deferred=False)
+    in_half = replace(run, config=replace(run.config, precision="fp16"))
+    half = Stepper(in_half, deferred=True)
+    half.load_state_dict(plain.state_dict(), same_batches=True)
+    assert half.scaler.is_enabled()
+    half.scaler.scale(torch.zeros(()))
+    half.scaler.update(128.0)
+    again = Stepper(in_half, deferred=True)
+    again.load_state_dict(half.state_dict(), same_batches=True)
+    assert again.scaler.get_scale() == 128.0
 
 
 def test_fused_momentum_is_there_before_the_first_step(run: Run) -> None:
