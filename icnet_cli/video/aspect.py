@@ -20,39 +20,35 @@ _TRACKS, _CRC = bytes.fromhex("1654ae6b"), bytes.fromhex("bf84")
 _HEAD = 1 << 20  # bytes within which tracks are described
 
 
-def is_lost(muxer: str, family: str, aspect: Fraction | None) -> bool:
-    """Whether a container says nothing of the shape of samples: WebM has no room that could be used."""
-    return muxer == "webm" and family in _SILENT and aspect not in (None, 1)
+def is_unsaid(muxer: str, family: str, aspect: Fraction | None) -> bool:
+    """Whether neither the codec nor the muxer says what shape samples have: without the room it is lost."""
+    return muxer in ("matroska", "webm") and family in _SILENT and aspect not in (None, 1)
 
 
-def leave_room(stream: Any, muxer: str, family: str, aspect: Fraction | None) -> bool:
-    """Have room left for the shape in a stream's header, where it is needed; whether there will be."""
-    if (
-        muxer != "matroska"
-        or family not in _SILENT
-        or aspect in (None, 1)
-        or "stereo_mode" in stream.metadata
-    ):
+def leave_room(stream: Any, muxer: str) -> bool:
+    """Have room left for the shape in a stream's header; whether there will be. WebM has none that could be used."""
+    if muxer != "matroska" or "stereo_mode" in stream.metadata:
         return False
     stream.metadata["stereo_mode"] = "mono"
     return True
 
 
-def fill_room(path: Path, width: int, aspect: Fraction) -> None:
-    """Say in the room that was left how wide the picture is shown; its height is that of the picture.
+def fill_room(path: Path, width: int, aspect: Fraction) -> bool:
+    """Say in the room that was left how wide the picture is shown, and whether that was possible.
 
-    In whole columns, as every Matroska file does.
+    Its height is that of the picture. In whole columns, as every Matroska file does.
     """
     shown = round(width * aspect)
     with path.open("r+b") as file:
         head = bytearray(file.read(_HEAD))
         at = head.find(_ROOM)
         if at < 0 or not 0 < shown < 1 << 16:
-            return
+            return False
         head[at : at + len(_ROOM)] = _WIDTH + shown.to_bytes(2, "big") + _VOID
         _sum_up(head, head.rfind(_TRACKS, 0, at))
         file.seek(0)
         file.write(head)
+    return True
 
 
 def _sum_up(head: bytearray, tracks: int) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import av
 
-from icnet_cli.video.aspect import fill_room, leave_room
+from icnet_cli.video.aspect import fill_room, is_unsaid, leave_room
 from icnet_cli.video.attachments import JSON_TYPE
 from icnet_cli.video.containers import OutputPlan, muxer_options
 from icnet_cli.video.encoding import Encoding
@@ -21,7 +21,7 @@ _WITH_CHAPTERS = ("mp4", "mov", "matroska", "webm")
 
 
 class OutputFile:
-    """One file being written; `stream` is the encoder's, opened.
+    """One file being written; `stream` is the encoder's, opened. `shape_lost`: nothing in it says the samples' shape.
 
     Args:
         tracks: the source's other tracks; None copies none.
@@ -80,8 +80,9 @@ class OutputFile:
         stream = self._encoding.add_to(self._output)
         if self._tracks is not None:
             self._tracks.describe_video(stream, self._place)
-        family, aspect = self._plan.codec.family, self._encoding.aspect
-        self._has_room = leave_room(stream, self._plan.container.muxer, family, aspect)
+        muxer = self._plan.container.muxer
+        self.shape_lost = is_unsaid(muxer, self._plan.codec.family, self._encoding.aspect)
+        self._has_room = self.shape_lost and leave_room(stream, muxer)
         for other in [s for s in others if s.index > self._place]:
             self._tracks.add_to(self._output, other)  # type: ignore[union-attr]
         self._encoding.start(stream)
@@ -128,7 +129,7 @@ class OutputFile:
                 raise
             self._tracks.packets_lost += 1
         if self._has_room and self._encoding.aspect is not None:
-            fill_room(self.path, self._width, self._encoding.aspect)
+            self.shape_lost = not fill_room(self.path, self._width, self._encoding.aspect)
 
     def _mux_last(self, end: Fraction | None) -> None:
         """Mux the packet that is last in decoding order, stretched so that the track ends when its last frame does.

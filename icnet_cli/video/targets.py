@@ -58,6 +58,10 @@ class FileTarget:
     def packets_lost(self) -> int:
         return 0 if self._output is None else self._output.packets_lost
 
+    @property
+    def shape_lost(self) -> bool:
+        return self._output is not None and self._output.shape_lost
+
     def begin(self, encoding: Encoding, shift: Fraction) -> None:
         """Open the output. `shift` is the source's time, in seconds, that becomes zero."""
         self._output = self._joint.open(self._part.path, encoding, shift)
@@ -103,6 +107,10 @@ class SegmentTarget:
     @property
     def packets_lost(self) -> int:
         return 0 if self._output is None else self._output.packets_lost
+
+    @property
+    def shape_lost(self) -> bool:
+        return self._output is not None and self._output.shape_lost
 
     def begin(self, encoding: Encoding, shift: Fraction) -> None:
         self._encoding, self._shift = encoding, shift

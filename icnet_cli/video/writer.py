@@ -15,7 +15,6 @@ import numpy as np
 
 from icnet_cli.errors import input_error, printable
 from icnet_cli.outputs import refuse_unwritable
-from icnet_cli.video.aspect import is_lost
 from icnet_cli.video.atomic import writing_error
 from icnet_cli.video.colour import Colour, assumed_matrix
 from icnet_cli.video.containers import OutputPlan, check_output
@@ -28,6 +27,8 @@ from icnet_cli.video.targets import FileTarget, Joint, SegmentTarget
 from icnet_cli.video.tracks import OtherTracks
 
 __all__ = ["VideoWriter", "check_output"]
+
+_SHAPE_CURES = {".webm": "; name the output .mkv or .mp4"}
 
 
 class VideoWriter:
@@ -124,18 +125,17 @@ class VideoWriter:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know of the picture, a line each. Known after the first frame."""
+        """What a user should know of the picture, a line each. Known when the file is closed."""
         found, painter = [], self._painter
         if painter is not None and self.padded:
             sizes = f"{self.height}x{self.width} became {painter.height}x{painter.width}"
             found.append(
                 f"{printable(self.path.name)}: {sizes} by a repeated row or column, which {painter.pix_fmt} needs"
             )
-        aspect = None if self._encoding is None else self._encoding.aspect
-        if is_lost(self._plan.container.muxer, self._plan.codec.family, aspect):
+        if self._encoding is not None and self._target.shape_lost:
             found.append(
-                f"{printable(self.path.name)}: its samples are {aspect} as wide as high, which a {self._plan.suffix} "
-                "file cannot say; name the output .mkv or .mp4"
+                f"{printable(self.path.name)}: its samples are {self._encoding.aspect} as wide as high, which this "
+                f"{self._plan.suffix} file cannot say{_SHAPE_CURES.get(self._plan.suffix, '')}"
             )
         return tuple(found)
 

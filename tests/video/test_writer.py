@@ -132,6 +132,33 @@ def test_the_shape_of_samples_is_kept_or_said_to_be_lost(
         assert stored == zlib.crc32(data[begin + 6 : begin + size])
 
 
+@pytest.mark.parametrize("what", ["stereo", "too wide"])
+def test_a_shape_that_finds_no_room_is_said_to_be_lost(tmp_path: Path, what: str) -> None:
+    """A stereo mode of the source's own takes the room; 640 columns 120 times as wide are more than two bytes say."""
+    sar = Fraction(4, 3) if what == "stereo" else Fraction(120)
+    path = make_clip(tmp_path / "in.mp4", range(3), Fraction(1, 25), sar=sar, size=(640, 256))
+    if what == "stereo":
+        path = with_stereo_mode(path, tmp_path / "stereo.mkv")
+    writer = copy(path, tmp_path / "out.mkv", codec="ffv1")
+    with open_video(tmp_path / "out.mkv") as reader:
+        assert reader.info.sample_aspect_ratio != sar
+        assert len(list(reader)) == 3
+    (said,) = writer.notes
+    assert said == f"out.mkv: its samples are {sar} as wide as high, which this .mkv file cannot say"
+
+
+def with_stereo_mode(source: Path, target: Path) -> Path:
+    with av.open(str(source)) as read, av.open(str(target), "w") as out:
+        track = read.streams.video[0]
+        copied = out.add_stream_from_template(track)
+        copied.metadata["stereo_mode"] = "anaglyph_cyan_red"
+        for packet in read.demux(track):
+            if packet.dts is not None:
+                packet.stream = copied
+                out.mux(packet)
+    return target
+
+
 @pytest.mark.parametrize(("matrix", "range_"), [(1, 1), (1, 2), (6, 1), (9, 1)])
 @pytest.mark.parametrize("rgb", [False, True])
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
