@@ -35,6 +35,8 @@ def train(config: TrainConfig, console: LoopConsole) -> None:
         return
     best = "no validation split" if report.best_miou is None else f"best mIoU {report.best_miou:.4f}"
     say(f"{report.step} steps in {clock(report.seconds)}, {best}")
+    if report.damaged:
+        say(f"{report.damaged} damaged pair{'s were' if report.damaged > 1 else ' was'} left out")
     emit(str(report.run_dir))
 
 
@@ -47,7 +49,9 @@ class Narrator:
         self._last: Status | None = None
 
     def status(self, event: Any) -> Status | None:
-        """The status after a step or an evaluation; None for the report."""
+        """The status after a step, an evaluation or a notice; None for the report."""
+        if hasattr(event, "text"):
+            return Status(done=0, unit="steps", news=event.text)
         if hasattr(event, "loss"):
             self._last = self._step(event)
             return self._last

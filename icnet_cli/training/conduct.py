@@ -56,5 +56,4 @@ def _cure(run: Run) -> str:
         cure = f"halve the batch: --batch {run.batch // 2} --accumulate {2 * run.accumulate} ({now})"
     else:
         cure = f"halve the crops: --crop {max(32, height // 2)}x{max(32, width // 2)} ({now})"
-    again = (run.folder / RUN_FILE).is_file() and any(run.folder.glob("checkpoint-*.pt"))
-    return f"{cure}; go on with --resume {run.folder}" if again else cure
+    return f"{cure}; go on with --resume {run.folder}" if (run.folder / RUN_FILE).is_file() else cure

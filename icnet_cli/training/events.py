@@ -29,4 +29,11 @@ class EvalDone:
     best: bool
 
 
-Event = StepDone | EvalDone
+@dataclass(frozen=True)
+class Notice:
+    """Before the first step: something that its user should know."""
+
+    text: str
+
+
+Event = StepDone | EvalDone | Notice

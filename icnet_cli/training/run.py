@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from icnet_cli.checkpoints.bundled import find_weights
 from icnet_cli.checkpoints.foreign import is_foreign, read_foreign
 from icnet_cli.checkpoints.format import load_weights, read_meta, write_atomically
+from icnet_cli.checkpoints.state import list_states
 from icnet_cli.config import TrainConfig
 from icnet_cli.data.dataset import SegmentationDataset
 from icnet_cli.data.layouts import Layout, recognise
@@ -28,7 +30,9 @@ RUN_FILE = "run.json"
 NEWEST = Path("newest")  # --resume newest
 
 # What a resumed run keeps of its first command line unless it is told otherwise: without it, it would be another run.
-_KEPT = ("batch", "accumulate", "lr", "seed", "time_budget_s", "skip_damaged", "deterministic")
+_KEPT = ("batch", "accumulate", "lr", "seed", "time_budget_s", "skip_damaged", "deterministic", "precision")
+# What it cannot be told anew: its network and its recipe are as they were begun.
+_FIXED = ("model", "keep", "pretrained", "recipe")
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Run:
 
     Attributes:
         batch: pictures of one process at once; `accumulate` of them, over all `ranks`, make a step at rate `lr`.
+        started_from: how much of the network came from which weights, in words.
     """
 
     config: TrainConfig
@@ -52,6 +57,26 @@ class Run:
     lr: float
     resumed: bool
     ranks: Ranks = ALONE
+    started_from: str | None = None
+
+    def notices(self) -> list[str]:
+        """What its user should know before the first step, a line each."""
+        found = [self.started_from] if self.started_from else []
+        if self.damaged:
+            pairs = "1 damaged pair is" if self.damaged == 1 else f"{self.damaged} damaged pairs are"
+            found.append(f"{pairs} left out")
+        if self.val is None:
+            splits = ", ".join(self.layout.splits())
+            found.append(
+                f"{self.config.dataset} has no split {self.recipe.val_split!r} to measure on (found {splits}): "
+                "there will be no mIoU and no best.safetensors"
+            )
+        return found
+
+    @property
+    def damaged(self) -> int:
+        """Pairs of pictures and labels that are left out."""
+        return self.train.num_damaged + (self.val.num_damaged if self.val else 0)
 
     def batch_of(self, stage: Stage) -> int:
         """Pictures of one process at once in a stage of the recipe."""
@@ -89,17 +114,22 @@ def assemble(
     if config.resume:
         # The run folder may be on one machine alone: see `joined`, which makes the first rank of that one.
         config, stored = ranks.first(lambda: _resumed(config))
+        _check_classes(config, stored, layout)
     recipe = recipe or _recipe(config, layout, stored)
     device = ranks.device(config.device)
+    config = _with_cache(config, stored, device)
     cache = config.cache == "memory"  # on a device it is in `resident` instead
     train = SegmentationDataset(layout, recipe.splits, cache=cache, skip_damaged=config.skip_damaged)
     train.check_files()
     val = _validation(layout, recipe, config, config.cache != "none")
-    network = network or _network(config, recipe, layout, stored)
+    started_from = None
+    if network is None:
+        network, started_from = _network(config, recipe, layout, stored)
     batch, accumulate, lr = _batch(config, recipe, ranks.world)
     folder = config.resume or config.output or ranks.first(lambda: free_folder(RUNS, config.model))
     run = Run(
-        config, recipe, folder, layout, train, val, network, device, batch, accumulate, lr, stored is not None, ranks
+        config, recipe, folder, layout, train, val, network, device, batch, accumulate, lr, stored is not None, ranks,
+        started_from,
     )  # fmt: skip
     _check_batch_norm(run)
     if config.deterministic and device.type == "cuda":
@@ -141,22 +171,33 @@ def _validation(
     return val
 
 
-def _network(config: TrainConfig, recipe: Recipe, layout: Layout, stored: dict[str, Any] | None) -> Network:
+def _network(
+    config: TrainConfig, recipe: Recipe, layout: Layout, stored: dict[str, Any] | None
+) -> tuple[Network, str | None]:
+    """The network before its first step, and how much of it came from which weights."""
     torch.manual_seed(config.seed)
-    if stored:
-        return build(stored["model"], stored["model_config"])
     start = config.pretrained or recipe.pretrained
+    if stored:
+        network = build(stored["model"], stored["model_config"])
+        if stored["has_state"]:
+            return network, None
+    else:
+        network = _built(config, recipe, layout, start)
+    if not start:
+        return network, None
+    taken, tensors = start_from(network, start), len(network.state_dict())
+    return network, f"{taken} of the network's {tensors} tensors start from {start}"
+
+
+def _built(config: TrainConfig, recipe: Recipe, layout: Layout, start: str | None) -> Network:
     options = dict(recipe.model.get(config.model, {})) | {"keep": config.keep or 1.0}
     if start and config.keep is None:
         options |= _shape_of(start, config.model)
     options["num_classes"] = layout.classes.num_classes
     try:
-        network = build(config.model, options)
+        return build(config.model, options)
     except ValueError as error:
         raise usage_error(f"recipe {recipe.name} does not fit {config.model}: {error}") from error
-    if start:
-        start_from(network, start)
-    return network
 
 
 def _shape_of(start: str, model: str) -> dict[str, Any]:
@@ -243,6 +284,7 @@ def claim(run: Run) -> None:
         "model": run.config.model,
         "model_config": run.network.config_dict(),
         "dataset": str(run.config.dataset.resolve()),
+        "classes": list(run.layout.classes.names),
         "batch": run.batch,
         "accumulate": run.accumulate,
         "lr": run.lr,
@@ -261,21 +303,65 @@ def _resumed(config: TrainConfig) -> tuple[TrainConfig, dict[str, Any]]:
     assert config.resume is not None
     folder = find_run(config.resume)
     stored = _stored(folder)
-    if config.model not in (TrainConfig.model, stored["model"]):
-        raise usage_error(f"{folder} trains {stored['model']}, not {config.model}; leave --model out")
+    _check_same(config, folder, stored)
     for part in folder.glob(".*.part"):  # of a save that was killed
         part.unlink(missing_ok=True)
-    changes: dict[str, Any] = {"resume": folder, "model": stored["model"]}
+    first = stored["config"]
+    changes: dict[str, Any] = {"resume": folder, "output": None, "model": stored["model"]}
+    changes |= {name: first.get(name) for name in ("keep", "pretrained")}
     told = {name for name in _KEPT if getattr(config, name) != getattr(TrainConfig, name)}
     size_told = told & {"batch", "accumulate"}
     for name in set(_KEPT) - told - ({"batch", "accumulate"} if size_told else set()):
-        changes[name] = stored["config"].get(name, getattr(TrainConfig, name))
+        changes[name] = first.get(name, getattr(TrainConfig, name))
     config = replace(config, **changes)
     try:
         config.check()  # the folder's word is no better than the user's
     except TypeError as error:
         raise _damaged(folder) from error
-    return config, stored
+    # Stopped before its first checkpoint (it was killed at once, or memory ran out), it begins again.
+    return config, stored | {"has_state": bool(list_states(folder))}
+
+
+def _check_same(config: TrainConfig, folder: Path, stored: dict[str, Any]) -> None:
+    """Raise a usage error for an option that would make the run another one: it would not be heeded."""
+    recipe = stored["recipe"].get("name") if isinstance(stored["recipe"], dict) else None
+    first = stored["config"] | {"model": stored["model"], "recipe": recipe}
+    same = {"model": TrainConfig.model, "recipe": stored["config"].get("recipe")}  # other words for it
+    for name in _FIXED:
+        given, own = getattr(config, name), first.get(name)
+        if given not in (None, own, same.get(name)):
+            begun = f"without --{name}" if own is None else f"with --{name} {own}"
+            raise usage_error(f"{folder} was begun {begun}; leave --{name} out")
+    if config.output and config.output.resolve() != folder.resolve():
+        raise usage_error(f"{folder} goes on where it is, not in {config.output}; leave -o out")
+
+
+def _check_classes(config: TrainConfig, stored: dict[str, Any], layout: Layout) -> None:
+    """Raise a usage error where the dataset is not the one that the run has learnt from."""
+    found = layout.classes
+    own = stored["classes"] or [f"{stored['model_config'].get('num_classes')} classes"]
+    if own == list(found.names) or own == [f"{found.num_classes} classes"]:
+        return
+    raise usage_error(
+        f"{config.resume} learns {_some(own)}, but {config.dataset} has {_some(found.names)}; "
+        "name the dataset that it was begun with"
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:4])}{', ...' if len(names) > 4 else ''}"
+
+
+def _with_cache(config: TrainConfig, stored: dict[str, Any] | None, device: torch.device) -> TrainConfig:
+    """With `--cache device` again where the run had it: it rounds otherwise than the host does.
+
+    On a CPU, where it is slow, only for a run that was begun there.
+    """
+    first = stored["config"] if stored else {}
+    again = first.get("cache") == "device" and config.cache == TrainConfig.cache
+    return (
+        replace(config, cache="device") if again and device.type in ("cuda", first.get("device")) else config
+    )
 
 
 def find_run(told: Path) -> Path:
@@ -310,9 +396,9 @@ def _stored(folder: Path) -> dict[str, Any]:
     try:
         document = read_json(folder / RUN_FILE)
         found = {key: document[key] for key in ("recipe", "model", "model_config", "config")}
-        if not isinstance(found["config"], dict):
+        if not (isinstance(found["config"], dict) and isinstance(found["model_config"], dict)):
             raise TypeError("config")
-        return found
+        return found | {"classes": document.get("classes")}  # which older runs do not have
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise _damaged(folder) from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from icnet_cli.checkpoints.format import WeightsMeta, save_weights
-from icnet_cli.checkpoints.state import load_state, save_state, state_path
+from icnet_cli.checkpoints.state import list_states, load_state, save_state, state_path
 from icnet_cli.config import TrainConfig
 from icnet_cli.errors import (
     AlreadyToldError,
@@ -30,7 +30,7 @@ from icnet_cli.evaluation.confusion import Confusion
 from icnet_cli.evaluation.network import evaluate_network
 from icnet_cli.reports.plots import plot_training
 from icnet_cli.training.conduct import arithmetic, memory_words
-from icnet_cli.training.events import EvalDone, Event, StepDone
+from icnet_cli.training.events import EvalDone, Event, Notice, StepDone
 from icnet_cli.training.feed import batches_of, open_feed
 from icnet_cli.training.journal import Journal
 from icnet_cli.training.metrics import MetricsLog, NoLog
@@ -48,12 +48,13 @@ LOOK_EVERY = 16
 
 @dataclass(frozen=True)
 class TrainReport:
-    """The command's result; `best_miou` is None where there was nothing to measure on."""
+    """The command's result; `best_miou` is None where there was nothing to measure on; `damaged` were left out."""
 
     run_dir: Path
     best_miou: float | None
     step: int
     seconds: float
+    damaged: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -61,6 +62,7 @@ class TrainReport:
             "best_miou": self.best_miou,
             "step": self.step,
             "seconds": round(self.seconds, 3),
+            "images_damaged": self.damaged,
         }
 
 
@@ -75,6 +77,8 @@ def train(config: TrainConfig) -> Generator[Event, None, TrainReport]:
     with joined(partial(newness, config.resume) if config.resume else None) as ranks:
         config.check()
         run = prepare(config, ranks)
+        for text in run.notices():
+            yield Notice(text)
         return (yield from Trainer(run).events())
 
 
@@ -102,6 +106,9 @@ class Trainer:
         self.epoch_batches, self.epoch_start = 1, 0.0  # batches of this epoch, and the progress it began at
         self.elapsed_s, self.best_miou, self.non_finite = 0.0, -1.0, 0
         self.next_eval = 1.0 / self.recipe.evaluations
+        self.owed = self.measured = (
+            False  # an evaluation that a signal broke off; one of the network as it is
+        )
         self.look_every = LOOK_EVERY if self.stepper.deferred else 1
         self.seen: list[_Seen] = []
         self.saved: Path | None = None
@@ -109,9 +116,10 @@ class Trainer:
         self.journal = Journal(run) if self.ranks.writes else None
         self._started = self._saved_at = self._looked_at = time.monotonic()
         self._agreed_s = 0.0
+        self._agreed_code: ExitCode | None = None
         if run.resumed:
             with _checkpoint_words(run):
-                self._restore(self.ranks.first(lambda: load_state(run.folder)))
+                self._go_on()
         if self.journal:
             self.journal.begin(self.step)
 
@@ -140,10 +148,12 @@ class Trainer:
 
     def events(self) -> Generator[Event, None, TrainReport]:
         with DeferredSignals() as signals, arithmetic(self.run), self._words():
+            yield from self._settle(signals)
             while self.progress() < 1.0:
                 yield from self._epoch(signals)
             yield from self._look(signals)
-            yield from self._evaluate()
+            self.owed = not self.measured
+            yield from self._settle(signals)
         if self.ranks.writes:
             self._save()
         self._save_weights("last")
@@ -154,7 +164,7 @@ class Trainer:
             self.journal.write_page()
         self.ranks.meet()
         best = self.best_miou if self.best_miou >= 0 else None
-        return TrainReport(self.run.folder, best, self.step, self.seconds)
+        return TrainReport(self.run.folder, best, self.step, self.seconds, self.run.damaged)
 
     def _epoch(self, signals: DeferredSignals) -> Iterator[Event]:
         if self.batch_in_epoch == 0:
@@ -173,8 +183,8 @@ class Trainer:
                 continue
             yield from self._look(signals)
             if due:
-                yield from self._evaluate()
-                self.next_eval = progress + 1.0 / self.recipe.evaluations
+                self.owed, self.next_eval = True, progress + 1.0 / self.recipe.evaluations
+                yield from self._settle(signals)
             self._save_if_due(signals)
         self.epoch, self.batch_in_epoch = self.epoch + 1, 0
 
@@ -186,6 +196,7 @@ class Trainer:
         loss, ended_step = self.stepper.batch(pictures, labels, lr)
         self.batch_in_epoch += 1
         self.step += ended_step
+        self.measured = False
         self.seen.append(
             _Seen(self.step, self.epoch, self.progress(), loss, lr, self.ranks.world * len(pictures))
         )
@@ -202,7 +213,7 @@ class Trainer:
         seen, self.seen = self.seen, []
         losses = self.ranks.sum(torch.stack([batch.loss for batch in seen])).tolist()
         code, self._agreed_s = self.ranks.largest(float(signals.code or 0), self._own_seconds())
-        signals.code = ExitCode(int(code)) if code else None
+        self._agreed_code = ExitCode(int(code)) if code else None
         now = time.monotonic()
         rate = sum(batch.pictures for batch in seen) / max(1e-9, now - self._looked_at)
         self._looked_at = now
@@ -224,15 +235,26 @@ class Trainer:
             )
             raise check_error(
                 f"training diverged: the loss was not finite {NON_FINITE_LIMIT} times running at step {batch.step}, "
-                f"learning rate {batch.lr:.3g}; {good}; try a lower --lr"
+                f"learning rate {batch.lr:.3g}; {good}; go on with --resume {self.run.folder} and a lower --lr"
             )
 
     # Measuring and keeping ----------------------------------------------------------------------------------------
 
-    def _evaluate(self) -> Iterator[Event]:
+    def _settle(self, signals: DeferredSignals) -> Iterator[Event]:
+        """Make the evaluation that is owed. A signal breaks it off: who sends one may not wait for minutes."""
+        if not self.owed:
+            return
+        try:
+            yield from self._evaluate(lambda: self.ranks.alone and signals.code is not None)
+        except _BrokenOffError:
+            self._save_if_due(signals)
+        self.owed = False
+
+    def _evaluate(self, stop: Callable[[], bool]) -> Iterator[Event]:
         if self.run.val is None:
             return
-        confusion = self._confusion()
+        confusion = self._confusion(stop)
+        self.measured = True
         better = confusion.miou > self.best_miou
         if better:
             self.best_miou = confusion.miou
@@ -244,10 +266,10 @@ class Trainer:
         yield event
         self._looked_at = time.monotonic()
 
-    def _confusion(self) -> Confusion:
+    def _confusion(self, stop: Callable[[], bool] = lambda: False) -> Confusion:
         """Over the whole validation split, of which each rank measures its share: counts add up exactly."""
         assert self.run.val is not None
-        pictures = _Share(self.run.val, self.ranks.rank, self.ranks.world)
+        pictures = _Share(self.run.val, self.ranks.rank, self.ranks.world, stop)
         network, recipe = self.stepper.averaged(), self.recipe
         confusion = evaluate_network(
             network, pictures, recipe.eval_size, self.run.device, recipe.normalisation
@@ -279,16 +301,18 @@ class Trainer:
         save_weights(run.folder / f"{name}.safetensors", network, meta)
 
     def _save_if_due(self, signals: DeferredSignals) -> None:
-        if signals.code is not None and (self.ranks.alone or not self.stepper.accumulated):
-            word = "interrupted" if signals.code is ExitCode.INTERRUPTED else "terminated"
+        # Several heed what they agreed on: a signal that one of them has had since is for their next look.
+        code = signals.code if self.ranks.alone else self._agreed_code
+        if code is not None and (self.ranks.alone or not self.stepper.accumulated):
+            word = "interrupted" if code is ExitCode.INTERRUPTED else "terminated"
             if not self.ranks.writes:
                 self.ranks.meet()
-                raise AlreadyToldError(word, signals.code)
+                raise AlreadyToldError(word, code)
             path = self._save()
             self.ranks.meet()  # a launcher that sees one process end may kill the others
             raise IcnetError(
                 f"{word} at step {self.step}; saved {path}; go on with --resume {self.run.folder}",
-                signals.code,
+                code,
             )
         # What is not finite may be in the network's statistics already: the checkpoint before is the good one.
         due = time.monotonic() - self._saved_at > CHECKPOINT_EVERY_S
@@ -312,14 +336,26 @@ class Trainer:
             "best_miou": self.best_miou,
             "next_eval": self.next_eval,
             "non_finite": self.non_finite,
+            "owed": self.owed,
+            "measured": self.measured,
         }
         self.saved = save_state(self.run.folder, self.step, state)
         return self.saved
+
+    def _go_on(self) -> None:
+        """From the newest checkpoint; from the beginning where the run was stopped before its first."""
+        folder = self.run.folder
+        state = self.ranks.first(lambda: load_state(folder) if list_states(folder) else None)
+        if state is None:
+            self.log.rewind(0)
+        else:
+            self._restore(state)
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.step, self.epoch = state["step"], state["epoch"]
         self.elapsed_s, self.best_miou = state["seconds"], state["best_miou"]
         self.next_eval, self.non_finite = state["next_eval"], state.get("non_finite", 0)
+        self.owed, self.measured = state.get("owed", False), state.get("measured", False)
         self._agreed_s, before = self.elapsed_s, state.get("epoch_batches", 0)
         self.epoch_start = state.get("epoch_start", self.progress())
         self.batch_in_epoch = state["batch_in_epoch"]
@@ -349,14 +385,20 @@ def _checkpoint_words(run: Run) -> Iterator[None]:
         ) from error
 
 
+class _BrokenOffError(Exception):
+    """An evaluation was told to stop."""
+
+
 class _Share:
     """The pictures of a dataset that one rank measures: each belongs to one rank."""
 
-    def __init__(self, dataset: Any, rank: int, world: int) -> None:
-        self.dataset, self.mine = dataset, range(rank, len(dataset), world)
+    def __init__(self, dataset: Any, rank: int, world: int, stop: Callable[[], bool]) -> None:
+        self.dataset, self.mine, self.stop = dataset, range(rank, len(dataset), world), stop
 
     def __len__(self) -> int:
         return len(self.mine)
 
     def read(self, index: int) -> Any:
+        if self.stop():
+            raise _BrokenOffError
         return self.dataset.read(self.mine[index])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,8 @@ import icnet_cli.training.trainer as trainer
 from icnet_cli.cli.progress import phrase
 from icnet_cli.cli.train import Narrator
 from icnet_cli.config import TrainConfig
-from icnet_cli.training.trainer import EvalDone, StepDone, TrainReport
+from icnet_cli.training.events import EvalDone, Notice, StepDone
+from icnet_cli.training.trainer import TrainReport
 from tests.cli.conftest import Icnet
 
 REPORT = TrainReport(Path("runs/train/icnet-1"), 0.5, 20, 61.0)
@@ -43,6 +45,19 @@ def test_the_run_folder_on_stdout(icnet: Icnet, trained: list[TrainConfig]) -> N
     assert outcome.out == "runs/train/icnet-1\n"
     assert "step 10: mIoU 0.5000, pixel accuracy 0.9000, the best so far" in outcome.err
     assert outcome.err.endswith("20 steps in 1:01, best mIoU 0.5000\n")
+
+
+def test_what_was_left_out_is_told(icnet: Icnet, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(config: TrainConfig) -> Iterator[Any]:
+        yield Notice("2 damaged pairs are left out")
+        yield step(10)
+        yield replace(REPORT, damaged=2)
+
+    monkeypatch.setattr(trainer, "train", train)
+    outcome = icnet("train", "d", "--progress", "plain")
+    assert "0 steps; 2 damaged pairs are left out\n" in outcome.err
+    assert outcome.err.endswith("\n2 damaged pairs were left out\n")
+    assert icnet("train", "d", "--json").document["images_damaged"] == 2
 
 
 def test_json_has_the_documented_keys(icnet: Icnet, trained: list[TrainConfig]) -> None:

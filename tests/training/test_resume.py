@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 from dataclasses import replace
@@ -17,6 +18,7 @@ from icnet_cli.config import TrainConfig
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.training.run import find_run, prepare
 from icnet_cli.training.trainer import StepDone, Trainer, train
+from tests.data import make
 from tests.tiny_camvid import write_recipe
 
 # Four epochs of three batches. The stage changes inside the second, and an epoch that is begun is finished as it began.
@@ -100,6 +102,49 @@ def test_stopped_at_any_step_and_resumed(
         assert_equal(tmp_path / "whole", part)
 
 
+def test_stopped_before_its_first_checkpoint_it_begins_again(tiny: TrainConfig, tmp_path: Path) -> None:
+    """From the weights that it was begun with; memory that runs out in the first step is such a stop."""
+    list(train(replace(tiny, output=tmp_path / "first", epochs=1)))
+    start = replace(tiny, pretrained=str(tmp_path / "first" / "last.safetensors"))
+    list(train(replace(start, output=tmp_path / "whole")))
+    part = tmp_path / "part"
+    prepare(replace(start, output=part))
+    (part / "metrics.csv").write_text("step,epoch,loss\n1,0,5.0\n")  # of steps that no checkpoint holds
+    list(train(replace(tiny, output=None, resume=part)))
+    assert_equal(tmp_path / "whole", part)
+    scratch = tmp_path / "scratch"
+    list(train(replace(tiny, output=scratch)))
+    assert (scratch / "last.safetensors").read_bytes() != (part / "last.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("evaluation", [0, 2])
+def test_a_signal_breaks_an_evaluation_off(
+    tiny: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evaluation: int
+) -> None:
+    """It is made when the run goes on, at the step where it was due; the last of all too."""
+    list(train(replace(tiny, output=tmp_path / "whole")))
+    part = tmp_path / "part"
+    trainer = Trainer(prepare(replace(tiny, output=part)))
+    assert trainer.run.val is not None
+    val, reads = trainer.run.val, []
+    read = val.read
+
+    def stopping(index: int) -> Any:
+        if len(reads) == evaluation * len(val):
+            os.kill(os.getpid(), signal.SIGTERM)
+        reads.append(index)
+        return read(index)
+
+    monkeypatch.setattr(val, "read", stopping)
+    trainer.journal = None  # which reads, too
+    with pytest.raises(IcnetError, match="terminated at step") as caught:
+        list(trainer.events())
+    assert caught.value.code is ExitCode.TERMINATED
+    assert len(reads) == evaluation * len(val) + 1  # not the rest of them
+    list(train(replace(tiny, output=None, resume=part)))
+    assert_equal(tmp_path / "whole", part)
+
+
 def test_another_draw_would_be_seen(tiny: TrainConfig, tmp_path: Path) -> None:
     """The failing twin: one that goes on as another seed would differs in weights and record."""
     list(train(replace(tiny, output=tmp_path / "whole")))
@@ -138,6 +183,52 @@ def test_a_resumed_run_keeps_what_its_command_said(tiny: TrainConfig, tmp_path: 
     assert (halved.batch, halved.accumulate, halved.config.time_budget_s) == (2, 3, 90)
 
 
+def test_it_keeps_what_changes_its_arithmetic(tiny: TrainConfig, tmp_path: Path) -> None:
+    part = tmp_path / "part"
+    prepare(replace(tiny, output=part, precision="bf16", cache="device"))
+    again = prepare(replace(tiny, output=None, resume=part))
+    assert (again.config.precision, again.config.cache) == ("bf16", "device")
+    told = prepare(replace(tiny, output=None, resume=part, precision="fp32", cache="memory"))
+    assert (told.config.precision, told.config.cache) == ("fp32", "memory")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"keep": 0.25}, "with --keep 0.125; leave --keep out"),
+        ({"pretrained": "fast-scnn-camvid"}, "without --pretrained; leave --pretrained out"),
+        ({"recipe": "camvid-icnet"}, "with --recipe tiny; leave --recipe out"),
+        ({"output": Path("elsewhere")}, "goes on where it is, not in elsewhere; leave -o out"),
+    ],
+)
+def test_what_it_would_not_heed_is_refused(
+    tiny: TrainConfig, tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    part = tmp_path / "part"
+    prepare(replace(tiny, output=part))
+    with pytest.raises(IcnetError, match=words) as caught:
+        prepare(replace(tiny, **({"output": None, "resume": part} | change)))
+    assert caught.value.code is ExitCode.USAGE
+    prepare(replace(tiny, output=part, resume=part, keep=0.125, recipe="tiny"))  # the same again is fine
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_another_dataset_is_refused(tiny: TrainConfig, tmp_path: Path, older: bool) -> None:
+    """Its classes would be taken for the run's own; a record of an older version has only their number."""
+    part = tmp_path / "part"
+    prepare(replace(tiny, output=part))
+    if older:
+        document = json.loads((part / "run.json").read_text())
+        del document["classes"]
+        (part / "run.json").write_text(json.dumps(document))
+    other = make.folder(tmp_path / "other")
+    with pytest.raises(IcnetError, match=r"but .*other has road, car, person; name the dataset") as caught:
+        prepare(replace(tiny, output=None, resume=part, dataset=other))
+    assert caught.value.code is ExitCode.USAGE
+    moved = tiny.dataset.rename(tmp_path / "moved")
+    assert prepare(replace(tiny, output=None, resume=part, dataset=moved)).resumed
+
+
 def test_resumed_with_half_the_batch_it_is_as_far(tiny: TrainConfig, tmp_path: Path) -> None:
     """The part of the epoch that is done stays done, to a batch, though its batches are others now."""
     part = tmp_path / "part"
@@ -174,8 +265,6 @@ def test_unfinished_files_of_a_killed_save_go(tiny: TrainConfig, tmp_path: Path)
 
 @pytest.mark.parametrize("config_of", ["[]", '{"batch": "two"}', '{"lr": -1}'])
 def test_a_damaged_record_is_refused_in_a_line(tiny: TrainConfig, tmp_path: Path, config_of: str) -> None:
-    import json
-
     part = tmp_path / "part"
     prepare(replace(tiny, output=part))
     document = json.loads((part / "run.json").read_text())

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 from dataclasses import replace
@@ -15,9 +16,13 @@ from icnet_cli.checkpoints.state import list_states, load_state
 from icnet_cli.config import TrainConfig
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.training import trainer
+from icnet_cli.training.events import EvalDone, Event, Notice, StepDone
 from icnet_cli.training.loader import epoch_batches
+from icnet_cli.training.ranks import Ranks
 from icnet_cli.training.run import prepare
-from icnet_cli.training.trainer import EvalDone, Event, StepDone, Trainer, TrainReport, train
+from icnet_cli.training.signals import DeferredSignals
+from icnet_cli.training.trainer import Trainer, TrainReport, _Seen, train
+from tests.tiny_camvid import write_recipe
 
 
 def run_to_end(config: TrainConfig) -> tuple[list[Event], TrainReport]:
@@ -59,7 +64,7 @@ def test_a_run_leaves_weights_curves_and_a_record(config: TrainConfig, camvid: P
     loaded = load_weights(report.run_dir / "best.safetensors")
     assert loaded.meta.classes.num_classes == 11
     assert str(camvid) not in loaded.meta.to_json()  # a weights file never names the machine's paths
-    assert set(report.to_dict()) == {"run_dir", "best_miou", "step", "seconds"}
+    assert set(report.to_dict()) == {"run_dir", "best_miou", "step", "seconds", "images_damaged"}
 
 
 def test_a_few_steps_without_a_validation_split_are_a_run(config: TrainConfig, camvid: Path) -> None:
@@ -220,7 +225,65 @@ def test_a_damaged_picture_ends_the_run_before_an_epoch_is_lost(config: TrainCon
         prepare(config)
     assert caught.value.code is ExitCode.INPUT
     run = prepare(replace(config, skip_damaged=True))
-    assert (len(run.train), run.train.num_damaged) == (5, 1)
+    assert (len(run.train), run.damaged) == (5, 1)
+    events, report = run_to_end(replace(config, skip_damaged=True, steps=1, output=camvid.parent / "second"))
+    assert events[0] == Notice("1 damaged pair is left out")
+    assert report.to_dict()["images_damaged"] == 1
+
+
+def test_what_its_user_should_know_is_told_before_the_first_step(config: TrainConfig, camvid: Path) -> None:
+    assert prepare(config).notices() == []
+    shutil.rmtree(camvid / "valannot")
+    start = replace(config, output=camvid.parent / "second", pretrained="fast-scnn-camvid")
+    told = prepare(
+        start
+    ).notices()  # quarter as wide: of the convolutions only those of the classes' biases fit
+    assert re.fullmatch(r"\d+ of the network's 282 tensors start from fast-scnn-camvid", told[0])
+    assert "no split 'val' to measure on (found train)" in told[1]
+    assert len(told) == 2
+
+
+def test_an_evaluation_is_made_once(config: TrainConfig) -> None:
+    """Also where the last one falls on the last step, and where a run that has ended is resumed."""
+    recipe = write_recipe(config.dataset.parent, evaluations=6)
+    events, report = run_to_end(replace(config, recipe=str(recipe)))
+    steps = [event.step for event in events if isinstance(event, EvalDone)]
+    assert steps[-1] == report.step == 6
+    assert len(set(steps)) == len(steps)
+    record = (report.run_dir / "metrics.csv").read_bytes()
+    events, again = run_to_end(replace(config, output=None, resume=report.run_dir))
+    assert (events, again.best_miou) == ([], report.best_miou)
+    assert (report.run_dir / "metrics.csv").read_bytes() == record
+
+
+def test_several_stop_on_what_they_agreed_on(config: TrainConfig) -> None:
+    """A signal that one alone has had since the last look would have it wait for the others, who train on."""
+
+    class Several(Ranks):
+        alone, met = False, 0  # type: ignore[assignment]
+
+        def meet(self) -> None:
+            self.met += 1
+
+        def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+            return tensor
+
+        def largest(self, *values: float) -> list[float]:
+            return list(values)
+
+    one = Trainer(prepare(config))
+    one.ranks = ranks = Several()
+    signals = DeferredSignals()
+    one.seen = [_Seen(1, 0, 0.1, torch.tensor(1.0), 0.1, 2)]
+    list(one._look(signals))
+    signals.code = ExitCode.TERMINATED
+    one._save_if_due(signals)
+    assert ranks.met == 0
+    one.seen = [_Seen(2, 0, 0.2, torch.tensor(1.0), 0.1, 2)]
+    list(one._look(signals))
+    with pytest.raises(IcnetError, match="--resume") as caught:
+        one._save_if_due(signals)
+    assert (caught.value.code, ranks.met) == (ExitCode.TERMINATED, 1)
 
 
 def test_a_run_is_resumed_as_the_network_it_trains(config: TrainConfig) -> None:
