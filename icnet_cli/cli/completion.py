@@ -33,6 +33,7 @@ ZSH = """\
 #compdef icnet
 _icnet() {
     local -a found
+    [[ ${words[CURRENT]} == --*=* ]] && compset -P '*='
     found=("${(@f)$(_ICNET_COMPLETE=zsh "${words[1]}" "${(@)words[2,CURRENT]}" 2>/dev/null)}")
     found=("${(@)found:#}")
     if (( $#found )); then _describe icnet found; else _files; fi
@@ -43,11 +44,13 @@ FISH = """\
 function __icnet_complete
     set -l before (commandline -opc)
     set -l current (commandline -ct)
+    set -l flag (string match -r '^--[^=]+=' -- $current)
     set -l found (env _ICNET_COMPLETE=fish $before[1] $before[2..-1] "$current" 2>/dev/null)
-    if test (count $found) -gt 0
-        printf '%s\\n' $found
-    else
-        __fish_complete_path "$current"
+    if test (count $found) -eq 0
+        set found (__fish_complete_path (string replace -r '^--[^=]+=' '' -- "$current"))
+    end
+    for one in $found
+        printf '%s\\n' "$flag$one"
     end
 end
 complete -c icnet -f -a '(__icnet_complete)'

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import re
+import select
 import shutil
 import subprocess
 import sys
@@ -86,17 +88,59 @@ def in_shell(shell: str, script: str, tmp_path: Path) -> list[str]:
     """The lines that a script prints in a shell in which `icnet` is this one."""
     if shutil.which(shell) is None:
         pytest.skip(f"needs {shell}")
-    (tmp_path / "bin").mkdir()
-    program = tmp_path / "bin" / "icnet"
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m icnet_cli "$@"\n')
-    program.chmod(0o755)
-    path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        [shell, "-c", script], capture_output=True, text=True, check=True, timeout=60,
-        env={**os.environ, "PATH": path, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
+        [shell, "-c", script], capture_output=True, text=True, check=True, timeout=60, env=program(tmp_path)
+    )
     assert done.stderr == ""
     return done.stdout.splitlines()
+
+
+def program(folder: Path) -> dict[str, str]:
+    """Make an `icnet` that is this one, and the environment in which it is found."""
+    (folder / "bin").mkdir()
+    path = folder / "bin" / "icnet"
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m icnet_cli "$@"\n')
+    path.chmod(0o755)
+    found = f"{path.parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": found, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+EMPTY_LINE = "\x15"  # Ctrl-U
+
+
+class ZshInTerminal:
+    """An interactive zsh in a terminal of its own, at its first prompt."""
+
+    def __init__(self, home: Path) -> None:
+        if shutil.which("zsh") is None:
+            pytest.skip("needs zsh")
+        environment = program(home) | {"HOME": str(home), "TERM": "dumb", "PS1": "READY", "COLUMNS": "120"}
+        self._terminal, theirs = os.openpty()
+        self._zsh = subprocess.Popen(
+            ["zsh", "-i"], stdin=theirs, stdout=theirs, stderr=theirs, cwd=home, env=environment,
+            start_new_session=True,
+        )  # fmt: skip
+        os.close(theirs)
+        self._read_until("READY")
+
+    def after(self, keys: str, expected: str) -> str:
+        """What the screen shows once these keys are typed, up to what is expected."""
+        os.write(self._terminal, keys.encode())
+        return self._read_until(expected)
+
+    def _read_until(self, expected: str) -> str:
+        seen = ""
+        while expected not in seen and select.select([self._terminal], [], [], 30)[0]:
+            seen += re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|[\r\x07]", "", os.read(self._terminal, 65536).decode())
+        return seen
+
+    def __enter__(self) -> ZshInTerminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._zsh.kill()
+        self._zsh.wait()
+        os.close(self._terminal)
 
 
 def test_bash_completes(tmp_path: Path) -> None:
@@ -110,14 +154,30 @@ def test_bash_completes(tmp_path: Path) -> None:
 
 
 def test_fish_completes(tmp_path: Path) -> None:
-    script = completion.FISH + "complete -C 'icnet segment --weights f'; complete -C 'icnet eval --sk'"
-    found = in_shell("fish", script, tmp_path)
-    assert [line.split("\t")[0] for line in found] == ["fast-scnn-camvid", "--skip-damaged"]
+    (tmp_path / "street one.csv").touch()
+    lines = ["--weights f", "--weights=f", "--no-aud", "street", "--stats=street", "--stats street"]
+    asked = "; ".join(f"complete -C 'icnet segment {line}'" for line in lines)
+    found = in_shell("fish", f"{completion.FISH}cd {tmp_path}; {asked}", tmp_path)
+    assert [line.split("\t")[0] for line in found] == [
+        "fast-scnn-camvid", "--weights=fast-scnn-camvid", "--no-audio", "street one.csv", "--stats=street one.csv",
+        "street one.csv",
+    ]  # fmt: skip
 
 
-def test_zsh_takes_the_script(tmp_path: Path) -> None:
-    compdef = "compdef() { print $2; }\n"
-    assert in_shell("zsh", compdef + completion.ZSH, tmp_path) == ["icnet"]
+def test_zsh_completes_what_is_typed(tmp_path: Path, icnet: Icnet, home: Path) -> None:
+    """In a terminal, as installed: zsh completes only where it edits a line."""
+    (tmp_path / "street one.csv").touch()
+    assert icnet("--install-completion", "zsh").code == 0
+    with ZshInTerminal(tmp_path) as zsh:
+        for typed, completed in [
+            ("segm", "icnet segment "),
+            ("segment --weights f", "--weights fast-scnn-camvid "),
+            ("segment --weights=f", "--weights=fast-scnn-camvid "),
+            ("segment str", "street\\ one.csv "),
+            ("segment --stats=str", "--stats=street\\ one.csv "),
+            ("weights ", "whether weights files are whole"),
+        ]:
+            assert completed in zsh.after(f"{EMPTY_LINE}icnet {typed}\t", completed)
 
 
 @pytest.fixture
