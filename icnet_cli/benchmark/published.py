@@ -65,9 +65,6 @@ class PublishedTable:
     note: str | None = None
     by_name: Mapping[str, PublishedRow] = field(default_factory=dict)
 
-    def baseline_of(self, row: PublishedRow) -> PublishedRow | None:
-        return self.by_name[row.baseline] if row.baseline else None
-
 
 @cache
 def tables() -> dict[str, PublishedTable]:

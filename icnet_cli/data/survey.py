@@ -62,7 +62,6 @@ class Survey:
     """A split, file by file."""
 
     split: str
-    num_images: int = 0
     without_labels: list[Path] = field(default_factory=list)
     without_image: list[Path] = field(default_factory=list)
     damaged: list[tuple[Path, str]] = field(default_factory=list)
@@ -75,7 +74,7 @@ class Survey:
 def survey_split(layout: Layout, split: str, on_pair: Callable[[], None] = lambda: None) -> Survey:
     """Open every pair of `split`; problems are recorded, none is raised. `on_pair` is called after each."""
     images, labels = layout.images(split), layout.label_files(split)
-    survey = Survey(split, len(images))
+    survey = Survey(split)
     survey.without_image = [path for name, path in sorted(labels.items()) if name not in images]
     for name, image in sorted(images.items()):
         path = labels.get(name)

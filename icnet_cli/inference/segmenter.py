@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -170,11 +169,6 @@ class Segmenter:
     def stage_times(self) -> dict[str, tuple[float, ...]]:
         """The milliseconds of each of the last pictures, a stage."""
         return {stage: tuple(times) for stage, times in self._times.items()}
-
-    @property
-    def stages_ms(self) -> dict[str, float]:
-        """The median milliseconds a picture of each stage so far (0 before the first picture)."""
-        return {stage: median(times) if times else 0.0 for stage, times in self._times.items()}
 
     def reset_times(self) -> None:
         """Forget the times measured so far, for a new job."""

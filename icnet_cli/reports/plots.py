@@ -121,19 +121,6 @@ def _decimal(value: float, step: float) -> str:
     return f"{value if abs(value) >= step / 2 else 0.0:.{digits}f}"
 
 
-def plot_curves(
-    series: Mapping[str, Sequence[Point]],
-    path: Path,
-    title: str = "",
-    xlabel: str = "",
-    ylabel: str = "",
-    *,
-    from_zero: bool = False,
-) -> None:
-    """Write one panel of curves as a PNG. Raises output_error where the file cannot be written."""
-    draw_panels([Panel(series, title, xlabel, ylabel, from_zero=from_zero)], path)
-
-
 def plot_scatter(
     points: Iterable[ScatterPoint], path: Path, title: str = "", xlabel: str = "", ylabel: str = ""
 ) -> None:

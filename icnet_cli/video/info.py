@@ -35,11 +35,9 @@ class VideoInfo:
     bit_rate: int | None  # of the video stream, bits per second, measured or estimated
     start_s: float  # time of the first frame on the source's clock
     duration_s: float | None
-    frames_declared: int | None
     frames_estimated: int | None  # frames expected in the range that is read, for progress
     interlaced: bool
     field_order: int
-    has_audio: bool
     other_streams: tuple[str, ...]  # "audio aac", "subtitle mov_text"
 
 
@@ -77,11 +75,9 @@ def describe(
         bit_rate=_bit_rate(context, declared, size),
         start_s=float(first.pts * stream.time_base),
         duration_s=None if declared.duration is None else float(declared.duration),
-        frames_declared=declared.frames,
         frames_estimated=frames_estimated,
         interlaced=bool(first.interlaced_frame),
         field_order=int(context.field_order),
-        has_audio=any(other.type == "audio" for other in container.streams),
         other_streams=tuple(_name(other) for other in container.streams if other.index != stream.index),
     )
 

@@ -17,7 +17,6 @@ from icnet_cli.reports.plots import (
     ScatterPoint,
     draw_panels,
     nice_ticks,
-    plot_curves,
     plot_scatter,
     plot_training,
     tick_labels,
@@ -86,7 +85,7 @@ def test_an_axis_of_counts_has_no_fractions():
 
 def test_each_curve_is_drawn_in_its_own_colour_and_a_higher_value_stands_higher(tmp_path):
     path = tmp_path / "curves.png"
-    plot_curves({"low": [(0, 1), (10, 1)], "high": [(0, 3), (10, 3)]}, path, "Title", "x", "y")
+    draw_panels([Panel({"low": [(0, 1), (10, 1)], "high": [(0, 3), (10, 3)]}, "Title", "x", "y")], path)
     picture = rgb(path)
     low_rows, _ = where(picture[40:], COLOURS[0])
     high_rows, _ = where(picture[40:], COLOURS[1])
@@ -98,7 +97,7 @@ def test_each_curve_is_drawn_in_its_own_colour_and_a_higher_value_stands_higher(
 def test_a_value_that_is_no_number_interrupts_the_curve(tmp_path):
     def middle_is_drawn(y: float) -> bool:
         path = tmp_path / "plot.png"
-        plot_curves({"a": [(x, y if 40 <= x <= 60 else 1.0) for x in range(101)]}, path)
+        draw_panels([Panel({"a": [(x, y if 40 <= x <= 60 else 1.0) for x in range(101)]})], path)
         picture = rgb(path)
         return has_colour(picture[:, 490:530], COLOURS[0])
 
@@ -112,7 +111,7 @@ def test_a_value_that_is_no_number_interrupts_the_curve(tmp_path):
     [{}, {"a": []}, {"a": [(0, math.nan)]}, {"a": [(3, 7)]}, {"a": [(0, 0), (0, 1)]}, {"a": [(-5, -1e-9)]}],
 )
 def test_too_little_to_plot_still_gives_a_picture(tmp_path, series):
-    plot_curves(series, tmp_path / "plot.png", "Title")
+    draw_panels([Panel(series, "Title")], tmp_path / "plot.png")
     assert rgb(tmp_path / "plot.png").shape[2] == 3
 
 
@@ -190,10 +189,10 @@ def test_missing_metrics_are_an_input_error(tmp_path):
 def test_a_plot_that_cannot_be_written_is_an_output_error_and_leaves_nothing(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(IcnetError, match=r"a\.png") as caught:
-        plot_curves({"a": [(0, 1)]}, tmp_path / "file" / "a.png")
+        draw_panels([Panel({"a": [(0, 1)]})], tmp_path / "file" / "a.png")
     assert caught.value.code == ExitCode.OUTPUT
     (tmp_path / "file").unlink()
-    plot_curves({"a": [(0, 1)]}, tmp_path / "a.png")
+    draw_panels([Panel({"a": [(0, 1)]})], tmp_path / "a.png")
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
 
 
