@@ -21,7 +21,7 @@ from icnet_cli.evaluation.steady import Way, measure
 from icnet_cli.inference.reuse import Reuse
 from icnet_cli.inference.segmenter import Segmenter
 from icnet_cli.pipeline.segment import DamagedInputError, segment
-from icnet_cli.reports.plots import Panel, draw_panels
+from icnet_cli.reports.axes import Panel, draw_panels
 from icnet_cli.video import open_video
 
 from .subjects import Subject

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from icnet_cli.evaluation.confusion import IGNORE_INDEX, Labels
 from icnet_cli.pixels.cv import cv2
 from icnet_cli.pixels.files import write_atomically
-from icnet_cli.reports.plots import Panel, draw_panels
+from icnet_cli.reports.axes import Panel, draw_panels
 
 BIN_PIXELS, BINS = 3000, 40  # the paper's: regions of 1 to 120,000 pixels
 

@@ -9,8 +9,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from icnet_cli.reports.axes import Point, nice_ticks, tick_labels
 from icnet_cli.reports.html import Html, el
-from icnet_cli.reports.plots import Point, nice_ticks, tick_labels
 
 WIDTH, HEIGHT = 480, 270  # few enough units that the text is legible on a telephone
 LEFT, RIGHT, TOP, BOTTOM = 64, 12, 28, 44

@@ -22,9 +22,10 @@ from icnet_cli.documents import read_json
 from icnet_cli.errors import IcnetError, input_error
 from icnet_cli.pixels.cv import cv2
 from icnet_cli.pixels.files import read_picture
+from icnet_cli.reports.axes import Point
 from icnet_cli.reports.figures import class_key, labels_figure, photo, score
 from icnet_cli.reports.html import Child, Html, Section, el, facts, page, paragraph, tiles
-from icnet_cli.reports.plots import Point, read_metrics, smoothed
+from icnet_cli.reports.plots import read_metrics, smoothed
 from icnet_cli.reports.svg import Chart, line_chart
 
 RUN_FILE, METRICS_FILE, ENVIRONMENT_FILE = "run.json", "metrics.csv", "environment.json"

@@ -10,17 +10,8 @@ from hypothesis import strategies as st
 
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.pixels.cv import cv2
-from icnet_cli.reports.plots import (
-    COLOURS,
-    METRICS_COLUMNS,
-    Panel,
-    ScatterPoint,
-    draw_panels,
-    nice_ticks,
-    plot_scatter,
-    plot_training,
-    tick_labels,
-)
+from icnet_cli.reports.axes import COLOURS, Panel, draw_panels, nice_ticks, tick_labels
+from icnet_cli.reports.plots import METRICS_COLUMNS, ScatterPoint, plot_scatter, plot_training
 
 HEADER = ",".join(METRICS_COLUMNS)
 
