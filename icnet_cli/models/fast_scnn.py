@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import PYRAMID_GRIDS, ConvBN, Network, init_weights, pyramid_pool, resize, scaled
+from .layers import ConvBN, Network, init_weights, resize, scaled
+from .pyramid import PYRAMID_GRIDS, pyramid_pool
 
 EXPANSION = 6  # t of table 1
 # (channels, stride of the first) of the global feature extractor's three groups of three blocks

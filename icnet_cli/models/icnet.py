@@ -19,18 +19,8 @@ from dataclasses import dataclass, field
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import (
-    ASPP,
-    ConvBN,
-    Network,
-    SummedPyramid,
-    Trunk,
-    halved,
-    init_weights,
-    resize,
-    scaled,
-    trunk_channels,
-)
+from .layers import ASPP, ConvBN, Network, Trunk, halved, init_weights, resize, scaled, trunk_channels
+from .pyramid import SummedPyramid
 
 BRANCHES = ("sub4", "sub24", "sub124")
 

@@ -1,4 +1,4 @@
-"""The parts the networks share: convolution with BatchNorm, residual bottlenecks, the ResNet-50 trunk, context modules.
+"""The parts the networks share: convolution with BatchNorm, residual bottlenecks, the ResNet-50 trunk, heads.
 
 Axes are N (batch), C (channels), H and W (rows and columns). A comment such as
 `# (N, 256, H/16, W/16)` marks a shape where it changes. Odd sizes halve upwards:
@@ -10,7 +10,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict
-from functools import cache
 from typing import Any, ClassVar, Self
 
 import torch
@@ -21,7 +20,6 @@ from torch import Tensor, nn
 STAGE_BLOCKS = {2: 3, 3: 4, 4: 6, 5: 3}
 STAGE_CHANNELS = {2: 256, 3: 512, 4: 1024, 5: 2048}
 STEM_CHANNELS = {"conv1_1": 64, "conv1_2": 64, "conv1_3": 128}
-PYRAMID_GRIDS = (1, 2, 3, 6)
 
 
 class Network(nn.Module, ABC):
@@ -203,12 +201,12 @@ class Trunk(nn.Module):
 def resize(x: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
     """Bilinear to `size` (H, W); nothing where it is that size already."""
     # Exported with free sizes, they are symbols: comparing them would tie the file to some sizes.
-    if not _is_free(*size, *x.shape[-2:]) and tuple(x.shape[-2:]) == tuple(size):
+    if not is_free(*size, *x.shape[-2:]) and tuple(x.shape[-2:]) == tuple(size):
         return x
     return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
 
 
-def _is_free(*lengths: object) -> bool:
+def is_free(*lengths: object) -> bool:
     """Whether a length is a symbol, as it is while a network is exported for all sizes."""
     return any(isinstance(length, torch.SymInt) for length in lengths)
 
@@ -217,100 +215,6 @@ def halved(size: tuple[int, int], times: int = 1) -> tuple[int, int]:
     """(H, W) after `times` halvings that round up."""
     step = 2**times
     return (size[0] + step - 1) // step, (size[1] + step - 1) // step
-
-
-def pyramid_bins(length: int, grid: int, kernels: str = "published") -> list[tuple[int, int]]:
-    """The [start, end) of each of `grid` pooling windows over `length` rows or columns.
-
-    `published`: the authors' overlapping kernels. Their files give them for 33x65 only (grid 3 on 33 rows: kernel 13,
-    stride 10; grid 6: kernel 8, stride 5); the rule that gives those figures, and is used at all sizes, is stride
-    length // 6 for grid 6, twice that for grid 3, length // 2 for grid 2, and a kernel that reaches the end.
-    `adaptive`: what adaptive average pooling computes. Maps under 6 rows have no overlapping form and use it too.
-    """
-    if kernels == "adaptive" or length < 6:
-        return [(i * length // grid, -(-(i + 1) * length // grid)) for i in range(grid)]
-    stride = {1: length, 2: length // 2, 3: 2 * (length // 6), 6: length // 6}[grid]
-    kernel = length - (grid - 1) * stride
-    return [(i * stride, i * stride + kernel) for i in range(grid)]
-
-
-def pooling_matrix(length: int, grid: int, kernels: str, like: Tensor) -> Tensor:
-    """(grid, length): row i averages bin i. Two of them pool a map by matrix products, which every exporter takes."""
-    if _is_free(length):
-        return _free_pooling_matrix(length, grid, kernels).to(like)
-    if like.is_cuda and not torch.compiler.is_compiling():
-        # A copy from the host in each pass would keep the GPU waiting, and a CUDA graph takes none.
-        return _kept_pooling_matrix(length, grid, kernels, like.device, like.dtype)
-    return _fixed_pooling_matrix(length, grid, kernels).to(like)
-
-
-def _fixed_pooling_matrix(length: int, grid: int, kernels: str) -> Tensor:
-    matrix = torch.zeros(grid, length)
-    for row, (start, end) in enumerate(pyramid_bins(length, grid, kernels)):
-        matrix[row, start:end] = 1.0 / (end - start)
-    return matrix
-
-
-# For good: a CUDA graph reads them where they lie, long after the pass that asked. A length has some kilobytes.
-@cache
-def _kept_pooling_matrix(
-    length: int, grid: int, kernels: str, device: torch.device, dtype: torch.dtype
-) -> Tensor:
-    # Whoever asks first may be in inference mode, whose tensors a training pass cannot use.
-    with torch.inference_mode(False):
-        return _fixed_pooling_matrix(length, grid, kernels).to(device, dtype)
-
-
-def _free_pooling_matrix(length: int, grid: int, kernels: str) -> Tensor:
-    """`pooling_matrix` in tensor arithmetic alone, so that an exported graph computes it for every length."""
-    position = torch.arange(length)
-    last = torch.full((), length)
-    index = torch.arange(grid)
-    start, end = (index * last) // grid, ((index + 1) * last + grid - 1) // grid
-    if kernels == "published":
-        step = {2: last // 2, 3: 2 * (last // 6), 6: last // 6}[grid]
-        short = last < 6
-        start, end = (
-            torch.where(short, start, index * step),
-            torch.where(short, end, index * step + last - (grid - 1) * step),
-        )
-    inside = (position >= start[:, None]) & (position < end[:, None])
-    return inside.float() / (end - start)[:, None]
-
-
-def pyramid_pool(x: Tensor, grid: int, kernels: str) -> Tensor:
-    """Average pooling to grid x grid: (N, C, H, W) -> (N, C, grid, grid), channels last in memory."""
-    if grid == 1:
-        return x.mean(dim=(2, 3), keepdim=True)
-    rows = pooling_matrix(x.shape[2], grid, kernels, x)
-    columns = pooling_matrix(x.shape[3], grid, kernels, x)
-    if _is_free(*x.shape[2:]):
-        return rows @ x @ columns.T  # what follows would tie an exported file to some sizes
-    # With the channels last each product is one of large matrices, and a map in channels_last is not copied for it;
-    # with the channels first it would be a thousand small ones, each copied: 70 ms of a 1024x2048 picture's 380.
-    last = x.permute(0, 2, 3, 1)  # (N, H, W, C)
-    pooled = (rows @ last.flatten(2)).unflatten(2, last.shape[2:])  # (N, grid, W, C)
-    return (columns @ pooled).permute(0, 3, 1, 2)
-
-
-class SummedPyramid(nn.Module):
-    """ICNet's pyramid pooling: the map plus its four pooled and upsampled copies (2017 paper, section 6).
-
-    A sum where PSPNet concatenates, so it has no weights and keeps the channel count.
-    """
-
-    def __init__(self, kernels: str, align_corners: bool) -> None:
-        super().__init__()
-        self.kernels, self.align_corners = kernels, align_corners
-
-    def forward(self, x: Tensor) -> Tensor:
-        size = (x.shape[2], x.shape[3])
-        total = x
-        for grid in PYRAMID_GRIDS:
-            pooled = pyramid_pool(x, grid, self.kernels)
-            # One value a channel is the same everywhere: the sum spreads it.
-            total = total + (pooled if grid == 1 else resize(pooled, size, self.align_corners))
-        return total
 
 
 class ASPP(nn.Module):

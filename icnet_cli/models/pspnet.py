@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from .layers import Baseline, ConvBN, SummedPyramid, Trunk, halved, init_weights, scaled, trunk_channels
+from .layers import Baseline, ConvBN, Trunk, halved, init_weights, scaled, trunk_channels
+from .pyramid import SummedPyramid
 
 
 def pspnet_channels(keep: float = 1.0) -> dict[str, int]:

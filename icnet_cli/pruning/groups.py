@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from icnet_cli.models import Network, name_of
 from icnet_cli.models.fast_scnn import BLOCKS, GROUPS
-from icnet_cli.models.layers import PYRAMID_GRIDS, STAGE_BLOCKS
+from icnet_cli.models.layers import STAGE_BLOCKS
+from icnet_cli.models.pyramid import PYRAMID_GRIDS
 
 PICTURE = "picture"  # the three channels of the input: never cut
 CLASSES = "classes"  # a classifier's outputs: never cut

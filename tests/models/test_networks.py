@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from icnet_cli.models import NETWORKS, build, name_of
 from icnet_cli.models.icnet import icnet_channels
-from icnet_cli.models.layers import PYRAMID_GRIDS, _kept_pooling_matrix, pyramid_bins, pyramid_pool
+from icnet_cli.models.pyramid import PYRAMID_GRIDS, _kept_pooling_matrix, pyramid_bins, pyramid_pool
 
 from .plain import fast_scnn_logits, icnet_logits, rows
 
