@@ -64,7 +64,7 @@ def _segment(config: SegmentConfig, console: LoopConsole) -> None:
 
 def note_what_stays(output: Path, error: BaseException) -> None:
     """Where a run that ends with `error` leaves something that can be resumed, have the closing line say how."""
-    from icnet_cli.pipeline.resume import left_behind
+    from icnet_cli.pipeline.leftover import left_behind
 
     if isinstance(error, IcnetError) and error.code == ExitCode.USAGE:
         return  # it says itself what is there

@@ -21,9 +21,9 @@ from icnet_cli.video import CONTAINERS, check_output
 
 from .artist import check_names
 from .lanes import FrameDone, Notice
+from .leftover import left_behind as held_by
 from .opening import natural_key
 from .palette import read_palette
-from .resume import left_behind as held_by
 from .segment import DamagedInputError, segment
 from .sources import VIDEO_SUFFIXES
 

@@ -20,10 +20,11 @@ from .description import describe_classes, described_classes
 from .items import Labels, Picture
 from .jobs import open_job
 from .lanes import FrameDone, Lanes, Notice, no_signals
+from .leftover import is_finished
 from .opening import PIPE, open_source
 from .outputs import Plan, Source, plan_output
 from .palette import read_palette, recolour
-from .resume import begun, is_finished, take_up
+from .resume import begun, take_up
 from .segment import DamagedInputError, written
 from .sinks import Sink, open_sink
 from .sources import PictureSource, Selection, VideoSource

@@ -28,12 +28,13 @@ from .jobs import join_recorded, open_job
 from .labeller import Labeller, labeller_of
 from .lanes import FrameDone, Lanes, Notice, no_signals
 from .ledger import Ledger
+from .leftover import is_finished
 from .live import inbox_of, live_options, live_report, public_name, tapped
 from .onboard import OnBoard, decoder_note, decoder_report, on_board, opener, warms_itself
 from .opening import open_source
 from .outputs import Plan, Source, plan_output
 from .palette import read_palette, recolour
-from .resume import Job, begun, is_finished, take_up
+from .resume import Job, begun, take_up
 from .sinks import Sink, ToldSink, open_sink
 from .sources import Selection, VideoSource
 from .stats import StatsFile

@@ -15,8 +15,9 @@ import pytest
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.inference.segmenter import Segmenter
 from icnet_cli.pipeline.ledger import Ledger
+from icnet_cli.pipeline.leftover import clock, left_behind
 from icnet_cli.pipeline.outputs import part_of
-from icnet_cli.pipeline.resume import SEGMENT_S, clock, left_behind
+from icnet_cli.pipeline.resume import SEGMENT_S
 from icnet_cli.video import open_video
 from icnet_cli.video.labels import LabelVideo
 from icnet_cli.video.partfolder import PartFolder
