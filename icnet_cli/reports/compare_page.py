@@ -58,7 +58,8 @@ def compare_page(
     ]
     where = _where(document, series, heat)
     if where:
-        sections.append(Section("where", "When and where in the picture", where, "When and where"))
+        words = "When and where" if document["kind"] == "video" else "Where"
+        sections.append(Section("where", f"{words} in the picture", where, words))
     if shots:
         title = (
             "The frame of most disagreement"
@@ -140,11 +141,13 @@ def _where(
         largest = max(range(len(series)), key=lambda i: series[i])
         alt = (
             f"Share of pixels that differ, frame by frame: from {percent(min(series))} to {percent(max(series))}, "
-            f"the largest at frame {largest + 1} of {len(series)}"
+            f"the largest {largest} frames after the first of {len(series)}"
         )
-        points = [(float(i + 1), share) for i, share in enumerate(series)]
+        # From 0, as the frames below are numbered.
+        points = [(float(i), share) for i, share in enumerate(series)]
+        title = "share of pixels that differ"
         found.append(
-            line_chart(Chart({"disagreement": points}, alt, "frame", "share of pixels that differ", low=0.0))
+            line_chart(Chart({"disagreement": points}, alt, "frames after the first", title, low=0.0))
         )
     if heat is not None:
         share, background = heat

@@ -15,7 +15,7 @@ EVERY = 10
 
 
 class MetricsLog:
-    """Appends a row each tenth step and each evaluation."""
+    """Appends a row of the first step, of each tenth, and of each evaluation."""
 
     def __init__(self, folder: Path, tensorboard: bool = False) -> None:
         self.path = folder / "metrics.csv"
@@ -30,7 +30,7 @@ class MetricsLog:
             writer.writerow(values)
 
     def step(self, event: StepDone) -> None:
-        if event.step % EVERY:
+        if event.step % EVERY and event.step != 1:  # the first: a run of a few steps has a curve, too
             return
         self._row(
             step=event.step,

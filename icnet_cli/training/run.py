@@ -246,7 +246,7 @@ def _batch(config: TrainConfig, recipe: Recipe, world: int) -> tuple[int, int, f
     """(pictures of a process at once, batches a step, learning rate). The rate follows the effective batch."""
     batch = config.batch or -(-recipe.batch // world)
     accumulate = config.accumulate or max(1, round(recipe.batch / (batch * world)))
-    lr = config.lr or recipe.optimizer.lr * batch * world * accumulate / recipe.batch
+    lr = config.lr or recipe.optimizer.lr * (batch * world * accumulate / recipe.batch)
     return batch, accumulate, lr
 
 

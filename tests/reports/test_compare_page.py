@@ -43,7 +43,16 @@ def test_frames_series_and_heat() -> None:
     assert len(alts) == 1 + 2 * 4
     assert alts[4].startswith("They differ on 12.3 % of the pixels. A road")
     (chart,) = page.all("svg", role="img")
-    assert "the largest at frame 2 of 3" in (chart.attributes["aria-label"] or "")
+    assert "the largest 1 frames after the first of 3" in (chart.attributes["aria-label"] or "")
+    assert "When and where in the picture" in page.texts("h2")
+
+
+def test_a_dataset_has_no_when() -> None:
+    page = read(
+        series=[0.1, 0.3], heat=(np.full((12, 16), 0.5, np.float32), picture(0)), kind="dataset", split="val"
+    )
+    assert "Where in the picture" in page.texts("h2")
+    assert not page.all("svg")
 
 
 @pytest.mark.parametrize("series", [[], [0.5]])

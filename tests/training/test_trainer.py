@@ -72,6 +72,7 @@ def test_a_few_steps_without_a_validation_split_are_a_run(config: TrainConfig, c
     shutil.rmtree(camvid / "val")
     _, report = run_to_end(config)
     assert (report.step, report.best_miou) == (6, None)
+    assert "Loss" in (report.run_dir / "report.html").read_text()  # the first step's row makes a page
     assert (report.run_dir / "last.safetensors").is_file()
 
 
