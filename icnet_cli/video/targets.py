@@ -46,13 +46,10 @@ class Joint:
         )  # fmt: skip
 
 
-class FileTarget:
-    """The output itself, under another name until it is complete."""
+class _Target:
+    """What is known of the output's file, once it is open."""
 
-    def __init__(self, target: Path, joint: Joint, *, overwrite: bool) -> None:
-        self._joint = joint
-        self._part = PartFile(target, overwrite=overwrite)
-        self._output: OutputFile | None = None
+    _output: OutputFile | None = None
 
     @property
     def packets_lost(self) -> int:
@@ -61,6 +58,14 @@ class FileTarget:
     @property
     def shape_lost(self) -> bool:
         return self._output is not None and self._output.shape_lost
+
+
+class FileTarget(_Target):
+    """The output itself, under another name until it is complete."""
+
+    def __init__(self, target: Path, joint: Joint, *, overwrite: bool) -> None:
+        self._joint = joint
+        self._part = PartFile(target, overwrite=overwrite)
 
     def begin(self, encoding: Encoding, shift: Fraction) -> None:
         """Open the output. `shift` is the source's time, in seconds, that becomes zero."""
@@ -91,7 +96,7 @@ class FileTarget:
         self._part.discard()
 
 
-class SegmentTarget:
+class SegmentTarget(_Target):
     """A folder of segments, each from an encoder of its own; `finish` joins them into the folder's `whole`."""
 
     def __init__(self, folder: PartFolder, joint: Joint) -> None:
@@ -102,15 +107,6 @@ class SegmentTarget:
         self._container: Any = None
         self._stream: Any = None
         self._segment: SegmentFile | None = None
-        self._output: OutputFile | None = None
-
-    @property
-    def packets_lost(self) -> int:
-        return 0 if self._output is None else self._output.packets_lost
-
-    @property
-    def shape_lost(self) -> bool:
-        return self._output is not None and self._output.shape_lost
 
     def begin(self, encoding: Encoding, shift: Fraction) -> None:
         self._encoding, self._shift = encoding, shift

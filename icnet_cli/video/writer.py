@@ -100,20 +100,21 @@ class VideoWriter:
                 source.name, source.connect(), source.info.stream_index, self._plan, no_audio=no_audio
             )
             self.left_out = self._tracks.left_out
-        joint = Joint(
-            self._plan, self._tracks, 0 if source is None else source.info.stream_index,
-            None if source is None else source.range_end,
-        )  # fmt: skip
-        self._target: FileTarget | SegmentTarget
         try:
-            self._target = (
-                FileTarget(target, joint, overwrite=overwrite)
-                if folder is None
-                else SegmentTarget(folder, joint)
-            )
+            self._target = self._new_target(target, folder, overwrite)
         except BaseException:
             self._close_tracks()
             raise
+
+    def _new_target(
+        self, path: Path, folder: PartFolder | None, overwrite: bool
+    ) -> FileTarget | SegmentTarget:
+        source = self._source
+        place, range_end = (0, None) if source is None else (source.info.stream_index, source.range_end)
+        joint = Joint(self._plan, self._tracks, place, range_end)
+        return (
+            FileTarget(path, joint, overwrite=overwrite) if folder is None else SegmentTarget(folder, joint)
+        )
 
     # -- what the output looks like
 
