@@ -34,8 +34,10 @@ def pooling_matrix(length: int, grid: int, kernels: str, like: Tensor) -> Tensor
     """(grid, length): row i averages bin i. Two of them pool a map by matrix products, which every exporter takes."""
     if is_free(length):
         return _free_pooling_matrix(length, grid, kernels).to(like)
-    if like.is_cuda and not torch.compiler.is_compiling():
+    if like.is_cuda:
         # A copy from the host in each pass would keep the GPU waiting, and a CUDA graph takes none.
+        if torch.compiler.is_compiling():
+            return _free_pooling_matrix(length, grid, kernels, like.device).to(like)
         return _kept_pooling_matrix(length, grid, kernels, like.device, like.dtype)
     return _fixed_pooling_matrix(length, grid, kernels).to(like)
 
@@ -57,11 +59,11 @@ def _kept_pooling_matrix(
         return _fixed_pooling_matrix(length, grid, kernels).to(device, dtype)
 
 
-def _free_pooling_matrix(length: int, grid: int, kernels: str) -> Tensor:
+def _free_pooling_matrix(length: int, grid: int, kernels: str, device: torch.device | None = None) -> Tensor:
     """`pooling_matrix` in tensor arithmetic alone, so that an exported graph computes it for every length."""
-    position = torch.arange(length)
-    last = torch.full((), length)
-    index = torch.arange(grid)
+    position = torch.arange(length, device=device)
+    last = torch.full((), length, device=device)
+    index = torch.arange(grid, device=device)
     start, end = (index * last) // grid, ((index + 1) * last + grid - 1) // grid
     if kernels == "published":
         step = {2: last // 2, 3: 2 * (last // 6), 6: last // 6}[grid]

@@ -21,6 +21,7 @@ from icnet_cli.data.augment_batch import ROW, sample
 from icnet_cli.inference.device_steps import DeviceJob, DeviceSteps
 from icnet_cli.inference.motion import DeviceMotion
 from icnet_cli.inference.upsample import ScoreUpsampler
+from icnet_cli.models.pyramid import pooling_matrix
 from icnet_cli.pixels import flow_torch
 from icnet_cli.pixels.overlay import VIEWS, Painter
 from icnet_cli.pixels.yuv import YuvColour
@@ -115,6 +116,22 @@ def test_flow_and_what_it_carries() -> None:
 
     assert run().dtype == torch.float32
     assert crossings(run) == []
+
+
+class Gpus(Tensor):
+    """A tensor that says of itself that it lies on a GPU."""
+
+    is_cuda = True  # type: ignore[assignment]
+
+
+def test_a_compiled_network_s_pyramid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is compiled is traced once and keeps no tensors: the pooling's matrices are made on the device."""
+    like = zeros(1, dtype=torch.float16).as_subclass(Gpus)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    for kernels in ("published", "adaptive"):
+        made: list[Tensor] = []
+        assert crossings(lambda: made.append(pooling_matrix(9, 3, kernels, like))) == []  # noqa: B023
+        assert (made[0].shape, made[0].dtype, made[0].device) == ((3, 9), torch.float16, META)
 
 
 def test_scores_to_labels() -> None:
