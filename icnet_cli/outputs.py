@@ -1,9 +1,11 @@
-"""An output's name, checked before any work: the rules are the same for every file that a command writes."""
+"""An output's name, checked before any work, and a file that is there whole or not at all: one set of rules for all."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from icnet_cli.errors import output_error, printable, usage_error
@@ -40,3 +42,30 @@ def refuse_unwritable(path: Path, *, overwrite: bool, inputs: tuple[Path, ...] =
     if not target.parent.is_dir():
         raise output_error(f"cannot write {printable(path)}: its folder does not exist")
     return target
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A hidden file beside `path` to write to; it gets the name when the block is left, and goes where it fails.
+
+    Raises:
+        IcnetError: OUTPUT where the disk is full, the folder may not be written, ...
+    """
+    part: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A name may have 255 bytes, and the hidden one is longer.
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:50]}.", suffix=".part")
+        os.close(handle)
+        part = Path(name)
+        yield part
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.chmod(0o644)  # mkstemp's 0600 is for secrets
+        part.replace(path)
+        part = None
+    except OSError as error:
+        raise output_error(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
+    finally:
+        if part is not None:
+            part.unlink(missing_ok=True)

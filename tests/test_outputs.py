@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from icnet_cli.errors import ExitCode, IcnetError
-from icnet_cli.outputs import refuse_taken, refuse_unwritable
+from icnet_cli.export.outputs import beside
+from icnet_cli.outputs import refuse_taken, refuse_unwritable, whole_file
+from icnet_cli.video.atomic import PartFile
 
 EXISTS = "exists; overwrite it with -y or name another output"
 FOLDER = "is a folder; name a file in it"
@@ -62,3 +64,36 @@ def test_a_link_is_resolved_and_a_name_made_printable(tmp_path: Path) -> None:
     assert refuse_unwritable(tmp_path / "link", overwrite=False) == tmp_path / "far"
     (tmp_path / "a\x1b[2Jb").mkdir()
     assert "a?[2Jb" in refusal(tmp_path / "a\x1b[2Jb")
+
+
+@pytest.mark.parametrize("name", ["a" * 251 + ".png", "車" * 83 + ".png", "\N{AUTOMOBILE}" * 62 + ".png"])
+def test_the_longest_names_can_be_written(tmp_path: Path, name: str) -> None:
+    """A name may have 255 bytes; the hidden file beside it has one too."""
+    with whole_file(tmp_path / name) as part:
+        part.write_bytes(b"whole")
+    assert (tmp_path / name).read_bytes() == b"whole"
+    writing = PartFile(tmp_path / f"{name[:-4]}.mkv", overwrite=False)
+    writing.path.write_bytes(b"video")
+    writing.publish()
+    with beside(tmp_path / name) as folder:
+        assert folder.parent == tmp_path
+    assert len(os.listdir(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("a bug")])
+def test_a_file_that_fails_leaves_the_one_before(tmp_path: Path, error: Exception) -> None:
+    path = tmp_path / "new" / "a.png"
+    with whole_file(path) as part:
+        part.write_bytes(b"old")
+
+    def fail() -> None:
+        with whole_file(path) as part:
+            part.write_bytes(b"new")
+            raise error
+
+    with pytest.raises((IcnetError, ValueError)) as caught:
+        fail()
+    if isinstance(error, OSError):
+        assert str(caught.value) == f"cannot write {path}: no space left on device"
+    assert path.read_bytes() == b"old"
+    assert os.listdir(path.parent) == ["a.png"]

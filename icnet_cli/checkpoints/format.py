@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from icnet_cli.checkpoints.header import HEADER_KEY, MAX_HEADER_BYTES
 from icnet_cli.classes import ClassTable
 from icnet_cli.errors import IcnetError, output_error, weights_error
 from icnet_cli.models import Network, build, name_of
+from icnet_cli.outputs import whole_file
 
 FORMAT_VERSION = 1
 MAX_CHANNELS = 16384
@@ -167,24 +166,13 @@ def save_weights(path: Path, network: Network, meta: WeightsMeta, half: bool = F
     write_atomically(path, lambda part: save_file(tensors, part, {HEADER_KEY: meta.to_json()}))
 
 
-def write_atomically(path: Path, write: Any) -> None:
-    """Call `write(part_path)` and move the result to `path` only when it is complete and on the disk."""
-    part: Path | None = None
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Call `write(part_path)`; the result is `path` only when it is complete and on the disk."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        os.close(handle)
-        part = Path(name)
-        write(part)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.chmod(0o644)  # mkstemp's 0600 is for secrets
-        part.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise output_error(f"{path} could not be written: {error}") from error
-    finally:
-        if part is not None:
-            part.unlink(missing_ok=True)
+        with whole_file(path) as part:
+            write(part)
+    except SafetensorError as error:
+        raise output_error(f"cannot write {path}: {error}") from error
 
 
 def read_meta(path: Path) -> WeightsMeta:

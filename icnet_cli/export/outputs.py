@@ -20,7 +20,7 @@ def beside(path: Path) -> Iterator[Path]:
         IcnetError: exit 5 where nothing can be written there, or the disk is full.
     """
     try:
-        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:80]}."))
+        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:50]}."))
     except OSError as error:
         raise output_error(f"cannot write {path}: {error.strerror}") from error
     try:

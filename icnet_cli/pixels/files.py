@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import struct
-import tempfile
 import zlib
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icnet_cli.errors import input_error, output_error
+from icnet_cli.outputs import whole_file
 
 from .cv import cv2
 from .headers import read_header
@@ -100,22 +99,8 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         IcnetError: OUTPUT where the disk is full, the folder may not be written, ...
     """
-    part: str | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".part")
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(part, 0o644)  # mkstemp's 0600 is for secrets
-        os.replace(part, path)
-        part = None
-    except OSError as error:
-        raise output_error(f"cannot write {path}: {_reason(error)}") from error
-    finally:
-        if part is not None:
-            Path(part).unlink(missing_ok=True)
+    with whole_file(path) as part:
+        part.write_bytes(data)
 
 
 def write_labels_png(path: Path, labels: Array) -> None:
