@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -147,6 +147,10 @@ def _part(kind: type[T], document: Any, where: str) -> T:
     unknown = sorted(str(key) for key in set(document) - known)
     if unknown:
         raise ValueError(f"{where} has no {', '.join(unknown)}; it knows {', '.join(sorted(known))}")
+    needed = [item.name for item in fields(kind) if item.default is item.default_factory is MISSING]  # type: ignore[arg-type]
+    missing = [name for name in needed if name not in document]
+    if missing:
+        raise ValueError(f"{where} needs {', '.join(missing)}")
     check_values(document, "" if kind is Recipe else where)
     return kind(**{key: _tuples(value) for key, value in document.items()})
 

@@ -48,6 +48,8 @@ COUNT = Number(whole=True, least=1)
 POSITIVE = Number(above=0)
 SHARE = Number(least=0, below=1)
 SIDE = Number(whole=True, least=32, most=16384)
+SCALE = Number(above=0, most=16)
+ANGLE = Number(least=0, most=180)
 
 NUMBERS: dict[str, dict[str, Number]] = {
     "": {"batch": COUNT, "epochs": COUNT, "steps": COUNT, "evaluations": COUNT, "ema": SHARE},
@@ -59,12 +61,17 @@ NUMBERS: dict[str, dict[str, Number]] = {
         "main_stride": COUNT, "class_weight_offset": Number(least=1), "ohem": Number(above=0, most=1),
         "lovasz": Number(least=0),
     },
+    "augment": {
+        "brightness": SHARE, "contrast": SHARE, "saturation": SHARE, "channel_noise": SHARE,
+        "rotation_deg": ANGLE, "hue_deg": ANGLE,
+    },
     "stages": {"until": Number(above=0, most=1), "batch": COUNT},
 }  # fmt: skip
 ROWS: dict[str, dict[str, tuple[Number, int | None]]] = {
     "": {"crop_size": (SIDE, 2), "eval_size": (SIDE, 2)},
     "loss": {"weights": (Number(least=0), None)},
-    "stages": {"crop_size": (SIDE, 2), "scale_range": (POSITIVE, 2)},
+    "augment": {"scale_range": (SCALE, 2)},
+    "stages": {"crop_size": (SIDE, 2), "scale_range": (SCALE, 2)},
 }
 WORDS = {"": ("name", "about", "val_split", "pretrained"), "optimizer": ("name",), "schedule": ("name",)}
 
@@ -82,6 +89,10 @@ def check_values(values: Mapping[str, Any], part: str = "") -> None:
             problem = NUMBERS[part][key].problem(value)
         elif key in ROWS.get(part, ()):
             problem = _row_problem(*ROWS[part][key], value)
+            if key == "scale_range" and not problem and value[0] > value[1]:
+                problem = f"must be the smallest scale and the largest, not {list(value)!r}"
+        elif (part, key) == ("augment", "flip") and not isinstance(value, bool):
+            problem = f"must be true or false, not {value!r}"
         elif key in WORDS.get(part, ()) and not isinstance(value, str):
             problem = f"must be a word, not {value!r}"
         elif (part, key) == ("", "splits") and not _names(value):
