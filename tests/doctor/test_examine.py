@@ -18,6 +18,7 @@ from icnet_cli.doctor import machine, parity, video
 from icnet_cli.doctor.findings import ABSENT, BAD, OK, WARNING, Finding, guarded
 from icnet_cli.doctor.parity import Parity, Way
 from icnet_cli.errors import device_error
+from icnet_cli.inference.segmenter import Segmenter
 from icnet_cli.video.abilities import Ability, decoders, encoders, hardware_decoders, hardware_encoders
 
 
@@ -93,6 +94,21 @@ def test_a_way_that_agrees_one_that_does_not_and_one_that_does_not_run(
     assert "99.8" in of(report.findings, "far cpu fp32").detail
     assert "no device off" in of(report.findings, "off cpu fp32").detail
     assert not report.to_dict()["ok"]
+
+
+def test_what_is_timed_has_been_warmed(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU compiling and capturing come with the first runs of a size, not with the first alone."""
+    asked: list[str] = []
+    for name in ("warm", "labels"):
+        true = getattr(Segmenter, name)
+
+        def noted(self: Segmenter, *rest: Any, name: str = name, true: Any = true) -> Any:
+            asked.append(name)
+            return true(self, *rest)
+
+        monkeypatch.setattr(Segmenter, name, noted)
+    Parity("icnet-camvid")
+    assert asked == ["warm", "labels", "labels"]
 
 
 def test_parity_is_left_out_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
