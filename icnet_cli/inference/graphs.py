@@ -83,8 +83,10 @@ class Graphed:
             return None
         try:
             self._graphs[key] = _Graph(self._function, x, self._capture)
-        except CaptureError as error:
-            self.note = f"the network runs operator by operator, not as a CUDA graph: {error}"
+        except (CaptureError, torch.OutOfMemoryError) as error:
+            # A graph has memory of its own: where that is lacking, there may be enough to run without one.
+            reason = error if isinstance(error, CaptureError) else f"no memory for one on {x.device}"
+            self.note = f"the network runs operator by operator, not as a CUDA graph: {reason}"
             return None
         return self._graphs[key]
 

@@ -95,6 +95,23 @@ def test_what_cannot_be_captured_runs_as_it_is_and_says_so_once() -> None:
     assert len(graphed) == 0
 
 
+def test_a_graph_for_which_there_is_no_memory_is_done_without() -> None:
+    """The same picture was labelled a moment before; without memory for the work itself that is told as ever."""
+
+    def full(work: Callable[[], None], device: torch.device) -> Callable[[], None]:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has")
+
+    def greedy(x: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has")
+
+    graphed = Graphed(double, capture=full)
+    for _ in range(3):
+        assert torch.equal(graphed(of(3)), of(3) * 2)
+    assert str(graphed.note).endswith("not as a CUDA graph: no memory for one on cpu")
+    with pytest.raises(torch.OutOfMemoryError):
+        Graphed(greedy, after=1, capture=full)(of(3))
+
+
 def test_a_failure_of_the_work_itself_is_not_hidden() -> None:
     def broken(x: Tensor) -> Tensor:
         raise ValueError("wrong")
