@@ -79,7 +79,13 @@ def train(config: TrainConfig) -> Generator[Event, None, TrainReport]:
         run = prepare(config, ranks)
         for text in run.notices():
             yield Notice(text)
-        return (yield from Trainer(run).events())
+        try:
+            return (yield from Trainer(run).events())
+        except IcnetError as error:
+            # A picture that is found damaged on the way, a full disk: hours of steps are not lost with them.
+            if error.code in (ExitCode.INPUT, ExitCode.OUTPUT):
+                error.add_note(f"when that is mended, go on with --resume {run.folder}")
+            raise
 
 
 @dataclass(frozen=True)

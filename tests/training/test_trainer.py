@@ -15,6 +15,7 @@ from icnet_cli.checkpoints.format import load_weights
 from icnet_cli.checkpoints.state import list_states, load_state
 from icnet_cli.config import TrainConfig
 from icnet_cli.errors import ExitCode, IcnetError
+from icnet_cli.pixels.cv import cv2
 from icnet_cli.training import trainer
 from icnet_cli.training.events import EvalDone, Event, Notice, StepDone
 from icnet_cli.training.loader import epoch_batches
@@ -230,6 +231,26 @@ def test_a_damaged_picture_ends_the_run_before_an_epoch_is_lost(config: TrainCon
     events, report = run_to_end(replace(config, skip_damaged=True, steps=1, output=camvid.parent / "second"))
     assert events[0] == Notice("1 damaged pair is left out")
     assert report.to_dict()["images_damaged"] == 1
+
+
+def test_a_label_that_is_found_wrong_on_the_way_does_not_cost_the_run(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many files only some are decoded before the first step."""
+    monkeypatch.setattr("icnet_cli.data.dataset._PROBES", 1)
+    bad = config.dataset / "trainannot" / "train_05.png"
+    good = bad.read_bytes()
+    labels = cv2.imread(str(bad), cv2.IMREAD_GRAYSCALE)
+    assert labels is not None
+    labels[0, 0] = 77
+    cv2.imwrite(str(bad), labels)
+    with pytest.raises(IcnetError, match="label value 77") as caught:
+        list(train(config))
+    assert caught.value.code is ExitCode.INPUT
+    assert caught.value.__notes__ == [f"when that is mended, go on with --resume {config.output}"]
+    bad.write_bytes(good)
+    _, report = run_to_end(replace(config, output=None, resume=config.output))
+    assert report.step == 6
 
 
 def test_what_its_user_should_know_is_told_before_the_first_step(config: TrainConfig, camvid: Path) -> None:
