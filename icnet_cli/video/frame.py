@@ -21,6 +21,8 @@ Planes = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 # 8-bit 4:2:0 formats whose planes are what `Frame.yuv420` returns, without a conversion.
 _PLAIN = ("yuv420p", "yuvj420p")
+# What a GPU's decoder gives in place of what software does: the same samples, U and V in one plane.
+_PLANAR = {"nv12": "yuv420p", "p010le": "yuv420p10le"}
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,11 @@ class Converter:
         return (frame.width, frame.height) == (self.width, self.height)
 
     def _reformat(self, frame: Any, pix_fmt: str, target_range: ColorRange) -> Any:
+        # swscale colours and dithers the two layouts in ways of their own; between them it only moves samples.
+        planar = _PLANAR.get(frame.format.name, pix_fmt)
+        if planar != pix_fmt:
+            with self._lock:
+                frame = self._reformatter("planar").reformat(frame, format=planar, threads=1)
         source_range = self.colour.range_code
         if frame.format.is_rgb or frame.format.has_palette:
             source_range = ColorRange.JPEG

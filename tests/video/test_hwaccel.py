@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
+from av.video.reformatter import ColorRange
 from video_clips import make_clip, number_in
 
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.video import hwaccel
+from icnet_cli.video.colour import Colour
+from icnet_cli.video.frame import Converter, Turn
 from icnet_cli.video.hwaccel import HardwareReader, reader_for
 from icnet_cli.video.reader import VideoReader
 
@@ -25,7 +29,7 @@ def cuda_is_there() -> bool:
 
 def frames(reader: VideoReader) -> list[tuple[Any, ...]]:
     with reader:
-        return [(frame.index, frame.pts, frame.damaged, *frame.yuv420()) for frame in reader]
+        return [(frame.index, frame.pts, frame.damaged, *frame.yuv420(), frame.rgb()) for frame in reader]
 
 
 def same(one: list[tuple[Any, ...]], other: list[tuple[Any, ...]]) -> bool:
@@ -126,6 +130,41 @@ def test_a_form_of_the_codec_that_it_cannot_do_is_decoded_in_software(
         "clip.mp4 is decoded in software, not by GPU 0: it has no decoder for h264 in yuv420p"
     )
     assert same(frames(reader), frames(VideoReader(clip)))
+
+
+def samples_of(plane: Any, bits: int) -> np.ndarray:
+    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+    return rows if bits == 8 else rows.view(np.uint16)
+
+
+def in_both_layouts(size: tuple[int, int], bits: int, full_range: bool) -> tuple[Any, Any]:
+    """The same noise as software's decoder gives it and as a GPU's does: U and V apart, and in one plane."""
+    (width, height), random = size, np.random.default_rng(0)
+    names = ("yuv420p", "nv12") if bits == 8 else ("yuv420p10le", "p010le")
+    planar, semi = (av.VideoFrame(width, height, name) for name in names)
+    for frame in (planar, semi):
+        frame.color_range = ColorRange.JPEG if full_range else ColorRange.MPEG
+    shift = 0 if bits == 8 else 6  # ten bits stand at the upper end of sixteen
+    for index, plane in enumerate(planar.planes):
+        values = random.integers(0, 1 << bits, (plane.height, plane.width))
+        samples_of(plane, bits)[: plane.height, : plane.width] = values
+        other = samples_of(semi.planes[min(index, 1)], bits)
+        first, step = (0, 1) if index == 0 else (index - 1, 2)
+        other[: plane.height, first : first + step * plane.width : step] = values << shift
+    return planar, semi
+
+
+@pytest.mark.parametrize("bits", [8, 10])
+@pytest.mark.parametrize("full_range", [False, True])
+@pytest.mark.parametrize("size", [(320, 192), (322, 190)])
+def test_the_layouts_of_a_gpus_decoder_are_read_as_softwares(
+    size: tuple[int, int], bits: int, full_range: bool
+) -> None:
+    """swscale makes RGB of each in another way, which on edges of colour is another label."""
+    converter = Converter(Colour(1, full_range), *size, Turn())
+    planar, semi = in_both_layouts(size, bits, full_range)
+    assert np.array_equal(converter.rgb(planar), converter.rgb(semi))
+    assert all(map(np.array_equal, converter.coded_yuv420(planar), converter.coded_yuv420(semi)))
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no video at all" * 100])
