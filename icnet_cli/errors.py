@@ -65,6 +65,11 @@ def printable(text: object, limit: int = 200) -> str:
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
 
+def why(error: OSError) -> str:
+    """The system's own words for what failed, as they stand amid a line of ours."""
+    return (error.strerror or str(error)).lower()
+
+
 def usage_error(message: str) -> IcnetError:
     """For a wrong or refused argument, exit 2: to be raised by the caller."""
     return IcnetError(message, ExitCode.USAGE)

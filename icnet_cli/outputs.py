@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from icnet_cli.errors import output_error, printable, usage_error
+from icnet_cli.errors import output_error, printable, usage_error, why
 
 
 def refuse_taken(path: Path, *, overwrite: bool, inputs: tuple[Path, ...] = ()) -> Path:
@@ -65,7 +65,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         part.replace(path)
         part = None
     except OSError as error:
-        raise output_error(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
+        raise output_error(f"cannot write {path}: {why(error)}") from error
     finally:
         if part is not None:
             part.unlink(missing_ok=True)

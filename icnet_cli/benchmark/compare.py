@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from icnet_cli.documents import read_json
-from icnet_cli.errors import input_error
+from icnet_cli.errors import input_error, why
 
 # What has to be the same for two rows to be the same measurement.
 KEYS = ("name", "model", "variant", "resolution", "batch", "output", "stage", "precision")
@@ -42,7 +42,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         document = read_json(path)
     except OSError as error:
-        raise input_error(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+        raise input_error(f"cannot read {path}: {why(error)}") from error
     except ValueError as error:
         raise input_error(f"{path} is not a result of `icnet bench --json`: it is no JSON") from error
     if not isinstance(document, dict) or not isinstance(document.get("rows"), list):

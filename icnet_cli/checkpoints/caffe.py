@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from icnet_cli.errors import weights_error
+from icnet_cli.errors import weights_error, why
 
 MAX_BYTES = 1 << 30
 MAX_LAYERS = 4096
@@ -56,7 +56,7 @@ def read_caffemodel(path: Path) -> dict[str, CaffeLayer]:
             raise weights_error(f"{path} has more than {MAX_BYTES >> 20} MiB, which no ICNet has")
         data = path.read_bytes()
     except OSError as error:
-        raise weights_error(f"{path} cannot be read: {error.strerror}") from error
+        raise weights_error(f"{path} cannot be read: {why(error)}") from error
     layers: dict[str, CaffeLayer] = {}
     try:
         for layer in _layers(memoryview(data)):

@@ -6,7 +6,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from icnet_cli.errors import weights_error
+from icnet_cli.errors import weights_error, why
 
 SUMS = "SHA256SUMS"
 _HEX = r"(?<![0-9a-fA-F])([0-9a-fA-F]{64})(?![0-9a-fA-F])"
@@ -18,7 +18,7 @@ def sha256(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise weights_error(f"{path} cannot be read: {error.strerror}") from error
+        raise weights_error(f"{path} cannot be read: {why(error)}") from error
 
 
 def published_sha256(path: Path) -> tuple[str, Path] | None:

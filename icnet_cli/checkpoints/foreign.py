@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from icnet_cli.classes import load_table
-from icnet_cli.errors import IcnetError, weights_error
+from icnet_cli.errors import IcnetError, weights_error, why
 from icnet_cli.models import Network, build
 
 from .bundled import SUFFIX
@@ -106,7 +106,7 @@ def _convert(path: Path) -> Foreign:
         with path.open("rb") as file:
             start = file.read(200)
     except OSError as error:
-        raise weights_error(f"{path} cannot be read: {error.strerror}") from error
+        raise weights_error(f"{path} cannot be read: {why(error)}") from error
     if start[:2] == b"PK" or start[:1] == b"\x80":
         return _from_state_dict(_read_pickle(path))
     if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:

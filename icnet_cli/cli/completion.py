@@ -17,7 +17,7 @@ from icnet_cli.cli import values
 from icnet_cli.cli.console import Console, emit, say
 from icnet_cli.config import COMMANDS, flag_of
 from icnet_cli.config.fields import words_of
-from icnet_cli.errors import output_error, usage_error
+from icnet_cli.errors import output_error, usage_error, why
 
 ASKED = "_ICNET_COMPLETE"
 INSTALL, SHOW = "--install-completion", "--show-completion"
@@ -176,7 +176,7 @@ def set_up(words: Sequence[str]) -> bool:
     try:
         path = _install(shell)
     except OSError as error:
-        raise output_error(f"completion cannot be installed: {error.filename}: {error.strerror}") from error
+        raise output_error(f"completion cannot be installed: {error.filename}: {why(error)}") from error
     say(f"{shell} completion is in {path}; it takes effect in the next shell")
     return True
 

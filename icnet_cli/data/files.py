@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from icnet_cli.errors import input_error
+from icnet_cli.errors import input_error, why
 from icnet_cli.pixels.cv import cv2
 from icnet_cli.pixels.headers import read_header
 
@@ -37,7 +37,7 @@ def read_bytes(path: Path) -> bytes:
     except FileNotFoundError:
         raise input_error(f"{path} is missing") from None
     except OSError as error:
-        raise input_error(f"{path} could not be read: {error.strerror or error}") from None
+        raise input_error(f"{path} could not be read: {why(error)}") from None
 
 
 def check_picture(data: bytes, path: Path) -> Form:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from icnet_cli.config import EvalConfig
 from icnet_cli.data.dataset import SegmentationDataset
-from icnet_cli.errors import output_error, usage_error
+from icnet_cli.errors import output_error, usage_error, why
 from icnet_cli.evaluation.confusion import Labels
 from icnet_cli.pixels.files import write_labels_png
 
@@ -29,7 +29,7 @@ def claim_folder(flag: str, folder: Path, overwrite: bool) -> None:
         if any(folder.iterdir()) and not overwrite:
             raise usage_error(f"{flag} {folder} is not empty; name another folder, or -y to write into it")
     except OSError as error:
-        raise output_error(f"{flag} {folder} cannot be written: {error.strerror}") from error
+        raise output_error(f"{flag} {folder} cannot be written: {why(error)}") from error
 
 
 @dataclass(frozen=True)

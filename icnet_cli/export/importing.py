@@ -10,7 +10,7 @@ from icnet_cli.checkpoints.bundled import SUFFIX, bundled_weights, local_folder
 from icnet_cli.checkpoints.foreign import Foreign, read_foreign
 from icnet_cli.checkpoints.format import load_weights, save_weights
 from icnet_cli.config import WeightsImportConfig
-from icnet_cli.errors import output_error, usage_error
+from icnet_cli.errors import output_error, usage_error, why
 from icnet_cli.outputs import refuse_unwritable
 
 
@@ -42,7 +42,7 @@ def _named(name: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise output_error(f"cannot make the weights folder {folder}: {error.strerror}") from error
+        raise output_error(f"cannot make the weights folder {folder}: {why(error)}") from error
     return folder / f"{name}{SUFFIX}"
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from icnet_cli.errors import output_error
+from icnet_cli.errors import output_error, why
 
 
 @contextmanager
@@ -22,11 +22,11 @@ def beside(path: Path) -> Iterator[Path]:
     try:
         folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:50]}."))
     except OSError as error:
-        raise output_error(f"cannot write {path}: {error.strerror}") from error
+        raise output_error(f"cannot write {path}: {why(error)}") from error
     try:
         yield folder
     except OSError as error:
-        raise output_error(f"cannot write {path}: {error.strerror or error}") from error
+        raise output_error(f"cannot write {path}: {why(error)}") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from icnet_cli.config import STDOUT, SegmentConfig
 from icnet_cli.config.live import is_live_name
-from icnet_cli.errors import ExitCode, IcnetError, input_error, output_error, usage_error
+from icnet_cli.errors import ExitCode, IcnetError, input_error, output_error, usage_error, why
 from icnet_cli.pixels.files import PICTURE_SUFFIXES
 from icnet_cli.video import CONTAINERS, check_output
 
@@ -254,7 +254,7 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise output_error(f"cannot write {folder}: {(error.strerror or str(error)).lower()}") from error
+        raise output_error(f"cannot write {folder}: {why(error)}") from error
 
 
 def _remove_empty(folder: Path) -> None:

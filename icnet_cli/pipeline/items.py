@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,8 @@ class Picture:
     """One decoded picture, upright.
 
     Attributes:
-        name: what its output is called in a folder, with the sub-folder and without a suffix.
+        name: what its output is called in a folder, "sub-folder/name" without a suffix. Not a Path: pathlib interns the
+            parts of each, and after some 70,000 frames CPython's table of such strings is made anew, of 7.7 MB.
         index: the source's own number of it, from 0.
         rgb: (H, W, 3) uint8.
         planes: the same as decoded Y, U, V, where it is to be painted in video; else None.
@@ -33,7 +33,7 @@ class Picture:
         mark: where the source is, for `resume_at` of the source; None where it cannot be resumed by seeking.
     """
 
-    name: PurePath
+    name: str
     index: int
     rgb: NDArray[np.uint8]
     planes: Planes | None = None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from icnet_cli.config import PaintConfig, SegmentConfig
-from icnet_cli.errors import input_error
+from icnet_cli.errors import input_error, why
 from icnet_cli.video.partfolder import PartFolder, part_of
 
 from .identity import asked_for, content_of, contents_of, programs
@@ -82,7 +82,7 @@ def _identity(config: SegmentConfig | PaintConfig, source: Source, labels: Path 
         else:
             content.append(contents_of(source.paths))
     except OSError as error:
-        raise input_error(f"cannot read {config.source}: {(error.strerror or str(error)).lower()}") from error
+        raise input_error(f"cannot read {config.source}: {why(error)}") from error
     return {"source": content, "options": asked_for(config), "programs": programs()}
 
 

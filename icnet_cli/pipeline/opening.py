@@ -47,7 +47,7 @@ def open_source(
     if path.suffix.lower() in PICTURE_SUFFIXES:
         if not path.exists():
             raise input_error(f"cannot read {text}: there is no such file")
-        return PictureSource([path], [PurePath(path.stem)], selection, max_pixels)
+        return PictureSource([path], [path.stem], selection, max_pixels)
     return _video(path, selection, stream, max_pixels, open_file)
 
 
@@ -124,7 +124,7 @@ def _pictures(files: list[Path], base: Path, selection: Selection, max_pixels: i
         if name in seen:
             raise usage_error(f"{seen[name]} and {file} would be written under one name; rename one")
         seen[name] = file
-    return PictureSource(files, list(names), selection, max_pixels)
+    return PictureSource(files, [name.as_posix() for name in names], selection, max_pixels)
 
 
 def natural_key(path: PurePath) -> list[list[tuple[int, int, str]]]:

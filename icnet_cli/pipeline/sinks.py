@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icnet_cli.config import SegmentConfig
-from icnet_cli.errors import input_error, output_error
+from icnet_cli.errors import input_error, output_error, why
 from icnet_cli.pixels.files import encode_labels_png, encode_picture, write_atomically
 from icnet_cli.pixels.yuv import Planes
 from icnet_cli.video import VideoWriter
@@ -228,19 +228,20 @@ class FolderSink:
 
     def write(self, picture: Picture, rendered: Rendered) -> None:
         assert isinstance(rendered, np.ndarray)
-        name = picture.name.with_name(picture.name.name + ".png")
-        file, data = self._place / name, encode(rendered, ".png")
+        name, data = f"{picture.name}.png", encode(rendered, ".png")
+        file = os.path.join(self._place, name)  # see Picture.name
         seconds = "" if picture.seconds is None else f"{picture.seconds:.6f}"
         pts = "" if picture.pts is None else picture.pts
         try:
             if self._job.begins(picture):
                 self._cut(picture)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(data)
+            os.makedirs(os.path.dirname(file), exist_ok=True)
+            with open(file, "wb") as place:
+                place.write(data)
         except OSError as error:
             raise _cannot_write(self._target, error) from error
-        self._rows.append([picture.index, pts, seconds, name.as_posix()])
-        self._files.append((name.as_posix(), len(data), zlib.crc32(data)))
+        self._rows.append([picture.index, pts, seconds, name])
+        self._files.append((name, len(data), zlib.crc32(data)))
         self._job.done += 1
 
     def _cut(self, before: Picture | None) -> None:
@@ -289,7 +290,7 @@ def encode(rendered: NDArray[np.uint8], suffix: str) -> bytes:
 
 
 def _cannot_write(path: Path, error: OSError) -> Exception:
-    return output_error(f"cannot write {path}: {(error.strerror or str(error)).lower()}")
+    return output_error(f"cannot write {path}: {why(error)}")
 
 
 def _not_in_pipe(source: Source, no_audio: bool) -> tuple[str, ...]:

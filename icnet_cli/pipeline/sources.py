@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -146,7 +146,7 @@ class VideoSource:
         if not self.is_live:  # which tells it at once
             self._note_size(frame)
         return Picture(
-            name=PurePath(f"frame_{frame.index:06d}"),
+            name=f"frame_{frame.index:06d}",
             index=frame.index,
             rgb=frame.rgb() if self.wants_rgb else self._black,
             planes=self._planes(frame) if self.wants_planes else None,
@@ -198,7 +198,7 @@ class PictureSource:
     notices: tuple[str, ...] = ()
 
     def __init__(
-        self, paths: list[Path], names: list[PurePath], selection: Selection, max_pixels: int = MAX_PIXELS
+        self, paths: list[Path], names: list[str], selection: Selection, max_pixels: int = MAX_PIXELS
     ) -> None:
         if selection.start_s is not None or selection.end_s is not None:
             raise usage_error("pictures have no times: --start and --end are for videos")

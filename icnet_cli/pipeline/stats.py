@@ -53,7 +53,7 @@ class StatsFile:
         """The row of one picture, and before the first one the columns' names; shares by class name."""
         row: dict[str, Any] = {"frame": picture.index}
         if picture.pts is None:
-            row["file"] = picture.name.as_posix()
+            row["file"] = picture.name
         else:
             row |= {"pts": picture.pts, "seconds": round(picture.seconds or 0.0, _DIGITS)}
         rounded = {name: round(share, _DIGITS) for name, share in shares.items()}

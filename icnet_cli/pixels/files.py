@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from icnet_cli.errors import input_error, output_error
+from icnet_cli.errors import input_error, output_error, why
 from icnet_cli.outputs import whole_file
 
 from .cv import cv2
@@ -36,7 +36,7 @@ def read_picture(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Array:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise input_error(f"cannot read {path}: {_reason(error)}") from error
+        raise input_error(f"cannot read {path}: {why(error)}") from error
     header = read_header(data)
     if header is None or min(header.height, header.width) < 1:
         raise input_error(f"cannot read {path}: it is not a picture that can be read ({_known_formats()})")
@@ -120,10 +120,6 @@ def shrink_or_grow(picture: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]
     height, width = size
     shrinks = height <= picture.shape[0] and width <= picture.shape[1]
     return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
 
 
 def _known_formats() -> str:

@@ -13,7 +13,7 @@ from icnet_cli.checkpoints.format import LoadedWeights, load_weights
 from icnet_cli.config import PruneConfig, TrainConfig
 from icnet_cli.data.layouts import recognise
 from icnet_cli.documents import read_json
-from icnet_cli.errors import output_error, usage_error, weights_error
+from icnet_cli.errors import output_error, usage_error, weights_error, why
 from icnet_cli.evaluation.evaluate import check_classes_fit
 from icnet_cli.evaluation.predict import protocol_size
 from icnet_cli.inference.exported import is_exported
@@ -96,7 +96,7 @@ def check_writable(output: Path) -> None:
     try:
         tempfile.TemporaryFile(dir=there).close()
     except OSError as error:
-        raise output_error(f"cannot write {output}: {there}: {error.strerror}") from error
+        raise output_error(f"cannot write {output}: {there}: {why(error)}") from error
 
 
 def newest_run(config: PruneConfig) -> Path:

@@ -202,7 +202,6 @@ def test_running_out_of_memory_is_one_line_and_exit_6() -> None:
 @needs_gpu
 def test_streams_and_graphs_of_a_video_give_what_the_cpu_gives() -> None:
     """The stages on three streams against the same stages at once on the CPU."""
-    from pathlib import PurePath
 
     from icnet_cli.inference.streams import streams_of
     from icnet_cli.pipeline.flights import Flights
@@ -219,7 +218,7 @@ def test_streams_and_graphs_of_a_video_give_what_the_cpu_gives() -> None:
         for index in range(20):
             yuv = YuvColour().from_rgb(stripes(256, 512, 7 * index, index))
             planes = Planes(yuv[..., 0].copy(), yuv[::2, ::2, 1].copy(), yuv[::2, ::2, 2].copy())
-            flight = flights.send(Picture(PurePath("x"), index, np.zeros((256, 512, 3), np.uint8), planes))
+            flight = flights.send(Picture("x", index, np.zeros((256, 512, 3), np.uint8), planes))
             if index == 19:
                 flight = flight or flights.rest()
             if flight is not None:

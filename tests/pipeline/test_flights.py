@@ -6,7 +6,6 @@ Each promise stands beside a pipeline that breaks it on purpose, and that the re
 from __future__ import annotations
 
 import threading
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -35,7 +34,7 @@ def picture(index: int) -> Picture:
     rgb = stripes(*SIZE, 5 * index, index)
     yuv = COLOUR.from_rgb(rgb)
     planes = Planes(*(np.ascontiguousarray(p) for p in (yuv[..., 0], yuv[::2, ::2, 1], yuv[::2, ::2, 2])))
-    return Picture(PurePath(str(index)), index, rgb, planes)
+    return Picture(str(index), index, rgb, planes)
 
 
 def steps(batch: int = 1, painter: Painter | None = None) -> DeviceSteps:

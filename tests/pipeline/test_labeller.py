@@ -20,7 +20,7 @@ from tests.pipeline.conftest import run, write_video
 
 def picture(rgb: np.ndarray, index: int, *, at: int | None = None, begins: bool = False) -> Picture:
     return Picture(
-        Path(str(index)), index, rgb, pts=index if at is None else at, duration=1,
+        str(index), index, rgb, pts=index if at is None else at, duration=1,
         time_base=Fraction(1, 25), starts_segment=begins,
     )  # fmt: skip
 

@@ -7,7 +7,6 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -50,7 +49,7 @@ def pictures(count: int, fail_at: int | None = None) -> Iterator[Picture]:
     for index in range(count):
         if index == fail_at:
             raise IcnetError("cannot read", 3)  # type: ignore[arg-type]
-        yield Picture(PurePath(str(index)), index, np.full((2, 2, 3), index % 256, np.uint8))
+        yield Picture(str(index), index, np.full((2, 2, 3), index % 256, np.uint8))
 
 
 def first_channel(picture: Picture) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from fractions import Fraction
-from pathlib import Path, PurePath
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,9 +43,7 @@ class Camera:
         self.stopped = True
 
     def picture(self, frame: LiveFrame) -> Picture:
-        return Picture(
-            PurePath(str(frame.index)), frame.index, np.zeros((1, 1, 3), np.uint8), arrived=frame.arrived
-        )
+        return Picture(str(frame.index), frame.index, np.zeros((1, 1, 3), np.uint8), arrived=frame.arrived)
 
 
 def frame(index: int, arrived: float) -> LiveFrame:
@@ -212,7 +210,7 @@ def test_a_live_picture_lasts_until_the_next_one_that_was_taken() -> None:
     kept = Kept()
     sink = HeldSink(kept)
     for pts in (0, 1, 5, 6):
-        sink.write(Picture(PurePath("x"), pts, np.zeros((1, 1, 3), np.uint8), pts=pts, duration=1), None)  # type: ignore[arg-type]
+        sink.write(Picture("x", pts, np.zeros((1, 1, 3), np.uint8), pts=pts, duration=1), None)  # type: ignore[arg-type]
     assert kept.written == [(0, 1), (1, 4), (5, 1)]
     sink.close()
     assert kept.written[-1] == (6, 1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
-from pathlib import Path
+import sys
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -335,3 +336,24 @@ def test_weights_that_do_not_fit_are_refused_before_they_are_loaded(
             list(events)
         assert words is None or caught.value.code in (ExitCode.USAGE, ExitCode.WEIGHTS)
         assert not output.exists()
+
+
+@pytest.mark.parametrize("output", ["out.mp4", "labels.mkv", "folder"])
+def test_no_frame_interns_a_name(
+    tmp_path: Path, video: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    """Each string that is interned takes a place in a table of CPython's, which is at last made anew, larger."""
+    real, seen = sys.intern, set()
+    monkeypatch.setattr(sys, "intern", lambda text: (seen.add(text), real(text))[1])
+
+    def interned(folder: str, frames: int) -> int:
+        (tmp_path / folder).mkdir()
+        seen.clear()
+        _, report = run(segmenter, video, tmp_path / folder / output, frames=frames)
+        assert report["frames"] == frames
+        return len(seen)
+
+    assert interned("few", 3) == interned("many", 10)
+    before = len(seen)
+    PurePath("frame_000010")
+    assert len(seen) == before + 1  # what a frame with a Path would do

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path, PurePath
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -99,7 +99,7 @@ def test_a_slot_holds_the_newest_picture_alone() -> None:
     screen = Screen()
     sink = ToldSink(NoSink(), screen.put)
     for number in range(3):
-        picture = Picture(PurePath("x"), number, np.zeros((2, 2, 3), np.uint8))
+        picture = Picture("x", number, np.zeros((2, 2, 3), np.uint8))
         sink.write(picture, np.full((2, 2, 3), number, np.uint8))
     shown = screen.take()
     assert shown is not None
