@@ -353,6 +353,7 @@ def test_no_frame_interns_a_name(
         assert report["frames"] == frames
         return len(seen)
 
+    interned("first", 1)  # with what it imports
     assert interned("few", 3) == interned("many", 10)
     before = len(seen)
     PurePath("frame_000010")

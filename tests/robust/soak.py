@@ -42,6 +42,12 @@ class Tally:
         return grown * min(1.0, 10_000 / frames_between)
 
     @property
+    def step(self) -> float:
+        """MB of the largest growth between two looks: near the whole growth, it is no leak."""
+        steady = self.memory[int(len(self.memory) * WARM_UP) :]
+        return float(np.diff(steady).max()) if len(steady) > 1 else 0.0
+
+    @property
     def met(self) -> bool:
         """Memory is flat, and files, of which a segment opens some now and then, are not left open."""
         steady = self.files[int(len(self.files) * WARM_UP) : -1]
@@ -58,7 +64,8 @@ class Tally:
         steady = self.files[int(len(self.files) * WARM_UP) : -1]
         return (
             f"{self.written} of {self.frames} frames: memory {max(self.memory):.0f} MB, growing {self.growth:.2f} MB "
-            f"in 10,000 frames; {'/'.join(map(str, sorted(set(steady))))} files open; {len(self.memory)} looks"
+            f"in 10,000 frames, by {self.step:.1f} MB at most between two looks; "
+            f"{'/'.join(map(str, sorted(set(steady))))} files open; {len(self.memory)} looks"
         )
 
 

@@ -29,7 +29,11 @@ def test_growth_would_be_seen() -> None:
         100_000, 100_000, memory=[300 + number / 10 for number in range(1000)], files=[9] * 1000
     )
     assert leaking.growth == pytest.approx(10, rel=0.05)
+    assert leaking.step == pytest.approx(0.1)
     assert not leaking.met
     assert soak.Tally(100_000, 100_000, memory=[300.0] * 1000, files=[9] * 1000).met
     assert not soak.Tally(100_000, 100_000, memory=[300.0] * 1000, files=list(range(1000))).met
     assert not soak.Tally(100_000, 99_999, memory=[300.0] * 1000, files=[9] * 1000).met
+    stepped = soak.Tally(100_000, 100_000, memory=[300.0] * 700 + [308.0] * 300, files=[9] * 1000)
+    assert stepped.step == 8
+    assert not stepped.met
