@@ -29,7 +29,7 @@ RUNS = Path("runs/train")
 RUN_FILE = "run.json"
 NEWEST = Path("newest")  # --resume newest
 
-# What a resumed run keeps of its first command line unless it is told otherwise: without it, it would be another run.
+# What a resumed run keeps of the command before unless it is told otherwise: without it, it would be another run.
 _KEPT = ("batch", "accumulate", "lr", "seed", "time_budget_s", "skip_damaged", "deterministic", "precision")
 # What it cannot be told anew: its network and its recipe are as they were begun.
 _FIXED = ("model", "keep", "pretrained", "recipe")
@@ -91,8 +91,11 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE) -> Run:
         IcnetError: with the code that fits: 2 for arguments, 3 for data, 4 for weights, 6 for the device.
     """
     run = assemble(config, ranks=ranks)
-    if not run.resumed and ranks.writes:
-        claim(run)
+    if ranks.writes:
+        if run.resumed:
+            _write_down(run)  # what it was told anew: a batch that fits now, more time
+        else:
+            claim(run)
     ranks.meet()  # what one of them refuses ends all before the first step
     return run
 
@@ -278,8 +281,17 @@ def claim(run: Run) -> None:
         raise usage_error(
             f"{run.folder} holds a run already; go on with --resume {run.folder}, or choose another -o"
         )
+    try:
+        run.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(f"run folder {run.folder} cannot be made: {error}") from error
+    _write_down(run)
+
+
+def _write_down(run: Run) -> None:
+    """`run.json`: what a run is, as its last command has it."""
     document = {
-        "config": run.config.to_dict(),
+        "config": run.config.to_dict() | {"resume": None},
         "recipe": run.recipe.to_dict(),
         "model": run.config.model,
         "model_config": run.network.config_dict(),
@@ -290,10 +302,6 @@ def claim(run: Run) -> None:
         "lr": run.lr,
         "processes": run.ranks.world,
     }
-    try:
-        run.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_error(f"run folder {run.folder} cannot be made: {error}") from error
     text = json.dumps(document, indent=1)
     write_atomically(run.folder / RUN_FILE, lambda part: part.write_text(text, encoding="utf-8"))
 
@@ -308,7 +316,7 @@ def _resumed(config: TrainConfig) -> tuple[TrainConfig, dict[str, Any]]:
         part.unlink(missing_ok=True)
     first = stored["config"]
     changes: dict[str, Any] = {"resume": folder, "output": None, "model": stored["model"]}
-    changes |= {name: first.get(name) for name in ("keep", "pretrained")}
+    changes |= {name: first.get(name) for name in ("keep", "pretrained", "recipe")}
     told = {name for name in _KEPT if getattr(config, name) != getattr(TrainConfig, name)}
     size_told = told & {"batch", "accumulate"}
     for name in set(_KEPT) - told - ({"batch", "accumulate"} if size_told else set()):

@@ -181,6 +181,11 @@ def test_a_resumed_run_keeps_what_its_command_said(tiny: TrainConfig, tmp_path: 
     # What is said anew holds: how a run goes on after it ran out of memory.
     halved = prepare(replace(tiny, output=None, resume=part, batch=2, accumulate=3, time_budget_s=90.0))
     assert (halved.batch, halved.accumulate, halved.config.time_budget_s) == (2, 3, 90)
+    # Until it is told otherwise: else the next would run out of memory again, or take its time to be up.
+    longer = prepare(replace(tiny, output=None, resume=part, epochs=9))
+    assert (longer.batch, longer.config.time_budget_s, longer.recipe.epochs) == (2, 90, 9)
+    last = prepare(replace(tiny, output=None, resume=part))
+    assert (last.batch, last.config.seed, last.config.time_budget_s, last.recipe.epochs) == (2, 7, 90, 9)
 
 
 def test_it_keeps_what_changes_its_arithmetic(tiny: TrainConfig, tmp_path: Path) -> None:
