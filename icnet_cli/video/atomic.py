@@ -45,9 +45,8 @@ class PartFile:
         if path is not None:
             self.path = path
             return
-        stem = target.name[
-            :50
-        ]  # a name may have 255 bytes, four a character, and ours is longer than the target's
+        # A name may have 255 bytes, up to four a character, and ours is longer than the target's.
+        stem = target.name[:50]
         self.path = target.with_name(f".{stem}.{secrets.token_hex(4)}.part")
         try:  # created now, so that a folder without permission is known before any work
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
