@@ -21,13 +21,13 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_each_tenth_step_and_each_evaluation_is_a_row(tmp_path: Path) -> None:
+def test_the_first_step_each_tenth_and_each_evaluation_is_a_row(tmp_path: Path) -> None:
     log = MetricsLog(tmp_path)
     for number in range(1, 21):
         log.step(step(number))
     log.evaluation(EvalDone(20, 1, 0.5, 0.9, True), 21.0)
     found = rows(log.path)
-    assert [row["step"] for row in found] == ["10", "20", "20"]
+    assert [row["step"] for row in found] == ["1", "10", "20", "20"]
     assert found[-1]["miou"] == "0.500000"
     assert found[-1]["loss"] == ""
 

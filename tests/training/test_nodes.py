@@ -108,7 +108,8 @@ def test_two_machines_are_two_processes_of_one_and_go_on_where_the_folder_is(
     assert whole.end() == 0, whole.said()
     reference = tmp_path / "reference"
     (whole.folder / "run").rename(reference)
-    assert {row["step"] for row in _rows(reference) if row["loss"]} == {"1", "10", "20", "30", "40", "50", "60"}
+    steps = {int(row["step"]) for row in _rows(reference) if row["loss"]}
+    assert steps == {1, 10, 20, 30, 40, 50, 60}
 
     first, second = machines.start(train)
     run = first.folder / "run"
