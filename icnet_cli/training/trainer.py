@@ -112,9 +112,8 @@ class Trainer:
         self.epoch_batches, self.epoch_start = 1, 0.0  # batches of this epoch, and the progress it began at
         self.elapsed_s, self.best_miou, self.non_finite = 0.0, -1.0, 0
         self.next_eval = 1.0 / self.recipe.evaluations
-        self.owed = self.measured = (
-            False  # an evaluation that a signal broke off; one of the network as it is
-        )
+        self.owed = False  # an evaluation, that a signal broke off or that is due
+        self.measured = False  # the network as it is
         self.look_every = LOOK_EVERY if self.stepper.deferred else 1
         self.seen: list[_Seen] = []
         self.saved: Path | None = None
