@@ -14,7 +14,7 @@ from tests.reports.runs import write_run
 LINES = [
     ("segment street.jpg --weights WEIGHTS -o new.png --stats", ".csv"),
     ("bench --quick --plot", ".png"),
-    ("export WEIGHTS --to onnx -o", ".onnx"),
+    ("export WEIGHTS --to pt2 -o", ".pt2"),
     ("weights import WEIGHTS -o", ".safetensors"),
     ("prune WEIGHTS --no-tune --keep 0.5 -o", ".safetensors"),
     ("report run -o", ".html"),
