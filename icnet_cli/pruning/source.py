@@ -19,7 +19,8 @@ from icnet_cli.evaluation.predict import protocol_size
 from icnet_cli.inference.exported import is_exported
 from icnet_cli.outputs import refuse_taken
 from icnet_cli.training.recipe import Recipe, load_recipe, recipe_from_dict
-from icnet_cli.training.run import RUN_FILE, RUNS, Run, assemble, default_recipe
+from icnet_cli.training.resumed import RUN_FILE, RUNS
+from icnet_cli.training.run import Run, assemble, default_recipe
 
 _OF_A_RUN = ("best.safetensors", "last.safetensors")
 _SHORTER = 10  # fine-tuning after a cut takes this part of the recipe's length

@@ -36,7 +36,8 @@ from icnet_cli.training.journal import Journal
 from icnet_cli.training.metrics import MetricsLog, NoLog
 from icnet_cli.training.optim import rate_at
 from icnet_cli.training.ranks import joined
-from icnet_cli.training.run import Run, newness, prepare
+from icnet_cli.training.resumed import newness
+from icnet_cli.training.run import Run, prepare
 from icnet_cli.training.signals import DeferredSignals
 from icnet_cli.training.step import Stepper
 

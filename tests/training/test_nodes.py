@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from icnet_cli.checkpoints.state import list_states
-from icnet_cli.training.run import newness
+from icnet_cli.training.resumed import newness
 from tests.robust.launcher import ROOT
 from tests.tiny_camvid import write_recipe
 

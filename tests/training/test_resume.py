@@ -16,7 +16,8 @@ import torch
 from icnet_cli.checkpoints.state import load_state
 from icnet_cli.config import TrainConfig
 from icnet_cli.errors import ExitCode, IcnetError
-from icnet_cli.training.run import find_run, prepare
+from icnet_cli.training.resumed import find_run
+from icnet_cli.training.run import prepare
 from icnet_cli.training.trainer import StepDone, Trainer, train
 from tests.data import make
 from tests.tiny_camvid import write_recipe
