@@ -44,6 +44,11 @@ def refuse_unwritable(path: Path, *, overwrite: bool, inputs: tuple[Path, ...] =
     return target
 
 
+def hidden(path: Path) -> str:
+    """How a hidden name beside `path` begins: a name may have 255 bytes, up to four a character, and this is longer."""
+    return f".{path.name[:50]}."
+
+
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A hidden file beside `path` to write to; it gets the name when the block is left, and goes where it fails.
@@ -54,8 +59,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     part: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A name may have 255 bytes, and the hidden one is longer.
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:50]}.", suffix=".part")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=hidden(path), suffix=".part")
         os.close(handle)
         part = Path(name)
         yield part

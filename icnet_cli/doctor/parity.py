@@ -75,9 +75,8 @@ class Parity:
 
         loaded = self._loaded
         segmenter = Segmenter(loaded.network, loaded.meta, way.device, way.precision, backend=way.backend)
-        segmenter.warm(
-            *self._frame.shape[:2]
-        )  # on a GPU the second run of a size is slow as well: its graph is made
+        # On a GPU the second run of a size is slow as well: its graph is made.
+        segmenter.warm(*self._frame.shape[:2])
         segmenter.labels(self._frame)
         start = time.perf_counter()
         labels = segmenter.labels(self._frame)

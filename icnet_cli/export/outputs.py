@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from icnet_cli.errors import output_error, why
+from icnet_cli.outputs import hidden
 
 
 @contextmanager
@@ -20,7 +21,7 @@ def beside(path: Path) -> Iterator[Path]:
         IcnetError: exit 5 where nothing can be written there, or the disk is full.
     """
     try:
-        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:50]}."))
+        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=hidden(path)))
     except OSError as error:
         raise output_error(f"cannot write {path}: {why(error)}") from error
     try:

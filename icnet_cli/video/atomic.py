@@ -9,6 +9,7 @@ import secrets
 from pathlib import Path
 
 from icnet_cli.errors import IcnetError, output_error, printable, usage_error
+from icnet_cli.outputs import hidden
 
 _REASONS = {
     errno.ENOSPC: "the disk is full",
@@ -45,9 +46,7 @@ class PartFile:
         if path is not None:
             self.path = path
             return
-        # A name may have 255 bytes, up to four a character, and ours is longer than the target's.
-        stem = target.name[:50]
-        self.path = target.with_name(f".{stem}.{secrets.token_hex(4)}.part")
+        self.path = target.with_name(f"{hidden(target)}{secrets.token_hex(4)}.part")
         try:  # created now, so that a folder without permission is known before any work
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         except OSError as error:
