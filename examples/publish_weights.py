@@ -5,7 +5,7 @@
 
 The figure on the card is measured here, on the very file that is written, by what `icnet eval` runs. Where training
 saw the val frames too, `--train-only FILE` names the weights that the recipe was settled with: their figure and their
-command stand on the card beside it.
+command stand on the card beside it. `--weights FILE` takes what `average_weights.py` and `adjust_logits.py` made.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--from", dest="source", default="best", choices=("best", "last"))
+    parser.add_argument("--weights", type=Path, help="what was made of the run's weights, instead of them")
     parser.add_argument("--command", required=True)
     parser.add_argument("--hardware", required=True)
     parser.add_argument("--data", default="CamVid, 367 train frames at 360x480, 11 classes")
@@ -66,7 +67,7 @@ def main() -> None:
     args = parser.parse_args()
     metrics = {"val_of_train_only_run": settled_figure(args.train_only)} if args.train_only else {}
 
-    loaded = load_weights(args.run / f"{args.source}.safetensors")
+    loaded = load_weights(args.weights or args.run / f"{args.source}.safetensors")
     meta: WeightsMeta = replace(loaded.meta, card=loaded.meta.card | facts(args.run, args))
     save_weights(args.output, loaded.network, meta, half=True)
     report = measure(args.output, args.dataset)

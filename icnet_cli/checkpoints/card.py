@@ -11,7 +11,7 @@ FIGURES = {
     "val_of_train_only_run": "on the val split, which training did not see",
     "val_seen_in_training": "on the val split, which training saw: not a measure of new frames",
 }
-_WORDS = ("data", "licence", "recipe", "command", "seed", "hardware")
+_WORDS = ("data", "licence", "recipe", "command", "seed", "hardware", "averaged", "logit_adjustment")
 
 
 def card_markdown(name: str, meta: WeightsMeta) -> str:
@@ -25,7 +25,7 @@ def card_markdown(name: str, meta: WeightsMeta) -> str:
         "",
         "| | |",
         "|---|---|",
-        *(f"| {word} | {_cell(meta.card[word])} |" for word in _WORDS if word in meta.card),
+        *(f"| {word.replace('_', ' ')} | {_cell(meta.card[word])} |" for word in _WORDS if word in meta.card),
     ]
     steps, epochs = meta.card.get("step"), meta.card.get("epochs")
     if steps is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import json
 from pathlib import Path
 from types import ModuleType
 
@@ -12,10 +13,12 @@ import numpy as np
 import pytest
 import torch
 
+from icnet_cli.checkpoints.card import card_markdown
 from icnet_cli.checkpoints.format import WeightsMeta, load_weights, save_weights
 from icnet_cli.classes import load_table
-from icnet_cli.models import build
+from icnet_cli.models import NETWORKS, build
 from icnet_cli.pixels.cv import cv2
+from tests.tiny_camvid import write_camvid
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -125,3 +128,81 @@ def test_the_figure_of_the_run_that_did_not_see_val_is_carried_over_with_its_com
     path = tmp_path / "settled.safetensors"
     save_weights(path, network, WeightsMeta.of(network, load_table("camvid"), (64, 96), card=card))
     assert example("publish_weights").settled_figure(path) == figure | {"command": "icnet train x/"}
+
+
+def test_averaged_weights_are_the_mean_of_their_sources(weights: str, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    first = load_weights(Path(weights))
+    network = build("fast-scnn", first.meta.config)
+    other, out = tmp_path / "other.safetensors", tmp_path / "mean.safetensors"
+    save_weights(other, network, first.meta)
+    example("average_weights").main([Path(weights), other], out)
+    averaged = load_weights(out)
+    assert averaged.meta.card["averaged"] == "the mean of 2 weights"
+    one, two = first.network.state_dict(), network.state_dict()
+    assert not torch.equal(one["classifier.weight"], two["classifier.weight"])
+    for name, value in averaged.network.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, (one[name] + two[name]) / 2)
+
+
+def test_weights_of_another_network_are_not_averaged(weights: str, tmp_path: Path) -> None:
+    network = build("fast-scnn", {"keep": 0.5, "num_classes": 11})
+    other = tmp_path / "wide.safetensors"
+    save_weights(other, network, WeightsMeta.of(network, load_table("camvid"), (64, 96)))
+    with pytest.raises(SystemExit, match=r"wide\.safetensors is not of the same network"):
+        example("average_weights").main([Path(weights), other], tmp_path / "mean.safetensors")
+    assert not (tmp_path / "mean.safetensors").exists()
+
+
+def test_offsets_undo_what_was_added_to_the_scores_of_a_class() -> None:
+    """Scores that name the truth, until 1.6 is taken from one class: the offsets give it back."""
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 4, 6000).astype(np.uint8)
+    scores = rng.normal(0, 0.5, (6000, 4)).astype(np.float32)
+    scores[np.arange(6000), truth] += 2.0
+    scores[:, 2] -= 1.6
+    module = example("adjust_logits")
+    offsets = module.fit([(scores, truth)])
+    assert offsets.mean() == pytest.approx(0, abs=1e-6)
+    assert offsets[2] - np.delete(offsets, 2).mean() == pytest.approx(1.6, abs=0.4)
+    before, after = (module.mean_iou([(scores, truth)], k * offsets) for k in (0.0, 1.0))
+    assert before < 0.85
+    assert after > 0.95
+
+
+def test_offsets_are_fitted_to_a_dataset_and_added_to_the_classifiers(
+    weights: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_camvid(tmp_path / "camvid", 2)
+    module, found, out = example("adjust_logits"), tmp_path / "found.json", tmp_path / "adjusted.safetensors"
+    module.fit_command([(weights, str(root), "val"), (weights, str(root), "train")], found)
+    table = [line.split(":")[1].split() for line in capsys.readouterr().out.splitlines()]
+    assert len(table) == 5
+    assert sum(map(float, table[-1])) > sum(map(float, table[0]))
+    module.apply_command(found, Path(weights), 0.5, out)
+    before, after = load_weights(Path(weights)), load_weights(out)
+    change = after.network.state_dict()["classifier.bias"] - before.network.state_dict()["classifier.bias"]
+    expected = list(json.loads(found.read_text()).values())
+    torch.testing.assert_close(change, 0.5 * torch.tensor(expected), atol=1e-3, rtol=0)
+    assert "sky " in after.meta.card["logit_adjustment"]
+    assert "| logit adjustment | " in card_markdown("adjusted", after.meta)
+
+
+def test_offsets_of_other_classes_are_refused(weights: str, tmp_path: Path) -> None:
+    (tmp_path / "found.json").write_text('{"left": 1.0, "right": -1.0}')
+    with pytest.raises(SystemExit, match="other classes"):
+        example("adjust_logits").apply_command(tmp_path / "found.json", Path(weights), 1.0, tmp_path / "out")
+
+
+@pytest.mark.parametrize("model", NETWORKS)
+def test_offsets_move_every_score_of_their_class(model: str) -> None:
+    torch.manual_seed(0)
+    network = build(model, {"num_classes": 3}).eval()
+    x = torch.randn(1, 3, 32, 32)
+    with torch.inference_mode():
+        before = network.scores(x)
+        example("adjust_logits").add(network, [1.0, 0.0, -2.0])
+        after = network.scores(x)
+    shift = torch.tensor([1.0, 0.0, -2.0]).view(1, 3, 1, 1).expand_as(before)
+    torch.testing.assert_close(after - before, shift, atol=1e-2, rtol=0)  # an untrained PSPNet scores 1e3
