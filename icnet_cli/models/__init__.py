@@ -10,6 +10,7 @@ Every network takes (N, 3, H, W) normalised pictures of any size from 32x32 up a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 
 from torch import nn
 
@@ -35,6 +36,10 @@ def build(name: str, config: Mapping[str, object]) -> Network:
     """
     if name not in NETWORKS:
         raise ValueError(f"unknown network {name!r}; known: {', '.join(NETWORKS)}")
+    options = [field.name for field in fields(NETWORKS[name].config_type)]
+    unknown = [key for key in config if key not in options]
+    if unknown:
+        raise ValueError(f"{name} has no option {', '.join(unknown)}; it knows {', '.join(options)}")
     try:
         return NETWORKS[name].from_dict(config)
     except (TypeError, KeyError) as error:

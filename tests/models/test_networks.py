@@ -268,6 +268,12 @@ def test_a_network_is_rebuilt_from_its_configuration(name: str) -> None:
     assert again.config_dict() == network.config_dict()
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_an_option_that_a_network_does_not_know_is_named_beside_those_it_knows(name: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name} has no option heads; it knows num_classes, .*keep"):
+        build(name, {"num_classes": 3, "heads": "fused"})
+
+
 @pytest.mark.parametrize(
     ("name", "config"),
     [
