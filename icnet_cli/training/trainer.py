@@ -26,8 +26,6 @@ from icnet_cli.errors import (
     input_error,
     is_out_of_memory,
 )
-from icnet_cli.evaluation.confusion import Confusion
-from icnet_cli.evaluation.network import evaluate_network
 from icnet_cli.reports.plots import plot_training
 from icnet_cli.training.conduct import arithmetic, memory_words
 from icnet_cli.training.events import EvalDone, Event, Notice, StepDone
@@ -40,6 +38,7 @@ from icnet_cli.training.resumed import newness
 from icnet_cli.training.run import Run, prepare
 from icnet_cli.training.signals import DeferredSignals
 from icnet_cli.training.step import Stepper
+from icnet_cli.training.validation import BrokenOffError, validate
 
 CHECKPOINT_EVERY_S = 120.0
 NON_FINITE_LIMIT = 3
@@ -251,15 +250,26 @@ class Trainer:
         if not self.owed:
             return
         try:
-            yield from self._evaluate(lambda: self.ranks.alone and signals.code is not None)
-        except _BrokenOffError:
+            yield from self._evaluate(partial(self._told_to_stop, signals))
+            self.owed = False
+        except BrokenOffError:
             self._save_if_due(signals)
-        self.owed = False
 
-    def _evaluate(self, stop: Callable[[], bool]) -> Iterator[Event]:
+    def _told_to_stop(self, signals: DeferredSignals) -> bool:
+        """Whether a signal has come, to any rank: all ask it at the same time."""
+        if not self.ranks.alone and self.stepper.accumulated:
+            return False  # gradients that are each rank's own cannot be kept: the step is finished first
+        code = self.ranks.largest(float(signals.code or 0))[0]
+        self._agreed_code = ExitCode(int(code)) if code else None
+        return bool(code)
+
+    def _evaluate(self, told_to_stop: Callable[[], bool]) -> Iterator[Event]:
         if self.run.val is None:
             return
-        confusion = self._confusion(stop)
+        network = self.stepper.averaged()
+        confusion = validate(self.run, network, told_to_stop)
+        if self.journal:
+            self.journal.sample(network, self.step)
         self.measured = True
         better = confusion.miou > self.best_miou
         if better:
@@ -271,19 +281,6 @@ class Trainer:
             self.journal.write_page()
         yield event
         self._looked_at = time.monotonic()
-
-    def _confusion(self, stop: Callable[[], bool] = lambda: False) -> Confusion:
-        """Over the whole validation split, of which each rank measures its share: counts add up exactly."""
-        assert self.run.val is not None
-        pictures = _Share(self.run.val, self.ranks.rank, self.ranks.world, stop)
-        network, recipe = self.stepper.averaged(), self.recipe
-        confusion = evaluate_network(
-            network, pictures, recipe.eval_size, self.run.device, recipe.normalisation
-        )
-        if self.journal:
-            self.journal.sample(network, self.step)
-        confusion.matrix = self.ranks.sum(torch.from_numpy(confusion.matrix)).numpy()
-        return confusion
 
     def _save_weights(self, name: str) -> None:
         run, network = self.run, self.stepper.averaged()
@@ -389,22 +386,3 @@ def _checkpoint_words(run: Run) -> Iterator[None]:
         raise input_error(
             f"the newest checkpoint of {run.folder} is not one of this run's; remove it: --resume takes the one before"
         ) from error
-
-
-class _BrokenOffError(Exception):
-    """An evaluation was told to stop."""
-
-
-class _Share:
-    """The pictures of a dataset that one rank measures: each belongs to one rank."""
-
-    def __init__(self, dataset: Any, rank: int, world: int, stop: Callable[[], bool]) -> None:
-        self.dataset, self.mine, self.stop = dataset, range(rank, len(dataset), world), stop
-
-    def __len__(self) -> int:
-        return len(self.mine)
-
-    def read(self, index: int) -> Any:
-        if self.stop():
-            raise _BrokenOffError
-        return self.dataset.read(self.mine[index])

@@ -22,8 +22,9 @@ from icnet_cli.pixels.cv import cv2
 from icnet_cli.training.launch import Place, find_place
 from icnet_cli.training.loader import epoch_batches, share_of
 from icnet_cli.training.ranks import Ranks
+from icnet_cli.training.validation import _Share
 from tests.robust.launcher import ROOT, Launcher
-from tests.tiny_camvid import write_recipe
+from tests.tiny_camvid import write_recipe, write_split
 
 RECIPE: dict[str, Any] = {
     "model": {"fast-scnn": {"dropout": 0.0}},  # which each rank would draw for itself
@@ -206,6 +207,28 @@ def test_a_signal_to_one_stops_all_and_they_go_on_as_if_nothing_was(
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "part" / name).read_bytes()
 
 
+@pytest.mark.parametrize("world", [1, 2])
+def test_a_signal_to_one_breaks_the_evaluation_of_all_off(
+    launcher: Launcher, tmp_path: Path, camvid: Path, uneven: list[str], world: int
+) -> None:
+    """At the same picture, of five where one rank has a picture more; it is made when they go on, to the same bytes."""
+    write_split(camvid / "more", "val", 3, 7)
+    for folder in ("val", "valannot"):
+        for path in (camvid / "more" / folder).iterdir():
+            path.rename(camvid / folder / f"more-{path.name}")
+    same = ("--model", "fast-scnn", "--keep", "0.125", "--batch", "2", "--accumulate", "1", *uneven)
+    whole = together(launcher, tmp_path / "a", world, "cli", "-o", str(tmp_path / "whole"), *same)
+    assert set(whole.codes) == {0}, whole.words()
+    part = str(tmp_path / "part")
+    group = together(launcher, tmp_path / "b", world, "broken_off", "2", "-o", part, *same)
+    assert set(group.codes) == {143}, group.words()
+    assert [(group.folder / f"measured{rank}").read_text() for rank in range(world)] == ["1"] * world
+    again = together(launcher, tmp_path / "c", world, "cli", "--resume", part, *uneven)
+    assert set(again.codes) == {0}, again.words()
+    for name in ("last.safetensors", "best.safetensors"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "part" / name).read_bytes()
+
+
 def test_all_end_at_the_same_step_when_the_time_is_up(
     launcher: Launcher, tmp_path: Path, uneven: list[str]
 ) -> None:
@@ -287,3 +310,29 @@ def test_torchrun_itself(tmp_path: Path, uneven: list[str]) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{tmp_path / 'r'}\n"
     assert done.stderr.count("steps in") == 1
+
+
+class _Numbers:
+    """A dataset whose pictures are their own numbers."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def read(self, index: int) -> Any:
+        return index
+
+
+@pytest.mark.parametrize(("pictures", "world"), [(5, 2), (4, 2), (1, 3), (7, 3)])
+def test_every_rank_asks_equally_often_whether_to_stop(pictures: int, world: int) -> None:
+    """Asking is a meeting: one time more or less on one rank would leave it waiting."""
+    asked = []
+    for rank in range(world):
+        calls: list[None] = []
+        share = _Share(_Numbers(pictures), rank, world, lambda calls=calls: bool(calls.append(None)))
+        assert [share.read(index) for index in range(len(share))] == [*range(rank, pictures, world)]
+        share.end()
+        asked.append(len(calls))
+    assert set(asked) == {-(-pictures // world)}
