@@ -61,7 +61,7 @@ def test_it_trains_and_is_measured(
         dataset=dataset, model=model, keep=0.125, recipe=name, steps=3, workers=0, device="cpu",
         output=tmp_path / "run",
     )  # fmt: skip
-    if name == "camvid-tune":  # which goes on from finished weights
+    if name in ("camvid-tune", "camvid-enlarged"):  # which go on from finished weights
         list(train(replace(config, recipe="camvid-icnet", steps=1, output=tmp_path / "first")))
         config = replace(config, pretrained=str(tmp_path / "first" / "last.safetensors"))
     list(train(config))
