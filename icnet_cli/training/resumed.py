@@ -89,10 +89,10 @@ def with_cache(config: TrainConfig, stored: dict[str, Any] | None, device: torch
     On a CPU, where it is slow, only for a run that was begun there.
     """
     first = stored["config"] if stored else {}
-    again = first.get("cache") == "device" and config.cache == TrainConfig.cache
-    return (
-        replace(config, cache="device") if again and device.type in ("cuda", first.get("device")) else config
-    )
+    untold = config.cache == TrainConfig.cache
+    if untold and first.get("cache") == "device" and device.type in ("cuda", first.get("device")):
+        return replace(config, cache="device")
+    return config
 
 
 def find_run(told: Path) -> Path:
