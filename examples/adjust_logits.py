@@ -28,7 +28,7 @@ from icnet_cli.checkpoints.format import load_weights, save_weights
 from icnet_cli.data.dataset import SegmentationDataset
 from icnet_cli.data.layouts import recognise
 from icnet_cli.evaluation.confusion import Confusion
-from icnet_cli.evaluation.predict import upsample_scores
+from icnet_cli.evaluation.predict import protocol_size, upsample_scores
 
 Floats = NDArray[np.float32]
 Sample = tuple[Floats, NDArray[np.uint8]]  # scores (pixels, K) and the true classes (pixels,)
@@ -52,7 +52,7 @@ def sample(weights: str, data: Path, split: str, every: int = 3) -> Sample:
         image, truth = dataset.read(index)
         size = (image.shape[0], image.shape[1])
         with torch.inference_mode():
-            x = segmenter.prepare([image])
+            x = segmenter.prepare([image], protocol_size(segmenter.meta.train_size, size))
             full = upsample_scores(
                 segmenter.forward(x), size, segmenter.engine.align_corners, (x.shape[2], x.shape[3])
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -187,6 +188,18 @@ def test_offsets_are_fitted_to_a_dataset_and_added_to_the_classifiers(
     torch.testing.assert_close(change, 0.5 * torch.tensor(expected), atol=1e-3, rtol=0)
     assert "sky " in after.meta.card["logit_adjustment"]
     assert "| logit adjustment | " in card_markdown("adjusted", after.meta)
+
+
+def test_offsets_are_fitted_to_what_eval_measures(weights: str, tmp_path: Path) -> None:
+    """At the weights' own size, which is not the pictures': the same mean IoU, but for rounding at ties."""
+    loaded = load_weights(Path(weights))
+    path = tmp_path / "larger.safetensors"
+    save_weights(path, loaded.network, replace(loaded.meta, train_size=(96, 128)))
+    root = write_camvid(tmp_path / "camvid", 2)
+    module = example("adjust_logits")
+    measured = example("publish_weights").measure(path, root).confusion.miou
+    found = module.mean_iou([module.sample(str(path), root, "val", every=1)], np.zeros(11, np.float32))
+    assert found == pytest.approx(measured, abs=1e-4)
 
 
 def test_offsets_of_other_classes_are_refused(weights: str, tmp_path: Path) -> None:
