@@ -126,6 +126,12 @@ def failing(folder: Path, rank: int, how: str, *arguments: str) -> int:
     return command(*arguments)
 
 
+def terminate_last(rank: int, count: int, when: str) -> None:
+    """A signal to the last rank alone, when it has counted to `when`."""
+    if rank == int(os.environ["WORLD_SIZE"]) - 1 and count == int(when):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 @work
 def stopped(folder: Path, rank: int, step: str, *arguments: str) -> int:
     """A signal to the last rank alone, after some batches."""
@@ -136,8 +142,7 @@ def stopped(folder: Path, rank: int, step: str, *arguments: str) -> int:
     def counted(self: Any, *rest: Any) -> Any:
         nonlocal done
         done += 1
-        if rank == int(os.environ["WORLD_SIZE"]) - 1 and done == int(step):
-            os.kill(os.getpid(), signal.SIGTERM)
+        terminate_last(rank, done, step)
         return batch(self, *rest)
 
     Stepper.batch = counted  # type: ignore[method-assign]
@@ -154,8 +159,7 @@ def broken_off(folder: Path, rank: int, picture: str, *arguments: str) -> int:
     def counted(self: Any, index: int) -> Any:
         nonlocal begun
         begun += 1
-        if rank == int(os.environ["WORLD_SIZE"]) - 1 and begun == int(picture):
-            os.kill(os.getpid(), signal.SIGTERM)
+        terminate_last(rank, begun, picture)
         found = read(self, index)
         (folder / f"measured{rank}").write_text(str(begun))
         return found
