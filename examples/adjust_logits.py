@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 import icnet_cli
-from icnet_cli.checkpoints.format import load_weights, save_weights
+from icnet_cli.checkpoints.bundled import find_weights
+from icnet_cli.checkpoints.format import load_weights, read_meta, save_weights
 from icnet_cli.data.dataset import SegmentationDataset
 from icnet_cli.data.layouts import recognise
 from icnet_cli.evaluation.confusion import Confusion
@@ -34,13 +35,8 @@ Floats = NDArray[np.float32]
 Sample = tuple[Floats, NDArray[np.uint8]]  # scores (pixels, K) and the true classes (pixels,)
 
 STRIDES = (0.8, 0.4, 0.2)  # of the ascent, in nats; finer ones follow single frames
-CLASSIFIERS = (
-    "conv6_cls",
-    "sub24_cls",
-    "sub4_cls",
-    "conv6",
-    "classifier",
-)  # ICNet's three; the others have one
+# ICNet's three; PSPNet's; the others'.
+CLASSIFIERS = ("conv6_cls", "sub24_cls", "sub4_cls", "conv6", "classifier")
 
 
 def sample(weights: str, data: Path, split: str, every: int = 3) -> Sample:
@@ -74,7 +70,7 @@ def mean_iou(samples: Sequence[Sample], offsets: Floats) -> float:
 
 
 def fit(samples: Sequence[Sample]) -> Floats:
-    """Offsets (K,), of mean 0: each class's in turn up or down by a stride for as long as the mean IoU grows."""
+    """Offsets (K,), of mean 0: each class's in turn goes a stride up or down where the mean IoU grows by it."""
     offsets = np.zeros(samples[0][0].shape[1], np.float32)
     best = mean_iou(samples, offsets)
     for stride in STRIDES:
@@ -101,7 +97,7 @@ def add(network: nn.Module, offsets: Sequence[float]) -> None:
 def fit_command(pairs: Sequence[Sequence[str]], output: Path) -> None:
     samples = [sample(weights, Path(data), split) for weights, data, split in pairs]
     offsets = fit(samples)
-    names = icnet_cli.load(pairs[0][0], device="cpu").classes.names
+    names = read_meta(find_weights(pairs[0][0])).classes.names
     found = {name: round(float(value), 2) for name, value in zip(names, offsets, strict=True)}
     output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):

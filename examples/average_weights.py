@@ -2,7 +2,7 @@
 
     python examples/average_weights.py runs/a/last.safetensors runs/b/last.safetensors -o averaged.safetensors
 
-Such weights lie in one basin, and their mean labels new pictures better than each of them: Wortsman et al., "Model
+Such weights lie in one basin, and their mean may label new pictures better than each of them: Wortsman et al., "Model
 soups", 2022, section 3.1 (the uniform soup). Of trainings that began apart the mean is of no use.
 """
 

@@ -187,24 +187,34 @@ def test_what_all_refuse_is_said_once(
     assert len("".join(group.words()).splitlines()) == 1
 
 
+def cut(launcher: Launcher, folder: Path, world: int, work: tuple[str, str], same: tuple[str, ...]) -> Group:
+    """A run into `whole`, and one into `part` that is `work` until a signal; returns how that one ended."""
+    whole = together(launcher, folder / "a", world, "cli", "-o", str(folder / "whole"), *same)
+    assert set(whole.codes) == {0}, whole.words()
+    group = together(launcher, folder / "b", world, *work, "-o", str(folder / "part"), *same)
+    assert set(group.codes) == {143}, group.words()
+    return group
+
+
+def assert_goes_on(launcher: Launcher, folder: Path, world: int, data: list[str]) -> None:
+    """To what the run that was not cut has, byte for byte."""
+    again = together(launcher, folder / "c", world, "cli", "--resume", str(folder / "part"), *data)
+    assert set(again.codes) == {0}, again.words()
+    for name in ("last.safetensors", "best.safetensors"):
+        assert (folder / "whole" / name).read_bytes() == (folder / "part" / name).read_bytes()
+
+
 @pytest.mark.parametrize("world", [1, 2])
 def test_a_signal_to_one_stops_all_and_they_go_on_as_if_nothing_was(
     launcher: Launcher, tmp_path: Path, uneven: list[str], world: int
 ) -> None:
     """Byte for byte, with a step of two batches cut by the signal and BatchNorm at work on each rank."""
     same = ("--model", "fast-scnn", "--keep", "0.125", "--batch", "2", "--accumulate", "2", *uneven)
-    whole = together(launcher, tmp_path / "a", world, "cli", "-o", str(tmp_path / "whole"), *same)
-    assert set(whole.codes) == {0}, whole.words()
-    part = str(tmp_path / "part")
-    group = together(launcher, tmp_path / "b", world, "stopped", "3", "-o", part, *same)
-    assert set(group.codes) == {143}, group.words()
+    group = cut(launcher, tmp_path, world, ("stopped", "3"), same)
     assert len("".join(group.words()).splitlines()) == 1
     assert "terminated at step" in group.words()[0]
-    assert f"go on with --resume {part}" in group.words()[0]
-    again = together(launcher, tmp_path / "c", world, "cli", "--resume", part, *uneven)
-    assert set(again.codes) == {0}, again.words()
-    for name in ("last.safetensors", "best.safetensors"):
-        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "part" / name).read_bytes()
+    assert f"go on with --resume {tmp_path / 'part'}" in group.words()[0]
+    assert_goes_on(launcher, tmp_path, world, uneven)
 
 
 @pytest.mark.parametrize("world", [1, 2])
@@ -217,16 +227,9 @@ def test_a_signal_to_one_breaks_the_evaluation_of_all_off(
         for path in (camvid / "more" / folder).iterdir():
             path.rename(camvid / folder / f"more-{path.name}")
     same = ("--model", "fast-scnn", "--keep", "0.125", "--batch", "2", "--accumulate", "1", *uneven)
-    whole = together(launcher, tmp_path / "a", world, "cli", "-o", str(tmp_path / "whole"), *same)
-    assert set(whole.codes) == {0}, whole.words()
-    part = str(tmp_path / "part")
-    group = together(launcher, tmp_path / "b", world, "broken_off", "2", "-o", part, *same)
-    assert set(group.codes) == {143}, group.words()
+    group = cut(launcher, tmp_path, world, ("broken_off", "2"), same)
     assert [(group.folder / f"measured{rank}").read_text() for rank in range(world)] == ["1"] * world
-    again = together(launcher, tmp_path / "c", world, "cli", "--resume", part, *uneven)
-    assert set(again.codes) == {0}, again.words()
-    for name in ("last.safetensors", "best.safetensors"):
-        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "part" / name).read_bytes()
+    assert_goes_on(launcher, tmp_path, world, uneven)
 
 
 def test_all_end_at_the_same_step_when_the_time_is_up(
