@@ -52,6 +52,13 @@ class TrainConfig(Config):
         shows="what the recipe says",
         completes="weights",
     )
+    teachers: tuple[str, ...] | None = option(
+        None,
+        "Weights to learn from beside the labels, with commas.",
+        metavar="NAME|FILE,...",
+        panel=NETWORK,
+        shows="none",
+    )
     device: str = device_option()
     precision: str = precision_option()
     deterministic: bool = option(

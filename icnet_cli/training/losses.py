@@ -73,9 +73,13 @@ class CascadeLoss(nn.Module):
         self.over_ranks: Callable[[Tensor], Tensor] = _alone
         self.ranks = 1
 
-    def forward(self, outputs: Sequence[Tensor], labels: Tensor) -> Tensor:
-        size = (labels.shape[1], labels.shape[2])
-        main = tuple(-(-n // self.recipe.main_stride) for n in size)
+    def main_size(self, labels: Tensor) -> tuple[int, int]:
+        """(height, width) of the main score map in its loss."""
+        stride = self.recipe.main_stride
+        return -(-labels.shape[1] // stride), -(-labels.shape[2] // stride)
+
+    def forward(self, outputs: Sequence[Tensor], labels: Tensor, taught: Tensor | None = None) -> Tensor:
+        main = self.main_size(labels)
         total = outputs[0].new_zeros(())
         for index, (share, scores) in enumerate(zip(self.recipe.weights, outputs, strict=False)):
             if index == 0 and tuple(scores.shape[-2:]) != main:
@@ -83,12 +87,21 @@ class CascadeLoss(nn.Module):
             total = total + share * self.one(scores, labels)
             if index == 0 and self.recipe.lovasz:
                 total = total + self.recipe.lovasz / self.ranks * self.region(scores, labels)
+            if index == 0 and taught is not None:
+                total = total + self.recipe.distil * self.apart(scores, labels, taught)
         return total
 
     def region(self, scores: Tensor, labels: Tensor) -> Tensor:
         """The Lovasz loss of the main map, at every second pixel of it: its cost is a sort of them a class."""
         target = shrink_labels(labels, (scores.shape[2], scores.shape[3]), self.align_corners)
         return lovasz_softmax(scores[:, :, ::2, ::2].float(), target[:, ::2, ::2], self.deferred)
+
+    def apart(self, scores: Tensor, labels: Tensor, taught: Tensor) -> Tensor:
+        """Mean Kullback-Leibler divergence of the main map from its teachers' probabilities, over labelled pixels."""
+        target = shrink_labels(labels, (scores.shape[2], scores.shape[3]), self.align_corners)
+        loss = F.kl_div(scores.float().log_softmax(dim=1), taught, reduction="none").sum(dim=1)
+        weight = (target != IGNORE_INDEX).float()  # what lies outside the picture teaches nothing
+        return (loss * weight).sum() / self.over_ranks(weight.sum()).clamp(min=1e-6)
 
     def one(self, scores: Tensor, labels: Tensor) -> Tensor:
         """Mean weighted cross-entropy of one map over its labelled pixels; 0 where none is labelled."""

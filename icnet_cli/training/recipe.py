@@ -51,6 +51,7 @@ class LossRecipe:
         class_weights: `none`, `log` (1 / ln(offset + share)) or `median` (median share / share).
         ohem: share of the hardest pixels that count, 1 for all.
         lovasz: weight of the Lovasz-softmax loss of the main scores, which is the mean IoU made continuous.
+        distil: weight of what sets the main scores apart from the teachers', where there are any.
     """
 
     weights: tuple[float, ...] = (1.0, 0.4, 0.4)
@@ -59,6 +60,7 @@ class LossRecipe:
     class_weight_offset: float = 1.1
     ohem: float = 1.0
     lovasz: float = 0.0
+    distil: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ class Recipe:
     splits: tuple[str, ...] = ("train",)
     val_split: str = "val"
     pretrained: str | None = None
+    teachers: tuple[str, ...] = ()  # weights to learn from beside the labels, files or names
     model: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # options a network, by its name
     normalisation: Normalisation = field(default_factory=Normalisation)
     batch: int = 16

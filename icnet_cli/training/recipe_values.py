@@ -59,7 +59,7 @@ NUMBERS: dict[str, dict[str, Number]] = {
     "schedule": {"power": POSITIVE, "warmup": SHARE},
     "loss": {
         "main_stride": COUNT, "class_weight_offset": Number(least=1), "ohem": Number(above=0, most=1),
-        "lovasz": Number(least=0),
+        "lovasz": Number(least=0), "distil": Number(least=0),
     },
     "augment": {
         "brightness": SHARE, "contrast": SHARE, "saturation": SHARE, "channel_noise": SHARE,
@@ -95,7 +95,7 @@ def check_values(values: Mapping[str, Any], part: str = "") -> None:
             problem = f"must be true or false, not {value!r}"
         elif key in WORDS.get(part, ()) and not isinstance(value, str):
             problem = f"must be a word, not {value!r}"
-        elif (part, key) == ("", "splits") and not _names(value):
+        elif (part, key) in (("", "splits"), ("", "teachers")) and not _names(value, least=key == "splits"):
             problem = f"must be a list of names, not {value!r}"
         elif (part, key) == ("", "model") and not _options(value):
             problem = "must be options by network: {icnet: {head: fused}}"
@@ -109,8 +109,10 @@ def _row_problem(number: Number, length: int | None, value: Any) -> str | None:
     return next((f"{problem}" for problem in map(number.problem, value) if problem), None)
 
 
-def _names(value: Any) -> bool:
-    return isinstance(value, list | tuple) and bool(value) and all(isinstance(one, str) for one in value)
+def _names(value: Any, least: int) -> bool:
+    return (
+        isinstance(value, list | tuple) and len(value) >= least and all(isinstance(one, str) for one in value)
+    )
 
 
 def _options(value: Any) -> bool:

@@ -12,13 +12,14 @@ import torch
 
 from icnet_cli.checkpoints.bundled import find_weights
 from icnet_cli.checkpoints.foreign import is_foreign, read_foreign
-from icnet_cli.checkpoints.format import load_weights, read_meta, write_atomically
+from icnet_cli.checkpoints.format import LoadedWeights, load_weights, read_meta, write_atomically
 from icnet_cli.config import TrainConfig
 from icnet_cli.data.dataset import SegmentationDataset
 from icnet_cli.data.layouts import Layout, recognise
 from icnet_cli.errors import output_error, usage_error, weights_error
 from icnet_cli.evaluation.folders import free_folder
 from icnet_cli.models import Network, build
+from icnet_cli.training.distil import find_teachers
 from icnet_cli.training.ranks import ALONE, Ranks
 from icnet_cli.training.recipe import Recipe, Stage, load_recipe, recipe_from_dict
 from icnet_cli.training.resumed import RUN_FILE, RUNS, check_classes, resumed, with_cache
@@ -31,6 +32,7 @@ class Run:
     Attributes:
         batch: pictures of one process at once; `accumulate` of them, over all `ranks`, make a step at rate `lr`.
         started_from: how much of the network came from which weights, in words.
+        teachers: whose probabilities it learns from, beside the labels.
     """
 
     config: TrainConfig
@@ -47,10 +49,13 @@ class Run:
     resumed: bool
     ranks: Ranks = ALONE
     started_from: str | None = None
+    teachers: tuple[LoadedWeights, ...] = ()
 
     def notices(self) -> list[str]:
         """What its user should know before the first step, a line each."""
         found = [self.started_from] if self.started_from else []
+        if self.teachers:
+            found.append(f"it learns from {', '.join(self.recipe.teachers)} too")
         if self.damaged:
             pairs = "1 damaged pair is" if self.damaged == 1 else f"{self.damaged} damaged pairs are"
             found.append(f"{pairs} left out")
@@ -121,7 +126,7 @@ def assemble(
     folder = config.resume or config.output or ranks.first(lambda: free_folder(RUNS, config.model))
     run = Run(
         config, recipe, folder, layout, train, val, network, device, batch, accumulate, lr, stored is not None, ranks,
-        started_from,
+        started_from, find_teachers(recipe.teachers, layout.classes),
     )  # fmt: skip
     _check_batch_norm(run)
     if config.deterministic and device.type == "cuda":
@@ -137,6 +142,8 @@ def _recipe(config: TrainConfig, layout: Layout, stored: dict[str, Any] | None) 
     changes: dict[str, Any] = {}
     if config.splits:
         changes["splits"] = config.splits
+    if config.teachers:
+        changes["teachers"] = config.teachers
     if config.epochs or config.steps:
         changes |= {"epochs": config.epochs, "steps": config.steps}
     if config.crop:

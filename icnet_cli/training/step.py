@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from icnet_cli.checkpoints.format import Normalisation
 from icnet_cli.inference.device import choose_precision
 from icnet_cli.models import Network
+from icnet_cli.training.distil import Teachers
 from icnet_cli.training.losses import CascadeLoss, class_weights
+from icnet_cli.training.normalise import Normalise
 from icnet_cli.training.optim import Ema, build_optimizer
 from icnet_cli.training.run import Run, label_shares
 
@@ -44,8 +45,10 @@ class Stepper:
         if not self.ranks.alone:
             self.loss.over_ranks, self.loss.ranks = self._over_ranks, self.ranks.world
         self.autocast = _autocast(run.config.precision, run.device)
-        self.normalise = _Normalise(self.recipe.normalisation).to(run.device)
+        self.normalise = Normalise(self.recipe.normalisation).to(run.device)
         self.trained = _Trained(network, self.loss, self.normalise, self.autocast)
+        taught = bool(run.teachers) and self.recipe.loss.distil > 0
+        self.teachers = Teachers(run.teachers, run.device) if taught else None
         self._forward: nn.Module = self.trained if self.ranks.alone else _distributed(self.trained, run)
         self.optimizer = build_optimizer(network, self.recipe.optimizer, run.lr, fused=self.deferred)
         self.scaler = torch.amp.GradScaler(run.device.type, enabled=self.autocast is torch.float16)
@@ -62,9 +65,9 @@ class Stepper:
             group["lr"] = lr
         last = self.accumulated + 1 == self.run.accumulate
         with self._reducing(last):
-            loss = self._forward(
-                pictures.to(self.run.device, non_blocking=True), labels.to(self.run.device, non_blocking=True)
-            )
+            pictures = pictures.to(self.run.device, non_blocking=True)
+            labels = labels.to(self.run.device, non_blocking=True)
+            loss = self._forward(pictures, labels, self._taught(pictures, labels))
             value = loss.detach()
             if self.deferred or self._finite(value):
                 # DistributedDataParallel takes the mean of the ranks' gradients; these losses are parts of a sum.
@@ -81,6 +84,13 @@ class Stepper:
             network.load_state_dict(self.ema.shadow)
         self.ranks.alike(network)
         return network.eval()
+
+    def _taught(self, pictures: Tensor, labels: Tensor) -> Tensor | None:
+        """What the teachers say of a batch; no module of the student's, so that nothing of them is kept or averaged."""
+        if self.teachers is None:
+            return None
+        with torch.autocast(pictures.device.type, self.autocast, enabled=self.autocast is not None):
+            return self.teachers.probabilities(pictures, self.loss.main_size(labels))
 
     def _finite(self, value: Tensor) -> bool:
         finite = bool(torch.isfinite(self.ranks.sum(value.clone())))
@@ -150,39 +160,20 @@ class Stepper:
         self.accumulated, self.spoiled = state.get("accumulated", 0), state.get("spoiled", False)
 
 
-class _Normalise(nn.Module):
-    """`Normalisation.apply` with its constants on the device: making them anew each step would wait for it."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, normalisation: Normalisation) -> None:
-        super().__init__()
-        self.order = normalisation.order
-        for name in ("mean", "std"):
-            values = torch.tensor(getattr(normalisation, name)).view(1, 3, 1, 1)
-            self.register_buffer(name, values, persistent=False)
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        x = (pictures.float() - self.mean) / self.std
-        x = x.flip(1) if self.order == "BGR" else x
-        return x.contiguous(memory_format=torch.channels_last)
-
-
 class _Trained(nn.Module):
     """Pictures and labels to their loss: one module, so that what it does not use is seen in its graph."""
 
     def __init__(
-        self, network: Network, loss: CascadeLoss, normalise: _Normalise, autocast: torch.dtype | None
+        self, network: Network, loss: CascadeLoss, normalise: Normalise, autocast: torch.dtype | None
     ) -> None:
         super().__init__()
         self.network, self.loss, self.normalise, self.autocast = network, loss, normalise, autocast
 
-    def forward(self, pictures: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, pictures: Tensor, labels: Tensor, taught: Tensor | None = None) -> Tensor:
         x = self.normalise(pictures)
         with torch.autocast(pictures.device.type, self.autocast, enabled=self.autocast is not None):
             outputs = self.network(x)
-        return self.loss(outputs, labels)
+        return self.loss(outputs, labels, taught)
 
 
 def _distributed(trained: _Trained, run: Run) -> DistributedDataParallel:
@@ -195,7 +186,7 @@ def _some_unused(trained: _Trained, run: Run) -> bool:
     """Whether some parameters never reach the loss (fewer loss weights than heads, say): tried on a small picture."""
     loss = CascadeLoss(trained.loss.recipe, None, trained.loss.align_corners)
     network = copy.deepcopy(run.network).cpu()
-    trial = _Trained(network, loss, _Normalise(run.recipe.normalisation), None).train()
+    trial = _Trained(network, loss, Normalise(run.recipe.normalisation), None).train()
     for module in trial.modules():  # one value a channel is no batch to normalise
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()

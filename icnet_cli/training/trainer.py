@@ -286,7 +286,7 @@ class Trainer:
         run, network = self.run, self.stepper.averaged()
         if not self.ranks.writes:
             return
-        card = {
+        card: dict[str, Any] = {
             "recipe": self.recipe.name,
             "seed": run.config.seed,
             "step": self.step,
@@ -294,6 +294,8 @@ class Trainer:
             "splits": list(self.recipe.splits),
             "dataset": run.layout.name,
         }
+        if run.teachers:
+            card["teachers"] = [Path(name).name for name in self.recipe.teachers]
         meta = WeightsMeta.of(
             run.network,
             run.layout.classes,

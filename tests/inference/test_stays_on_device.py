@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from icnet_cli.checkpoints.format import LoadedWeights
 from icnet_cli.data.augment_batch import ROW, sample
 from icnet_cli.inference.device_steps import DeviceJob, DeviceSteps
 from icnet_cli.inference.motion import DeviceMotion
@@ -25,6 +27,7 @@ from icnet_cli.models.pyramid import pooling_matrix
 from icnet_cli.pixels import flow_torch
 from icnet_cli.pixels.overlay import VIEWS, Painter
 from icnet_cli.pixels.yuv import YuvColour
+from icnet_cli.training.distil import Teachers
 from icnet_cli.training.losses import CascadeLoss, class_weights
 from icnet_cli.training.recipe import LossRecipe
 from tests.inference.tiny import CLASSES, TinyNetwork, tiny_meta
@@ -155,6 +158,16 @@ def test_a_loss(change: dict[str, Any]) -> None:
     outputs = [zeros(2, 3, 16 // step, 24 // step, dtype=torch.bfloat16) for step in (1, 2, 4)]
     loss = CascadeLoss(recipe, weight, deferred=True).to(META)
     assert crossings(lambda: loss(outputs, zeros(2, 64, 96))) == []
+    taught = zeros(2, 3, 16, 24, dtype=torch.float32)
+    assert crossings(lambda: loss(outputs, zeros(2, 64, 96), taught)) == []
+
+
+def test_what_teachers_say() -> None:
+    taught = LoadedWeights(TinyNetwork(), tiny_meta(), Path("wide.safetensors"))
+    teachers = Teachers([taught, taught], META)
+    made: list[Tensor] = []
+    assert crossings(lambda: made.append(teachers.probabilities(zeros(2, 3, 64, 96), (16, 24)))) == []
+    assert (made[0].shape, made[0].dtype, made[0].device) == ((2, 3, 16, 24), torch.float32, META)
 
 
 @pytest.mark.parametrize("change", [{"ohem": 0.5}, {"lovasz": 1.0}])

@@ -121,6 +121,16 @@ def test_progressive_pruning_leaves_weights_a_table_and_a_record(config: PruneCo
     assert parameters_m(loaded.network) == pytest.approx(second.params_m, abs=1e-4)
 
 
+def test_a_recipe_with_teachers_has_them_teach_each_step(
+    config: PruneConfig, weights: Path, tmp_path: Path
+) -> None:
+    """The network that is cut teaches what is left of it; with no weight on what it says, it does not."""
+    for weight in (0.0, 5.0):
+        recipe = write_recipe(tmp_path, teachers=[str(weights)], loss={"main_stride": 4, "distil": weight})
+        list(prune(replace(config, recipe=str(recipe), output=Path(f"{weight}.safetensors"))))
+    assert not same(tensors(Path("0.0.safetensors")), tensors(Path("5.0.safetensors")))
+
+
 def test_a_pruned_file_is_used_as_its_parent_is(weights: Path, config: PruneConfig, camvid: Path) -> None:
     """It is pruned again, segments, is measured and trained on; its history tells of both cuts."""
     once = replace(config, data=None, no_tune=True, recipe=None, tune_steps=None)

@@ -153,3 +153,32 @@ def test_lovasz_adds_to_the_cascade_by_its_weight() -> None:
 def test_a_negative_lovasz_weight_is_refused() -> None:
     with pytest.raises(IcnetError, match="lovasz must be a number at least 0"):
         recipe_from_dict({"name": "x", "steps": 1, "loss": {"lovasz": -1}}, "x")
+
+
+def test_apart_from_the_teachers_is_the_divergence_over_labelled_pixels() -> None:
+    torch.manual_seed(0)
+    scores, taught = torch.randn(2, 4, 6, 8), torch.randn(2, 4, 6, 8).softmax(dim=1)
+    labels = torch.randint(0, 4, (2, 6, 8), dtype=torch.uint8)
+    labels[:, :2] = 255
+    loss = CascadeLoss(LossRecipe(main_stride=1), None)
+    by_hand = (taught * (taught / scores.softmax(dim=1)).log()).sum(dim=1)[:, 2:].mean()
+    assert loss.apart(scores, labels, taught).item() == pytest.approx(by_hand.item(), rel=1e-5)
+    assert loss.apart(taught.log(), labels, taught).item() == pytest.approx(0, abs=1e-6)
+    for rows, counts in ((slice(0, 2), False), (slice(2, 6), True)):
+        other = taught.clone()
+        other[:, :, rows] = 0.25
+        differs = loss.apart(scores, labels, other) != loss.apart(scores, labels, taught)
+        assert bool(differs) is counts
+    nothing = loss.apart(scores, torch.full_like(labels, 255), taught)
+    assert nothing.item() == 0
+
+
+@pytest.mark.parametrize("weight", [0.5, 2.0])
+def test_teachers_add_to_the_cascade_by_their_weight(weight: float) -> None:
+    torch.manual_seed(0)
+    outputs = [torch.randn(1, 3, 8, 8), torch.randn(1, 3, 4, 4)]
+    labels = torch.randint(0, 3, (1, 16, 16), dtype=torch.uint8)
+    taught = torch.randn(1, 3, 8, 8).softmax(dim=1)
+    loss = CascadeLoss(LossRecipe(main_stride=2, distil=weight), None)
+    added = loss(outputs, labels, taught) - loss(outputs, labels)
+    assert added.item() == pytest.approx(weight * loss.apart(outputs[0], labels, taught).item(), rel=1e-4)

@@ -25,6 +25,7 @@ from icnet_cli.training.ranks import Ranks
 from icnet_cli.training.validation import _Share
 from tests.robust.launcher import ROOT, Launcher
 from tests.tiny_camvid import write_recipe, write_split
+from tests.training.test_distil import teacher
 
 RECIPE: dict[str, Any] = {
     "model": {"fast-scnn": {"dropout": 0.0}},  # which each rank would draw for itself
@@ -85,12 +86,16 @@ def weights(run: Path) -> torch.Tensor:
     )
 
 
-@pytest.mark.parametrize(("model", "accumulate"), [("icnet", 1), ("fast-scnn", 2)])
+@pytest.mark.parametrize(
+    ("model", "accumulate", "taught"), [("icnet", 1, False), ("fast-scnn", 2, False), ("fast-scnn", 1, True)]
+)
 def test_two_ranks_are_one_with_the_doubled_batch(
-    launcher: Launcher, tmp_path: Path, uneven: list[str], model: str, accumulate: int
+    launcher: Launcher, tmp_path: Path, uneven: list[str], model: str, accumulate: int, taught: bool
 ) -> None:
     """The same losses and weights, whatever each rank's share of labelled pixels; averaging the ranks' means is not."""
     rest = ("--model", model, "--keep", "0.125", "--accumulate", str(accumulate), "--lr", "0.02", *uneven)
+    if taught:
+        rest += ("--teachers", str(teacher(tmp_path / "wide.safetensors", "icnet", seed=0)))
     ways = {}
     for name, world, batch, way in (("one", 1, 4, "sum"), ("two", 2, 2, "sum"), ("means", 2, 2, "mean")):
         run = ("--batch", str(batch), "-o", str(tmp_path / f"run-{name}"))
@@ -99,7 +104,8 @@ def test_two_ranks_are_one_with_the_doubled_batch(
     one, two, means = (ways[name].losses() for name in ("one", "two", "means"))
     assert len(one) == 4 * accumulate
     assert np.allclose(one, two, rtol=TOLERANCE, atol=0)
-    assert (np.abs(one - means) / one).max() > 100 * TOLERANCE  # the failing twin
+    # The failing twin. Teachers say as much of one rank's pictures as of another's: they set it less apart.
+    assert (np.abs(one - means) / one).max() > (10 if taught else 100) * TOLERANCE
     reference = weights(tmp_path / "run-one")
     apart = [float((weights(tmp_path / f"run-{name}") - reference).norm()) for name in ("two", "means")]
     assert apart[0] < TOLERANCE * float(reference.norm())

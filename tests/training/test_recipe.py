@@ -86,6 +86,8 @@ def test_stages_rise_and_the_last_one_is_the_scale_of_use() -> None:
         ({"splits": "train"}, "splits must be a list of names"),
         ({"model": {"icnet": 3}}, "options by network"),
         ({"pretrained": 3}, "pretrained must be a word"),
+        ({"teachers": "wide.safetensors"}, "teachers must be a list of names"),
+        ({"loss": {"distil": -1}}, "loss distil must be a number at least 0"),
         ({"augment": {"scale_range": 3}}, "augment scale_range must be a list of 2"),
         ({"augment": {"scale_range": [2.0, 0.5]}}, "the smallest scale and the largest"),
         ({"augment": {"rotation_deg": "x"}}, "augment rotation_deg must be a number"),
