@@ -10,6 +10,7 @@ import os
 import select
 import shutil
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
@@ -43,12 +44,15 @@ class Browser:
             "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
             "--no-first-run", "--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank",
         ]  # fmt: skip
+        # Killed, it leaves its lock's socket behind; and a socket's path must be short, which a test's own is not.
+        self._scratch = tempfile.TemporaryDirectory(prefix="icnet-browser-", ignore_cleanup_errors=True)
         self._process = subprocess.Popen(
             [program, *options],
             preexec_fn=give_ends,
             pass_fds=(3, 4),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            env=os.environ | {"TMPDIR": self._scratch.name},
         )
         os.close(to_browser)
         os.close(from_browser)
@@ -71,6 +75,7 @@ class Browser:
     ) -> None:
         self._process.kill()
         self._process.wait()
+        self._scratch.cleanup()
         os.close(self._in)
         os.close(self._out)
 
