@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -97,8 +98,17 @@ def test_stopped_and_resumed_with_them(config: TrainConfig, two: list[Path], tmp
     taught = replace(config, teachers=tuple(map(str, two)))
     list(train(replace(taught, output=tmp_path / "whole")))
     stop_after(3, replace(taught, output=tmp_path / "part"))
+    shutil.copytree(tmp_path / "part", tmp_path / "later")
     list(train(replace(config, output=None, resume=tmp_path / "part")))
     assert_equal(tmp_path / "whole", tmp_path / "part")
+    (tmp_path / "elsewhere").mkdir()
+    moved = [path.rename(tmp_path / "elsewhere" / path.name) for path in two]
+    later = replace(config, output=None, resume=tmp_path / "later")
+    with pytest.raises(IcnetError, match="no weights") as caught:
+        list(train(later))
+    assert caught.value.code is ExitCode.WEIGHTS
+    list(train(replace(later, teachers=tuple(map(str, moved)))))
+    assert_equal(tmp_path / "whole", tmp_path / "later")
 
 
 def test_its_user_is_told(config: TrainConfig, two: list[Path]) -> None:
