@@ -240,14 +240,16 @@ class _Axes:
         cv2.circle(self.canvas, centre, radius << _SHIFT, colour, -1, cv2.LINE_AA, _SHIFT)
 
     def _name_points(self) -> None:
-        """Each name on the first of four sides of its dot where it covers nothing and stays inside."""
+        """Each name on the first side of its dot where it covers nothing and stays inside."""
         spots = {p: self._at(p) for p in self.panel.labels or {} if all(map(math.isfinite, p))}
         taken = [(round(x) - 7, round(y) - 7, round(x) + 7, round(y) + 7) for x, y in spots.values()]
         for point, (x, y) in spots.items():
             name = (self.panel.labels or {})[point]
             sides = [((x + 12, y), 0.0), ((x - 12, y), 1.0), ((x, y - 18), 0.5), ((x, y + 18), 0.5)]
             if self.panel.lines:  # a curve passes a dot on its left and right
-                sides = [((x, y - 18), 0.5), ((x, y - 18), 1.0), *sides[3:], *sides[:2]]
+                above, below = (x, y - 18), (x, y + 18)
+                corners = [((x + 6, y - 18), 0.0), ((x + 6, y + 18), 0.0)]  # for a dot on the left axis
+                sides = [(above, 0.5), (above, 1.0), (below, 0.5), *corners, *sides[:2]]
             boxes = [_text_box(name, (round(a), round(b)), anchor) for (a, b), anchor in sides]
             free = (box for box in boxes if self._inside(box) and not any(_overlap(box, t) for t in taken))
             box = next(free, boxes[0])

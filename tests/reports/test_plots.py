@@ -115,6 +115,19 @@ def test_points_are_named_without_covering_one_another(tmp_path):
     assert has_colour(picture[40:], COLOURS[1])
 
 
+def test_the_name_of_a_dot_on_the_axis_does_not_lie_on_the_curve(tmp_path):
+    """A curve that falls from the corner of the panel: beside its first dot is where it runs."""
+    curve = [(10.0, 1.0), (20.0, 0.99), (35.0, 0.977)]
+    pictures = []
+    for name, labels in (("bare", None), ("named", {curve[0]: "1"})):
+        draw_panels([Panel({"with reuse": curve}, labels=labels)], tmp_path / f"{name}.png")
+        pictures.append(cv2.imread(str(tmp_path / f"{name}.png"))[..., ::-1].astype(int))
+    bare, named = pictures
+    text = (bare != named).any(axis=2)
+    assert text.any()
+    assert not (text & (np.abs(bare - COLOURS[0]).sum(axis=2) < 60)).any()
+
+
 def test_the_training_plot_shows_loss_miou_and_rate(tmp_path):
     rows = [
         f"{s},{s / 10},{2 / (1 + s)},{0.01 * (1 - s / 100)},{0.5 if s % 10 == 0 else ''},,9.5,{s}"
