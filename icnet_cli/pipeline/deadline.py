@@ -90,16 +90,17 @@ class Costs:
     def add_carried(self, seconds: float) -> None:
         self._carried.add(seconds)
 
-    def network(self, setting: Setting) -> float | None:
-        """What a run of the network at this setting takes; None before one was seen."""
-        slow = self._network.slow
-        return None if slow is None else slow * _work(setting.scale) * (_BESIDE if setting.beside else 1)
+    def network(self, setting: Setting, *, slow: bool = True) -> float | None:
+        """What a run of the network at this setting takes, a slow one or the mean; None before one was seen."""
+        seen = self._network.slow if slow else self._network.mean
+        return None if seen is None else seen * _work(setting.scale) * (_BESIDE if setting.beside else 1)
 
-    def carried(self, setting: Setting) -> float | None:
+    def carried(self, *, slow: bool = True) -> float | None:
         """What a frame takes that the network does not see; a tenth of one that it sees before one was."""
-        if self._carried.slow is not None:
-            return self._carried.slow
-        seen = self.network(Setting())
+        own = self._carried.slow if slow else self._carried.mean
+        if own is not None:
+            return own
+        seen = self.network(Setting(), slow=slow)
         return None if seen is None else 0.1 * seen
 
 
@@ -187,7 +188,7 @@ class Pace:
 
     def fits(self, setting: Setting, share: float = 1.0) -> bool:
         """Whether a setting is expected to keep to this share of the time; True where nothing is known."""
-        network, carried = self.costs.network(setting), self.costs.carried(setting)
+        network, carried = self.costs.network(setting), self.costs.carried()
         if network is None or carried is None:
             return True
         limit = self.interval_s * share
@@ -195,10 +196,17 @@ class Pace:
             return carried <= _READY * limit and network <= FARTHEST * limit
         if not self.slack:
             return network <= _READY * limit
-        return self._mean(setting, network, carried) <= _STEADY * limit and network <= self.slack * limit
+        return self._mean(setting) <= _STEADY * limit and network <= self.slack * limit
 
-    def _mean(self, setting: Setting, network: float, carried: float) -> float:
-        """Seconds a frame, with those runs of the network that the flow asks for before they are due."""
+    def _mean(self, setting: Setting) -> float:
+        """Seconds a frame, with those runs of the network that the flow asks for before they are due.
+
+        Of means, not of slow ones: what single frames take longer than others, the waiting ones make up for.
+        """
+        network, carried = (
+            self.costs.network(setting, slow=False) or 0.0,
+            self.costs.carried(slow=False) or 0.0,
+        )
         due = 1 / setting.span
         share = due + self._forced * (1 - due)
         return share * network + (1 - share) * carried
@@ -229,9 +237,9 @@ class Pace:
         """Where none keeps to the time: the one that is late the least."""
 
         def cost(setting: Setting) -> float:
-            network, carried = self.costs.network(setting) or 0.0, self.costs.carried(setting) or 0.0
+            network, carried = self.costs.network(setting) or 0.0, self.costs.carried() or 0.0
             if setting.beside:
                 return max(carried, network / FARTHEST)
-            return self._mean(setting, network, carried) if self.slack else network
+            return self._mean(setting) if self.slack else network
 
         return min(self.settings, key=cost)
