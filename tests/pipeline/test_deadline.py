@@ -112,7 +112,7 @@ def test_a_rate_is_kept_by_fewer_key_frames_before_smaller_pictures() -> None:
 
 
 def test_at_a_steady_rate_quick_frames_make_up_for_slow_ones() -> None:
-    """Frames take from once to three times as long, as where others use the machine too, and the mean is quick enough."""
+    """Frames take up to three times as long, as where others use the machine too, and the mean is quick enough."""
     machine = Machine(0.06, 0.010, jitter=2.0)
     pace = steady(machine)
     machine.run(pace, 600, every_s=0.04)
