@@ -203,10 +203,8 @@ class Pace:
 
         Of means, not of slow ones: what single frames take longer than others, the waiting ones make up for.
         """
-        network, carried = (
-            self.costs.network(setting, slow=False) or 0.0,
-            self.costs.carried(slow=False) or 0.0,
-        )
+        network = self.costs.network(setting, slow=False) or 0.0
+        carried = self.costs.carried(slow=False) or 0.0
         due = 1 / setting.span
         share = due + self._forced * (1 - due)
         return share * network + (1 - share) * carried

@@ -95,7 +95,7 @@ def check_values(values: Mapping[str, Any], part: str = "") -> None:
             problem = f"must be true or false, not {value!r}"
         elif key in WORDS.get(part, ()) and not isinstance(value, str):
             problem = f"must be a word, not {value!r}"
-        elif (part, key) in (("", "splits"), ("", "teachers")) and not _names(value, least=key == "splits"):
+        elif (part, key) in (("", "splits"), ("", "teachers")) and not _names(value, empty=key == "teachers"):
             problem = f"must be a list of names, not {value!r}"
         elif (part, key) == ("", "model") and not _options(value):
             problem = "must be options by network: {icnet: {head: fused}}"
@@ -109,10 +109,10 @@ def _row_problem(number: Number, length: int | None, value: Any) -> str | None:
     return next((f"{problem}" for problem in map(number.problem, value) if problem), None)
 
 
-def _names(value: Any, least: int) -> bool:
-    return (
-        isinstance(value, list | tuple) and len(value) >= least and all(isinstance(one, str) for one in value)
-    )
+def _names(value: Any, empty: bool) -> bool:
+    """Whether it is a list of words, which may be empty only where that is allowed."""
+    listed = isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)
+    return listed and (empty or bool(value))
 
 
 def _options(value: Any) -> bool:
