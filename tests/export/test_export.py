@@ -262,6 +262,19 @@ def test_int8_tells_what_it_costs(tmp_path: Path, fast: Path, to: str) -> None:
     assert {path.name for path in tmp_path.iterdir()} <= {"camvid", "out.onnx", "out.xml", "out.bin"}
 
 
+def test_int8_weights_leave_room_for_the_sum_of_two_products(tmp_path: Path, fast: Path) -> None:
+    """Where two products of 8 bits are added in 16, as AVX2 does, 255 * 64 * 2 fits and 255 * 127 * 2 does not."""
+    needs("onnx")
+    import onnx
+
+    root = small_camvid(tmp_path / "camvid", fast)
+    _, output = exported(fast, "onnx", tmp_path, int8=True, calibrate=root)
+    held = [onnx.numpy_helper.to_array(one) for one in onnx.load(str(output)).graph.initializer]
+    kernels = [np.abs(one.astype(int)) for one in held if one.dtype == np.int8 and one.ndim == 4]
+    assert len(kernels) > 20
+    assert 60 < max(kernel.max() for kernel in kernels) <= 64
+
+
 def test_what_is_compared_on_is_real_where_there_is_something_real(tmp_path: Path, fast: Path) -> None:
     root = small_camvid(tmp_path / "camvid", fast)
     config = ExportConfig(weights=str(fast), to="onnx", output=Path("x.onnx"), pictures=root / "train")
