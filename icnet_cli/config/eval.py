@@ -70,7 +70,9 @@ class EvalConfig(Config):
     smooth: float = smooth_option(env=False)
     deadline_s: float | None = deadline_option(env=False)
     realtime: bool = realtime_option(env=False)
-    split: str = option("val", "Split to measure on.", metavar="NAME", panel=WHAT)
+    split: str = option(
+        "val", "Split to measure on; of val/10, every tenth sample.", metavar="NAME", panel=WHAT
+    )
     predictions: Path | None = _of_files(
         None, "Write each prediction as a label PNG into this folder.", metavar="DIR"
     )

@@ -83,7 +83,7 @@ class TrainConfig(Config):
     )
     splits: tuple[str, ...] | None = option(
         None,
-        "Splits to train on, with commas: train,val.",
+        "Splits to train on, with commas: train,val. Of val/10, every tenth sample.",
         metavar="NAME,...",
         panel=WHAT,
         shows="what the recipe says",

@@ -10,15 +10,36 @@ from numpy.typing import NDArray
 from icnet_cli.classes import ClassTable
 from icnet_cli.data.files import check_picture, label_form_problem, read_bytes, read_image
 from icnet_cli.data.layouts import Layout, Sample
-from icnet_cli.errors import IcnetError, input_error
+from icnet_cli.errors import IcnetError, input_error, usage_error
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 _PROBES = 8  # label files decoded by check_files, to see early that the class table fits
 
 
+def split_name(split: str) -> str:
+    """The split itself, of a name such as `val` or `val/10`."""
+    return split.partition("/")[0]
+
+
+def samples_of(layout: Layout, split: str) -> list[Sample]:
+    """The samples of a split, sorted by name: all of `val`, or of `val/10` every tenth from the first on.
+
+    Neighbouring frames of a drive hardly differ: a tenth of them can teach or measure nearly as much.
+
+    Raises:
+        IcnetError: USAGE where no whole number from 1 follows the stroke; INPUT for a split that does not exist.
+    """
+    name, stroke, every = split.partition("/")
+    if stroke and not (every.isascii() and every.isdigit() and int(every)):
+        raise usage_error(
+            f"the split {split!r} is none: expected a name, or {name}/N for every Nth sample of it"
+        )
+    return layout.samples(name)[:: int(every) if stroke else 1]
+
+
 class SegmentationDataset:
-    """The samples of one or more splits of a dataset.
+    """The samples of one or more splits of a dataset, a split named as `samples_of` takes it.
 
     With `cache` a pair is decoded once and kept (uint8, 4 bytes a pixel); the arrays handed out are then the
     kept ones, so they are not to be written into. With `skip_damaged` the pairs that `check_files` finds
@@ -32,7 +53,7 @@ class SegmentationDataset:
             raise input_error(f"no split of {layout.root} was named; found {', '.join(layout.splits())}")
         self.layout = layout
         self.splits = tuple(splits)
-        self.samples: list[Sample] = [sample for split in splits for sample in layout.samples(split)]
+        self.samples: list[Sample] = [sample for split in splits for sample in samples_of(layout, split)]
         self.skip_damaged = skip_damaged
         self.num_damaged = 0
         self._cached: dict[Sample, Pair] | None = {} if cache else None

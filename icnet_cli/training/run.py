@@ -14,7 +14,7 @@ from icnet_cli.checkpoints.bundled import find_weights
 from icnet_cli.checkpoints.foreign import is_foreign, read_foreign
 from icnet_cli.checkpoints.format import LoadedWeights, load_weights, read_meta, write_atomically
 from icnet_cli.config import TrainConfig
-from icnet_cli.data.dataset import SegmentationDataset
+from icnet_cli.data.dataset import SegmentationDataset, split_name
 from icnet_cli.data.layouts import Layout, recognise
 from icnet_cli.errors import output_error, usage_error, weights_error
 from icnet_cli.evaluation.folders import free_folder
@@ -163,7 +163,7 @@ def default_recipe(model: str, layout: str) -> str:
 def _validation(
     layout: Layout, recipe: Recipe, config: TrainConfig, cache: bool
 ) -> SegmentationDataset | None:
-    if recipe.val_split not in layout.splits():
+    if split_name(recipe.val_split) not in layout.splits():
         return None
     val = SegmentationDataset(layout, (recipe.val_split,), cache=cache, skip_damaged=config.skip_damaged)
     val.check_files()

@@ -44,6 +44,31 @@ def test_no_split_named(tmp_path: Path) -> None:
         SegmentationDataset(recognise(make.camvid(tmp_path)), [])
 
 
+def test_every_nth_sample_of_a_split(tmp_path: Path) -> None:
+    root = make.camvid(tmp_path, {"train": 3, "val": 7})
+    pairs = SegmentationDataset(recognise(root), ["train", "val/3"])
+    assert [sample.name for sample in pairs.samples] == [
+        *(f"train_frame{index}" for index in range(3)),
+        *(f"val_frame{index}" for index in (0, 3, 6)),
+    ]
+    assert pairs.splits == ("train", "val/3")  # what an evaluation's protocol calls it
+    assert len(SegmentationDataset(recognise(root), ["val/1"])) == 7
+    assert len(SegmentationDataset(recognise(root), ["val/99"])) == 1
+
+
+@pytest.mark.parametrize("split", ["val/", "val/0", "val/-2", "val/x", "val/1.5", "val/2/2", "val/²"])
+def test_a_share_of_a_split_that_is_none(tmp_path: Path, split: str) -> None:
+    with pytest.raises(IcnetError, match="val/N for every Nth") as caught:
+        SegmentationDataset(recognise(make.camvid(tmp_path)), [split])
+    assert caught.value.code == ExitCode.USAGE
+
+
+def test_a_share_of_a_split_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(IcnetError, match="no split 'valid'; found train, val") as caught:
+        SegmentationDataset(recognise(make.camvid(tmp_path)), ["valid/2"])
+    assert caught.value.code == ExitCode.INPUT
+
+
 def cut_short(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
 
