@@ -12,7 +12,7 @@ from torch import Tensor
 
 from icnet_cli.inference.device import choose_device, set_exactness
 from icnet_cli.inference.segmenter import Segmenter
-from icnet_cli.models.count import gflops, parameters_m
+from icnet_cli.models.count import cost
 
 from .memory import PeakMemory
 from .published import figures_for
@@ -91,7 +91,7 @@ def time_row(
     timing = time_pass(pass_of(segmenter, output), pictures, protocol, clock)
     peak = memory.peak_mb()
     published = figures_for(subject.model, subject.config, size)
-    network = subject.network() if subject.exported else segmenter.network
+    parameters, operations = cost(subject.network() if subject.exported else segmenter.network, *size)
     return {
         "model": subject.model,
         "variant": subject.variant,
@@ -102,8 +102,8 @@ def time_row(
         "batch": batch,
         "output": output,
         **timing,
-        "params_m": parameters_m(network),
-        "gflops": gflops(network, *size),
+        "params_m": parameters,
+        "gflops": operations,
         "peak_memory_mb": peak,
         "accuracy": subject.accuracy(),
         "published": published.to_dict() if published else None,
@@ -134,6 +134,7 @@ def time_plain_row(
     pictures = torch.rand(batch, 3, *size, device=place)
     output = "logits" if subject.model == "fast-scnn" else "scores"
     timing = time_pass(network if output == "logits" else network.scores, pictures, protocol, clock)
+    parameters, operations = cost(network, *size)
     return {
         "model": subject.model,
         "variant": plain.variant,
@@ -144,8 +145,8 @@ def time_plain_row(
         "batch": batch,
         "output": output,
         **timing,
-        "params_m": parameters_m(network),
-        "gflops": gflops(network, *size),
+        "params_m": parameters,
+        "gflops": operations,
         "peak_memory_mb": memory.peak_mb(),
         "accuracy": None,
         "published": None,

@@ -23,20 +23,27 @@ _SMALL = (
 
 def parameters_m(network: nn.Module) -> float:
     """Millions of parameters that inference uses. The network has a `scores`, as all built here."""
-    used: dict[int, int] = {}
-
-    def note(module: nn.Module, inputs: Any, output: Any) -> None:
-        used.update({id(p): p.numel() for p in module.parameters(recurse=False)})
-
-    _run_on_meta(network, _SMALLEST, note)
-    return sum(used.values()) / 1e6
+    return cost(network, *_SMALLEST)[0]
 
 
 def gflops(network: nn.Module, height: int, width: int) -> float:
     """Thousand millions of operations for one picture, two a multiply-add of the convolutions."""
-    counter = _Operations()
-    _run_on_meta(network, (height, width), counter)
-    return counter.total / 1e9
+    return cost(network, height, width)[1]
+
+
+def cost(network: nn.Module, height: int, width: int) -> tuple[float, float]:
+    """`parameters_m` and `gflops` of one run: on the meta device it takes up to a second, whatever the size."""
+    used: dict[int, int] = {}
+    operations = _Operations()
+
+    def note(module: nn.Module, inputs: Any, output: Any) -> None:
+        used.update({id(p): p.numel() for p in module.parameters(recurse=False)})
+        operations(module, inputs, output)
+
+    twin = copy.deepcopy(network).eval().to("meta")
+    with _hooked(twin, note), torch.inference_mode():
+        twin.scores(torch.empty(1, 3, height, width, device="meta"))  # type: ignore[operator]
+    return sum(used.values()) / 1e6, operations.total / 1e9
 
 
 def gflops_by_area(network: nn.Module, height: int, width: int) -> float:
@@ -60,12 +67,6 @@ class _Operations:
         if isinstance(module, nn.Conv2d):
             rows, columns = module.kernel_size
             self.total += 2 * output.numel() * (module.in_channels // module.groups) * rows * columns
-
-
-def _run_on_meta(network: nn.Module, size: tuple[int, int], note: Callable[..., None]) -> None:
-    twin = copy.deepcopy(network).eval().to("meta")
-    with _hooked(twin, note), torch.inference_mode():
-        twin.scores(torch.empty(1, 3, *size, device="meta"))  # type: ignore[operator]
 
 
 @contextmanager

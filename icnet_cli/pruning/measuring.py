@@ -6,7 +6,7 @@ import torch
 
 from icnet_cli.evaluation.network import Pairs, evaluate_network
 from icnet_cli.models import Network
-from icnet_cli.models.count import gflops, parameters_m
+from icnet_cli.models.count import cost
 from icnet_cli.pruning.latency import measure_ms
 from icnet_cli.pruning.state import Row
 from icnet_cli.training.run import Run
@@ -29,8 +29,8 @@ class Gauge:
 
     def row(self, network: Network, keep: float) -> Row:
         """A row of the report, without its accuracies."""
-        operations = gflops(network, *self.size)
-        return Row(keep, round(parameters_m(network), 4), round(operations, 4), round(self.ms(network), 4))
+        parameters, operations = cost(network, *self.size)
+        return Row(keep, round(parameters, 4), round(operations, 4), round(self.ms(network), 4))
 
     def ms(self, network: Network) -> float:
         return measure_ms(network, self.size, self.device, self.precision)
