@@ -10,7 +10,7 @@ import pytest
 from tests.robust.common import make_seeds, make_weights
 from tests.robust.launcher import Launcher
 
-_figures: list[str] = []
+_FIGURE = "figure of a promise"
 
 
 @pytest.fixture(scope="session")
@@ -30,13 +30,21 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture
-def figure() -> Callable[[str], None]:
-    """Takes the figure that a promise reached."""
-    return _figures.append
+def figure(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Takes the figure that a promise reached. It travels with the test's report, from whichever process ran it."""
+    return lambda line: record_property(_FIGURE, line)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _figures:
+    reports = [report for some in terminalreporter.stats.values() for report in some]
+    lines = [
+        line
+        for report in reports
+        if getattr(report, "when", None) == "call"
+        for name, line in report.user_properties
+        if name == _FIGURE
+    ]
+    if lines:
         terminalreporter.section("promises and their figures")
-        for line in _figures:
+        for line in lines:
             terminalreporter.write_line(line)
