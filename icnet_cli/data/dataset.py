@@ -32,9 +32,7 @@ def samples_of(layout: Layout, split: str) -> list[Sample]:
     """
     name, stroke, every = split.partition("/")
     if stroke and not (every.isascii() and every.isdigit() and int(every)):
-        raise usage_error(
-            f"the split {split!r} is none: expected a name, or {name}/N for every Nth sample of it"
-        )
+        raise usage_error(f"no split {split!r}: expected a name, or {name}/N for every Nth sample of it")
     return layout.samples(name)[:: int(every) if stroke else 1]
 
 
