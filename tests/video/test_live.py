@@ -140,7 +140,7 @@ def test_twenty_drops_are_twenty_reconnections(
     feeds = [(transport_stream(tmp_path, 6, start=(7 * n % 5) * 90_000), HANG_UP) for n in range(5)]
     server = served(servers, TcpServer([*feeds * 4, (feeds[0][0], HOLD)]))
     # Long enough that the last feed, which holds the line, does not stall before its pictures are taken.
-    reader = read(server.url, tries=3, timeout_s=30.0)
+    reader = read(server.url, tries=3, timeout_s=4.0)
     frames, told = take(reader, 21 * 6)
     assert server.accepted == 21
     assert reader.reconnects == 20
