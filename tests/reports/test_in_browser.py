@@ -73,7 +73,7 @@ def test_the_switch_works_by_keyboard_and_is_remembered(browser: Browser, page: 
     assert browser.run("document.activeElement.getAttribute('aria-label')") == "Show this page light"
     browser.press("Enter")
     assert browser.run(BACKGROUND) == LIGHT
-    for _ in range(10):  # the browser puts its storage away when it has the time
+    for _ in range(50):  # the browser puts its storage away when it has the time
         browser.open(page, dark=True)
         if browser.run(BACKGROUND) == LIGHT:
             break
