@@ -265,6 +265,18 @@ def test_what_its_user_should_know_is_told_before_the_first_step(config: TrainCo
     assert len(told) == 2
 
 
+def test_a_share_of_a_split_is_learnt_and_measured(config: TrainConfig, tmp_path: Path) -> None:
+    (tmp_path / "thin").mkdir()
+    thin = write_recipe(tmp_path / "thin", splits=["train/4"], val_split="val/2")
+    run = prepare(replace(config, recipe=str(thin)))
+    assert run.notices() == []
+    assert run.val is not None
+    assert [len(run.train), len(run.val)] == [2, 1]
+    whole = prepare(replace(config, output=tmp_path / "whole"))
+    assert whole.val is not None
+    assert [len(whole.train), len(whole.val)] == [6, 2]
+
+
 def test_an_evaluation_is_made_once(config: TrainConfig) -> None:
     """Also where the last one falls on the last step, and where a run that has ended is resumed."""
     recipe = write_recipe(config.dataset.parent, evaluations=6)
