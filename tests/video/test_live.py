@@ -138,9 +138,9 @@ def test_twenty_drops_are_twenty_reconnections(
 ) -> None:
     """Each time the camera's clock begins elsewhere; ours never goes back."""
     feeds = [(transport_stream(tmp_path, 6, start=(7 * n % 5) * 90_000), HANG_UP) for n in range(5)]
-    server = served(servers, TcpServer([*feeds * 4, (feeds[0][0], HOLD)]))
-    # Long enough that the last feed, which holds the line, does not stall before its pictures are taken.
-    reader = read(server.url, tries=3, timeout_s=4.0)
+    # More of the last feed than is taken and held back: the reader waits there, and never sees its end.
+    server = served(servers, TcpServer([*feeds * 4, (transport_stream(tmp_path, 20), HANG_UP)]))
+    reader = read(server.url, tries=3, timeout_s=30.0)
     frames, told = take(reader, 21 * 6)
     assert server.accepted == 21
     assert reader.reconnects == 20
