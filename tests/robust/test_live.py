@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from icnet_cli.cli.progress import JSON_EVERY_S
 from tests.robust.common import frames_in
 from tests.robust.launcher import Ended, Launcher
 from tests.robust.live import heal
@@ -37,6 +39,19 @@ def servers() -> Iterator[list[Any]]:
         yield all_of_them
 
 
+class Halting(TcpServer):
+    """Sends nine tenths, waits for longer than there is between two lines of progress, and sends the rest.
+
+    So a line is told before the camera has sent its last picture, however fast the pictures before were done.
+    """
+
+    def send(self, connection: socket.socket, data: bytes) -> None:
+        most = len(data) * 9 // 10
+        connection.sendall(data[:most])
+        time.sleep(JSON_EVERY_S + 0.5)
+        connection.sendall(data[most:])
+
+
 def until_signalled(
     launcher: Launcher, number: int, url: str, output: Path, weights: Path, *options: str, frames: int = 1
 ) -> Ended:
@@ -53,6 +68,9 @@ def until_signalled(
         if told and int(told[-1]) >= frames:
             break
         time.sleep(0.02)
+    else:
+        run.kill(signal.SIGKILL)
+        pytest.fail(f"not told of {frames} pictures within 40 s: {run.wait()}")
     run.kill(number)
     return run.wait()
 
@@ -63,7 +81,7 @@ def test_a_signal_finishes_the_file(
     number: int, code: int, name: str, servers: list[Any], launcher: Launcher, weights: Path, tmp_path: Path
 ) -> None:
     """The camera sends nothing more by then, and would be waited for ten minutes."""
-    server = TcpServer([(transport_stream(tmp_path, 80), HOLD)])
+    server = Halting([(transport_stream(tmp_path, 80), HOLD)])
     servers.append(server)
     ended = until_signalled(launcher, number, server.url, tmp_path / name, weights, "--json")
     assert not ended.hung
@@ -159,7 +177,7 @@ def test_what_a_killed_recording_left_is_put_together(
 ) -> None:
     """Half a minute came, and a power cut; no camera is asked for the rest."""
     data = transport_stream(tmp_path, 60, step=54_000)  # 0.6 s a frame
-    server = TcpServer([(data, HOLD)])
+    server = Halting([(data, HOLD)])
     servers.append(server)
     output = tmp_path / "out.mp4"
     killed = until_signalled(launcher, signal.SIGKILL, server.url, output, weights, frames=40)
