@@ -19,6 +19,8 @@ from .published import figures_for
 from .subjects import Subject
 from .timing import Clock, Protocol, measure
 
+_SETTLING = 3  # passes after which a size is compiled and has its graph
+
 
 def synchronise(device: torch.device) -> None:
     """Wait until a GPU has done what it was given."""
@@ -67,6 +69,17 @@ def time_pass(
     return measure(once, protocol, clock).to_dict(len(pictures))
 
 
+def _settle(run: Callable[[Tensor], Tensor], pictures: Tensor) -> None:
+    """Compile and capture for a batch, which `warm` did for one picture.
+
+    A warm-up may end after a single run, where that run compiled, and the capture comes with the next.
+    """
+    with torch.inference_mode():
+        for _ in range(_SETTLING):
+            run(pictures)
+    synchronise(pictures.device)
+
+
 def time_row(
     subject: Subject,
     size: tuple[int, int],
@@ -87,8 +100,10 @@ def time_row(
     memory = PeakMemory(choose_device(device))
     segmenter = subject.segmenter(device, precision, size, backend)
     segmenter.warm(*size)
-    pictures = network_input(segmenter, size, batch)
-    timing = time_pass(pass_of(segmenter, output), pictures, protocol, clock)
+    pictures, run = network_input(segmenter, size, batch), pass_of(segmenter, output)
+    if batch > 1 and (segmenter.device.type == "cuda" or segmenter.backend == "compile"):
+        _settle(run, pictures)
+    timing = time_pass(run, pictures, protocol, clock)
     peak = memory.peak_mb()
     published = figures_for(subject.model, subject.config, size)
     parameters, operations = cost(subject.network() if subject.exported else segmenter.network, *size)

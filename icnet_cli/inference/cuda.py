@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from icnet_cli.checkpoints.format import Normalisation
 
+from .device import set_exactness
 from .device_steps import DeviceJob, DeviceSteps
 from .engine import Labels, Size, TorchEngine
 from .graphs import Capture, Graphed
@@ -60,6 +61,10 @@ class CudaEngine(TorchEngine):
         return self._graphed(pictures)
 
     def _scores(self, pictures: Tensor) -> Tensor:
+        if self.device.type == "cuda":
+            set_exactness(
+                self.precision
+            )  # torch keeps one setting for all: another engine may have changed it
         if self._compiled is None:
             return self._plain(pictures)
         try:

@@ -52,7 +52,7 @@ class Graphed:
     def __init__(
         self,
         function: Function,
-        limit: int = 4,
+        limit: int = 8,  # a run that keeps a deadline chooses among five
         after: int = 2,
         stale: int = 64,
         capture: Capture = graph_of,

@@ -134,11 +134,15 @@ class Segmenter:
         """What `warm` would take seconds for, in words; None where it would not."""
         return self.engine.still_to_build(self.input_size(height, width))
 
-    def warm(self, height: int, width: int) -> None:
-        """Do now what the first picture of that size would wait for: compiling, and opening what is compiled."""
+    def warm(self, height: int, width: int, size: tuple[int, int] | None = None) -> None:
+        """Do now what the first picture of that size would wait for: compiling, and opening what is compiled.
+
+        Args:
+            size: the network's input, where `scores` is to be asked for another than its own.
+        """
         try:
             with device_words(self.device):
-                self.engine.warm(self.input_size(height, width))
+                self.engine.warm(size or self.input_size(height, width))
         except IcnetError:
             if self._backend != "auto":
                 raise

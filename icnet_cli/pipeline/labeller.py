@@ -131,12 +131,14 @@ class MotionLabeller:
         return self.scores.scores(picture.rgb)
 
     def _size_at(self, setting: Setting, size: tuple[int, int]) -> tuple[int, int] | None:
-        if setting.scale == 1:
-            self._sizes[setting] = self._segmenter.input_size(*size)
-            return None
+        self._sizes[setting] = self._scaled(setting.scale, size)
+        return None if setting.scale == 1 else self._sizes[setting]
+
+    def _scaled(self, scale: float, size: tuple[int, int]) -> tuple[int, int]:
         full = self._segmenter.input_size(*size)
-        height, width = (max(_MULTIPLE, round(side * setting.scale / _MULTIPLE) * _MULTIPLE) for side in full)
-        self._sizes[setting] = height, width
+        if scale == 1:
+            return full
+        height, width = (max(_MULTIPLE, round(side * scale / _MULTIPLE) * _MULTIPLE) for side in full)
         return height, width
 
     def _is_gap(self, picture: Picture) -> bool:
@@ -153,10 +155,16 @@ class MotionLabeller:
             self.pace.costs.add_network(seconds, Setting(self.pace.setting.scale, beside=True))
 
     def _learn(self, source: Any) -> None:
-        """What the network takes, before the first picture has to be in time: the first run of all is slow."""
+        """What the network takes, before the first picture has to be in time: the first run of all is slow.
+
+        On a GPU a size's second run is slower still, as it captures a graph: that would be taken for what the size
+        costs, so each size that may be chosen has it behind it.
+        """
         assert self.pace is not None
-        size = source.size
-        blank = np.zeros((*size, 3), np.uint8)
+        height, width = source.size
+        for scale in {setting.scale for setting in self.pace.settings}:
+            self._segmenter.warm(height, width, self._scaled(scale, (height, width)))
+        blank = np.zeros((height, width, 3), np.uint8)
         for _ in range(2):
             start = time.perf_counter()
             self._segmenter.labels(blank)

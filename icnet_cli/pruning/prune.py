@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from collections.abc import Generator
 from dataclasses import replace
@@ -114,6 +115,8 @@ class Job:
             yield Working(f"step {index}: fine-tuning", 1, 1, news=_cut_news(index, row))
         assert self.state.plan is not None
         number = len(self.state.plan)
+        # The step before may be held by a cycle of references, and its pictures on the device with it.
+        gc.collect()
         events = Trainer(run).events()
         try:
             while True:

@@ -127,7 +127,9 @@ def _check_room(count: int, height: int, width: int, device: torch.device) -> No
 
 def _free_bytes(device: torch.device) -> int | None:
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        # What torch keeps for later use is taken as seen from outside, and free to this process.
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + kept
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))

@@ -1,6 +1,7 @@
 """What one batch does to a network: forward, backward, and the optimizer's step when the effective batch is full.
 
 On a GPU nothing here waits for the device: the host runs ahead, and losses are read when the trainer asks for them.
+(On several, torch's SyncBatchNorm waits in each forward pass, to learn which ranks had pictures.)
 """
 
 from __future__ import annotations
@@ -153,7 +154,8 @@ class Stepper:
             self.scaler.load_state_dict(state["scaler"])
         if self.ema and state["ema"]:
             self.ema.load_state_dict(state["ema"])
-        if not same_batches:
+        # Gradients of fp16 are kept as they are, times the loss scale: in another precision they mean something else.
+        if not same_batches or bool(state["scaler"]) != self.scaler.is_enabled():
             return
         for parameter, gradient in zip(self.network.parameters(), state["gradients"], strict=True):
             parameter.grad = None if gradient is None else gradient.to(parameter.device)

@@ -43,6 +43,20 @@ def test_what_is_timed_is_what_the_segmenter_runs(monkeypatch: pytest.MonkeyPatc
     assert calls == made * 4  # one to warm up and three timed
 
 
+@pytest.mark.parametrize(
+    ("backend", "batch", "more"), [("compile", 2, 3), ("compile", 1, 0), ("torch", 2, 0)]
+)
+def test_what_is_built_for_a_batch_is_built_before_the_clock_runs(
+    backend: str, batch: int, more: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    forward = Segmenter.forward
+    monkeypatch.setattr(Segmenter, "backend", property(lambda self: backend))
+    monkeypatch.setattr(Segmenter, "forward", lambda self, x: calls.append(len(x)) or forward(self, x))
+    time_row(SMALL, SIZE, SHORT, device="cpu", batch=batch)
+    assert calls == [batch] * (4 + more)
+
+
 @pytest.mark.parametrize("output", ["scores", "logits", "labels", "probabilities"])
 def test_every_output_runs_the_folded_network_once(output: str) -> None:
     segmenter = SMALL.segmenter("cpu", "auto", SIZE)

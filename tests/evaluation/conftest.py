@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from icnet_cli.checkpoints.format import WeightsMeta, save_weights
 from icnet_cli.classes import load_table
 from icnet_cli.models import build
 from icnet_cli.pixels.files import write_labels_png, write_picture
+from tests.inference.tiny import enlivened
 
 
 @pytest.fixture
@@ -23,18 +23,6 @@ def camvid(tmp_path: Path) -> Path:
         write_labels_png(root / "valannot" / f"frame_{i}.png", blocks)
         write_picture(root / "val" / f"frame_{i}.png", rng.integers(0, 256, (48, 64, 3), np.uint8))
     return root
-
-
-def enlivened(network: nn.Module) -> nn.Module:
-    """Gives an untrained network statistics and strong classifiers, so that it does not say one class everywhere."""
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = None  # the plain mean of what it sees
-        if isinstance(module, nn.Conv2d) and module.out_channels == network.num_classes:
-            nn.init.normal_(module.weight, std=1.0)
-    with torch.no_grad():
-        network.train().scores(torch.randn(4, 3, 12, 12).repeat_interleave(8, 2).repeat_interleave(8, 3))
-    return network.eval()
 
 
 @pytest.fixture

@@ -49,6 +49,32 @@ def naive(segmenter: Segmenter, picture: np.ndarray, scales, flip: bool) -> np.n
     return total.argmax(0)
 
 
+class Counted:
+    """A segmenter on a device that is not here: it counts the passes of each size."""
+
+    def __init__(self, device: str) -> None:
+        self.device = torch.device(device)
+        self.passes: list[tuple[int, ...]] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.passes.append(tuple(x.shape))
+        return x
+
+
+@pytest.mark.parametrize(("device", "first"), [("cuda", 4), ("cpu", 1)])
+def test_a_size_s_first_passes_on_a_gpu_are_not_timed(device: str, first: int, monkeypatch) -> None:
+    """They search for algorithms and capture a graph, which a picture's time would be told with."""
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    segmenter = Counted(device)
+    predictor = Predictor(segmenter)
+    sizes = [(1, 3, 8, 8 + n) for n in range(10)]
+    for size in sizes:
+        for _ in range(3):
+            predictor._forward(torch.zeros(size))
+    counts = [segmenter.passes.count(size) for size in sizes]
+    assert counts == [first + 2] * 8 + [3] * 2  # of more sizes than there are graphs for, none is run in vain
+
+
 @pytest.mark.parametrize("scales", [(1.0,), (0.75, 1.0, 1.3)])
 @pytest.mark.parametrize("flip", [False, True])
 def test_probabilities_are_averaged_over_scales_and_mirror_images(make_weights, picture, scales, flip):

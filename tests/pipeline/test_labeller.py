@@ -10,9 +10,12 @@ import pytest
 
 from icnet_cli.config import SegmentConfig
 from icnet_cli.errors import ExitCode, IcnetError
+from icnet_cli.inference.cuda import CudaEngine
 from icnet_cli.inference.segmenter import Segmenter
+from icnet_cli.pipeline.deadline import PUNCTUAL
 from icnet_cli.pipeline.items import Picture
 from icnet_cli.pipeline.labeller import MotionLabeller, SingleLabeller, labeller_of
+from tests.inference.test_graphs import Capture
 from tests.inference.test_reuse import SIZE, drive
 from tests.inference.tiny import TinyNetwork, tiny_meta
 from tests.pipeline.conftest import run, write_video
@@ -100,6 +103,21 @@ def test_a_time_that_nothing_keeps_is_told(segmenter: Segmenter, road: Path, tmp
     _, report = run(segmenter, road, tmp_path / "out.mp4", deadline_s=1e-6)
     assert report["deadline"]["missed"] == 8
     assert report["deadline"]["possible"] is False
+
+
+def test_each_size_that_may_be_chosen_has_its_graph_before_the_first_picture(
+    segmenter: Segmenter, road: Path, tmp_path: Path
+) -> None:
+    """A capture amid the run would be taken for what the size costs, and the size would not be chosen again."""
+    capture = Capture()
+    segmenter.engine = CudaEngine(
+        segmenter.network, segmenter.meta.normalisation, segmenter.device, "fp32", capture=capture
+    )
+    run(segmenter, road, tmp_path / "out.mp4", deadline_s=30.0, frames=1)
+    scales = {setting.scale for setting in PUNCTUAL}
+    assert len(scales) > 4
+    assert capture.captured == len(scales)
+    assert len(segmenter.engine._graphed) == len(scales)  # none had to make room
 
 
 def test_confidence_comes_with_carried_scores(segmenter: Segmenter, road: Path, tmp_path: Path) -> None:

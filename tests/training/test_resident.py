@@ -83,6 +83,14 @@ def test_what_does_not_fit_is_refused_in_a_line(
     assert "\n" not in str(caught.value)
 
 
+def test_memory_that_torch_keeps_for_later_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From outside it is taken; of it, only what tensors hold is."""
+    figures = {"mem_get_info": (500, 2000), "memory_reserved": 900, "memory_allocated": 300}
+    for name, value in figures.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    assert resident._free_bytes(torch.device("cuda")) == 500 + 900 - 300
+
+
 def test_a_size_is_read_from_a_files_beginning(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (300, 400), np.uint8)
     for name in ("a.png", "b.jpg", "c.bmp"):

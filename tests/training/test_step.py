@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -235,6 +236,24 @@ def test_a_checkpoint_without_a_loss_scale_goes_on_in_fp16(run: Run) -> None:
     again = Stepper(in_half, deferred=True)
     again.load_state_dict(half.state_dict(), same_batches=True)
     assert again.scaler.get_scale() == 128.0
+
+
+@pytest.mark.parametrize(("before", "after"), [("fp16", "fp32"), ("fp32", "fp16"), ("fp16", "fp16")])
+def test_half_a_step_goes_on_in_its_own_precision_alone(run: Run, before: str, after: str) -> None:
+    """Gradients of fp16 are thousands of times too large for a step without its loss scale."""
+    one, other = (
+        Stepper(
+            replace(run, network=copy.deepcopy(run.network), config=replace(run.config, precision=name)),
+            deferred=False,
+        )
+        for name in (before, after)
+    )
+    parameter = next(iter(one.network.parameters()))
+    parameter.grad, one.accumulated = torch.ones_like(parameter), 1
+    other.load_state_dict(one.state_dict(), same_batches=True)
+    goes_on = before == after
+    assert other.accumulated == int(goes_on)
+    assert (next(iter(other.network.parameters())).grad is not None) == goes_on
 
 
 def test_fused_momentum_is_there_before_the_first_step(run: Run) -> None:
