@@ -6,7 +6,7 @@ from typing import Any
 
 from icnet_cli.video.live import LiveFrame, LiveReader, Notice
 
-STALL_S = 0.4  # instead of ten seconds
+STALL_S = 1.0  # instead of ten seconds; a busy machine needs a part of it to connect
 
 
 def take(reader: LiveReader, count: int | None = None) -> tuple[list[LiveFrame], list[str]]:
