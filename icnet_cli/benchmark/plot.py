@@ -11,6 +11,7 @@ from icnet_cli.reports.plots import ScatterPoint, plot_scatter
 from .published import tables
 
 PAPERS, HERE, MIXED = "published", "measured here", "our speed, the paper's mIoU"
+CARD = "our speed, the weights card's mIoU"  # of its own data set and size
 # Beside networks timed on their own: the tables that have both figures, at full size.
 BACKGROUND = ("icnet-test", "fast-scnn", "icnet-ablation")
 
@@ -31,11 +32,10 @@ def points(document: Mapping[str, Any]) -> list[ScatterPoint]:
 
 def _ours(row: Mapping[str, Any], name: str, published: Mapping[str, Any]) -> Iterator[ScatterPoint]:
     name = name.split(",")[0]  # the paper's card is not the one that was timed
-    measured = row.get("miou")
-    if measured is None and row.get("accuracy"):
-        measured = row["accuracy"]["miou"]
-    if measured is not None:
-        yield ScatterPoint(name, row["model_fps"], 100 * measured, HERE)
+    if row.get("miou") is not None:
+        yield ScatterPoint(name, row["model_fps"], 100 * row["miou"], HERE)
+    elif row.get("accuracy"):
+        yield ScatterPoint(name, row["model_fps"], 100 * row["accuracy"]["miou"], CARD)
     elif published.get("miou"):
         yield ScatterPoint(name, row["model_fps"], published["miou"], MIXED)
 

@@ -65,6 +65,12 @@ class PublishedTable:
     note: str | None = None
     by_name: Mapping[str, PublishedRow] = field(default_factory=dict)
 
+    @property
+    def full_size(self) -> tuple[int, int]:
+        """The largest that a network of ours is run at in it."""
+        sizes = [row.resolution for row in self.rows if row.network is not None]
+        return max(sizes, key=lambda size: size[0] * size[1], default=FULL_SIZE)
+
 
 @cache
 def tables() -> dict[str, PublishedTable]:

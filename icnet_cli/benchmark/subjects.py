@@ -80,14 +80,14 @@ class Subject:
         return Segmenter(network, meta, device, precision, size, backend, work)
 
     def accuracy(self) -> dict[str, Any] | None:
-        """The mIoU (0..1) on the weights' card, with its data set and split; None without one."""
+        """The mIoU (0..1) on the weights' card, with its data set, split and size; None without one."""
         metrics = self.loaded.meta.card.get("metrics") if self.loaded else None
         for name, figure in metrics.items() if isinstance(metrics, Mapping) else ():
             if isinstance(figure, Mapping) and isinstance(figure.get("miou"), int | float):
                 protocol = figure.get("protocol")
                 known = protocol if isinstance(protocol, Mapping) else {}
                 return {"miou": figure["miou"], "field": name} | {
-                    key: known.get(key) for key in ("dataset", "split")
+                    key: known.get(key) for key in ("dataset", "split", "size")
                 }
         return None
 

@@ -12,7 +12,7 @@ from icnet_cli.evaluation.evaluate import evaluate
 from icnet_cli.inference.segmenter import SMALLEST
 
 from .events import RowStarted
-from .published import FULL_SIZE, PublishedRow, PublishedTable, find_table
+from .published import PublishedRow, PublishedTable, find_table
 from .rows import time_row
 from .subjects import Subject, of_weights, same_network
 from .timing import Clock, Protocol
@@ -32,7 +32,8 @@ def table_rows(
         yield RowStarted(done, len(table.rows), published.name)
         row: Row = {"name": published.name, "baseline": published.baseline}
         if published.network is not None:
-            row |= _measured(published, config, protocol, clock, measured)
+            size = size_of(published, config.size, table.full_size)
+            row |= _measured(published, size, config, protocol, clock, measured)
             row["miou"] = accuracies.of(published.network)
         if published.trained is not None:
             row["trained"] = trained_here(published.trained)
@@ -43,6 +44,7 @@ def table_rows(
 
 def _measured(
     published: PublishedRow,
+    size: tuple[int, int],
     config: BenchConfig,
     protocol: Protocol,
     clock: Clock,
@@ -51,7 +53,7 @@ def _measured(
     """The network timed; once, however many rows of the table it stands in."""
     assert published.network is not None
     network = dict(published.network)
-    model, size = network.pop("model"), size_of(published, config.size)
+    model = network.pop("model")
     key = repr((model, sorted(network.items()), size, published.output))
     if key not in measured:
         measured[key] = time_row(
@@ -61,13 +63,15 @@ def _measured(
     return dict(measured[key])
 
 
-def size_of(published: PublishedRow, full: tuple[int, int] | None) -> tuple[int, int]:
-    """What a row is run at: the paper's size, or as much of `full` as that is of 1024x2048."""
+def size_of(
+    published: PublishedRow, full: tuple[int, int] | None, table_full: tuple[int, int]
+) -> tuple[int, int]:
+    """What a row is run at: the paper's size, or as much of `full` as that is of the table's own full size."""
     if full is None:
         return published.resolution
     sides = (
         round(side * here / there)
-        for side, here, there in zip(published.resolution, full, FULL_SIZE, strict=True)
+        for side, here, there in zip(published.resolution, full, table_full, strict=True)
     )
     height, width = (max(SMALLEST, side) for side in sides)
     return height, width

@@ -135,7 +135,7 @@ def _networks(document: Mapping[str, Any]) -> Sheet:
         ("times plain", _figure("speedup", ".2f")),
         *_COST,
         ("memory MB", _figure("peak_memory_mb", ".0f")),
-        ("mIoU", _figure("miou", ".1f", "accuracy", 100)),
+        ("card's mIoU", _figure("miou", ".1f", "accuracy", 100)),
         *_PAPER,
     )
     return _sheet(columns, document["rows"], notes=_notes(document))
@@ -146,9 +146,17 @@ def _notes(document: Mapping[str, Any]) -> list[str]:
     published = [row.get("published") or {} for row in document["rows"]]
     if any(figures.get("derived") for figures in published):
         notes.append("Figures in brackets follow from the ones that are printed.")
+    notes += dict.fromkeys(_card_words(row["accuracy"]) for row in document["rows"] if row.get("accuracy"))
     for name in document.get("plot_left_out", ()):
         notes.append(f"{name} is not in the plot: no mIoU of it is known.")
     return notes
+
+
+def _card_words(accuracy: Mapping[str, Any]) -> str:
+    size = accuracy.get("size")
+    of = " ".join(str(accuracy[key]) for key in ("dataset", "split") if accuracy.get(key))
+    at = f" at {size[0]}x{size[1]}" if size else ""
+    return f"The card's mIoU is of {of or 'a data set that it does not name'}{at}, and was not measured here."
 
 
 def _table(document: Mapping[str, Any]) -> Sheet:
@@ -215,6 +223,7 @@ def _video(document: Mapping[str, Any]) -> Sheet:
         f"{document['frames']} frames, network at {size} ({document['model']}, {document['variant']}): "
         f"end to end {document['end_to_end_fps']:.1f} fps, network alone {document['model_fps']:.1f} fps, "
         f"one stage after the other {document['sequential_fps']:.1f} fps (overlap {document['overlap']:.2f}).",
+        *([f"The video was damaged: {document['problem']}."] if document.get("problem") else []),
         document["advice"],
         *_naive(document),
         *_notes(document),

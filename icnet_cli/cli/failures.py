@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import sys
 import threading
@@ -20,6 +21,10 @@ from icnet_cli.training.launch import Place, find_place
 
 # Typer does not export the base of its usage errors, and older releases keep it in click.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+# An address with a user or a query; what ends the sentence is not part of it.
+_ADDRESS = re.compile(
+    r"\b([a-z][a-z0-9+.-]+):/{1,2}(?!/)([^\s'\"]*[@?][^\s'\"]*?)(?=[,:;.)]*(?:[\s'\"]|$))", re.IGNORECASE
+)
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 
 
@@ -86,8 +91,19 @@ def explain(error: BaseException, debug: bool) -> int:
     line, code = _words(error)
     line = "; ".join([line, *getattr(error, "__notes__", ())])  # what a stopped run leaves, and how to go on
     if not _told_elsewhere(error):
-        say(f"icnet: {line}")
+        say(f"icnet: {_without_secrets(line)}")
     return code
+
+
+def _without_secrets(line: str) -> str:
+    """The line with no password or token of an address in it; as a path it has lost one of its slashes."""
+
+    def shown(found: re.Match[str]) -> str:
+        from icnet_cli.video.live_address import public_url  # of a package that loads FFmpeg
+
+        return public_url(f"{found[1]}://{found[2]}")
+
+    return _ADDRESS.sub(shown, line)
 
 
 def _asked_to_end(error: BaseException) -> BaseException | None:

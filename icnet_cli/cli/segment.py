@@ -133,7 +133,7 @@ def reuse_words(report: dict[str, Any]) -> str:
     reuse = report.get("reuse")
     if reuse is None:
         return ""
-    runs = reuse["network_runs"] + reuse["runs_beside"]
+    runs = reuse["network_runs"]
     # What was counted in this run; of those before it nothing is known.
     frames = report["frames"] - report.get("frames_before", 0)
     return f", network on {runs} of {frames} frames{kept_words(report.get('deadline'))}"

@@ -23,7 +23,13 @@ _COLUMNS = (
 
 
 def evaluate_video(config: EvalConfig, console: LoopConsole) -> None:
-    """Measure a video's labels over time, by the network on each frame and in the way that is asked for."""
+    """Measure a video's labels over time, by the network on each frame and in the way that is asked for.
+
+    Raises:
+        IcnetError: INPUT, after the report, where the video was damaged: what could be decoded has been measured.
+    """
+    from icnet_cli.errors import input_error
+
     document = measure_video(config, console)
     if console.json:
         emit_json(document)
@@ -31,6 +37,8 @@ def evaluate_video(config: EvalConfig, console: LoopConsole) -> None:
         emit_table(ways_table(document))
         emit_table(class_table(document))
     say(closing_line(document))
+    if document["problem"]:
+        raise input_error(f"{config.temporal}: {document['problem']}; measured on what could be decoded")
 
 
 def measure_video(config: EvalConfig, console: LoopConsole) -> dict[str, Any]:
@@ -40,6 +48,7 @@ def measure_video(config: EvalConfig, console: LoopConsole) -> dict[str, Any]:
     from icnet_cli.errors import usage_error
     from icnet_cli.evaluation.steady import Truth, measure
     from icnet_cli.inference.segmenter import load
+    from icnet_cli.pipeline.sources import damage_of
     from icnet_cli.video import open_video
 
     assert config.temporal is not None
@@ -53,10 +62,10 @@ def measure_video(config: EvalConfig, console: LoopConsole) -> dict[str, Any]:
         pictures = (frame.rgb() for frame in islice(video, config.frames))
         total = min(filter(None, (video.info.frames_estimated, config.frames)), default=None)
         found = watch(measure(segmenter, ways, pictures, truth, total), console.progress, _status)
-        damaged = video.frames_damaged
     return {
         "video": str(config.temporal),
-        "frames_damaged": damaged,
+        "frames_damaged": video.frames_damaged,
+        "problem": damage_of(video),
         "weights": config.weights,
         "model": segmenter.meta.model,
         "device": str(segmenter.device),
@@ -95,8 +104,8 @@ def _labelled_in_time(config: EvalConfig, segmenter: Any, console: LoopConsole, 
     labels = stack.enter_context(LabelVideo(job.output))
     reuse = report["reuse"]
     told = {"reuse": reuse["span"], "reuse_kind": reuse["kind"], "smooth": reuse["smooth"]}
-    runs = reuse["network_runs"] + reuse["runs_beside"]
-    return LabelledBefore(iter(labels), {**told, "deadline": report["deadline"]}, reuse["frames"], runs)
+    way = {**told, "deadline": report["deadline"]}
+    return LabelledBefore(iter(labels), way, reuse["frames"], reuse["network_runs"])
 
 
 def _status(event: Any) -> Status:

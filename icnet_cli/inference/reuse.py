@@ -215,3 +215,8 @@ class FrameScores:
     def runs(self) -> int:
         """On how many frames the whole network ran."""
         return self.counts.total() - self.counts["carried"]
+
+    @property
+    def awaited(self) -> int:
+        """How many of the frames waited for a run; one beside them is none's."""
+        return self.runs - self.counts["beside"]

@@ -112,11 +112,11 @@ class MotionLabeller:
         if picture.starts_segment or self._is_gap(picture):
             self.scores.reset()
         setting = None if self.pace is None else self.pace.take(picture.seconds)
-        runs = self.scores.runs
+        awaited = self.scores.awaited
         scores = self._scores(picture, setting)
         labels = self._segmenter.postprocess(scores, picture.size)[0]
         if self.pace is not None:
-            self.pace.done(network=self.scores.runs > runs)
+            self.pace.done(network=self.scores.awaited > awaited)
         return labels, confidence_of(scores) if self._config.confidence else None
 
     def _scores(self, picture: Picture, setting: Setting | None) -> Tensor:

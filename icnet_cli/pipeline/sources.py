@@ -37,6 +37,18 @@ class Selection:
     every: int = 1
 
 
+def damage_of(reader: Any) -> str | None:
+    """What was wrong with a video that has been read, in words; None where nothing was."""
+    found = []
+    if reader.frames_damaged:
+        found.append(f"{reader.frames_damaged} of {reader.frames_read} frames decoded with errors")
+    if reader.frames_lost:
+        found.append(f"{reader.frames_lost} frames could not be decoded")
+    if reader.shortfall is not None:
+        found.append(str(reader.shortfall))
+    return "; ".join(found) or None
+
+
 class VideoSource:
     """Frames of a video. With `every`, a frame lasts until the next one that is taken.
 
@@ -88,16 +100,8 @@ class VideoSource:
     def problem(self) -> str | None:
         if self._ending is not None:
             return self._ending["problem"]
-        reader, found = self.reader, []
-        if reader.frames_damaged:
-            found.append(f"{reader.frames_damaged} of {reader.frames_read} frames decoded with errors")
-        if reader.frames_lost:
-            found.append(f"{reader.frames_lost} frames could not be decoded")
-        if reader.shortfall is not None:
-            found.append(str(reader.shortfall))
-        if self._error is not None:
-            found.append(str(self._error))
-        return "; ".join(found) or None
+        found = [damage_of(self.reader), self._error]
+        return "; ".join(str(each) for each in found if each is not None) or None
 
     def __iter__(self) -> Iterator[Picture]:
         waiting: Picture | None = None

@@ -110,7 +110,7 @@ def test_bundled_weights_are_used_where_they_fit(bundle: Path) -> None:
     assert subject.variant == "keep 0.25, sub24, fused head, small-icnet weights"
     assert subject.network().config.branches == "sub24"
     assert subject.accuracy() == {
-        "miou": 0.5, "field": "val_of_train_only_run", "dataset": "camvid", "split": "val",
+        "miou": 0.5, "field": "val_of_train_only_run", "dataset": "camvid", "split": "val", "size": None,
     }  # fmt: skip
 
 

@@ -75,10 +75,19 @@ def test_fast_scnn_is_timed_with_labels_and_probabilities_at_three_sizes(timed: 
 
 
 def test_another_full_size_keeps_the_tables_proportions() -> None:
-    rows = find_table("fast-scnn").by_name
-    assert size_of(rows["Fast-SCNN cls 256x512"], None) == (256, 512)
-    assert size_of(rows["Fast-SCNN cls 256x512"], (512, 1024)) == (128, 256)
-    assert size_of(rows["Fast-SCNN cls 256x512"], (64, 64)) == (32, 32)
+    table = find_table("fast-scnn")
+    small = table.by_name["Fast-SCNN cls 256x512"]
+    assert size_of(small, None, table.full_size) == (256, 512)
+    assert size_of(small, (512, 1024), table.full_size) == (128, 256)
+    assert size_of(small, (64, 64), table.full_size) == (32, 32)
+
+
+def test_a_tables_full_size_is_its_own() -> None:
+    table = find_table("icnet-camvid")
+    (row,) = [row for row in table.rows if row.network is not None]
+    assert row.resolution == table.full_size == (720, 960)
+    assert size_of(row, (720, 960), table.full_size) == (720, 960)
+    assert size_of(row, (96, 128), table.full_size) == (96, 128)
 
 
 def test_speedups() -> None:

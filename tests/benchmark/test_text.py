@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from icnet_cli.benchmark.plot import HERE, MIXED, PAPERS, plot_rows, points
+from icnet_cli.benchmark.plot import CARD, HERE, MIXED, PAPERS, plot_rows, points
 from icnet_cli.benchmark.published import find_table
 from icnet_cli.benchmark.text import Sheet, sheet_of
 from icnet_cli.cli.bench import parts
@@ -119,12 +119,22 @@ def test_a_wide_table_is_cut_into_parts_that_fit() -> None:
     assert len(parts(sheet, 1)) == 3
 
 
+def test_a_cards_accuracy_is_told_as_the_cards() -> None:
+    accuracy = {"miou": 0.6, "dataset": "camvid", "split": "val", "size": [544, 736]}
+    sheet = sheet_of(networks(ROW | {"accuracy": accuracy}, ROW | {"accuracy": accuracy}, ROW))
+    assert cells(sheet)["card's mIoU"] == "60.0"
+    words = "The card's mIoU is of camvid val at 544x736, and was not measured here."
+    assert sheet.notes.count(words) == 1
+    assert not any("card's" in note for note in sheet_of(networks(ROW)).notes)
+
+
 def test_points_of_a_plot() -> None:
     known = ROW | {"accuracy": {"miou": 0.6}}
+    measured = known | {"miou": 0.5}
     nobody = ROW | {"model": "x", "published": None}
-    found = points(networks(ROW, known, nobody))
+    found = points(networks(ROW, known, measured, nobody))
     ours = [(point.name, point.x, point.y, point.group) for point in found if point.group != PAPERS]
-    assert ours == [("icnet", 2.5, 67.7, MIXED), ("icnet", 2.5, 60.0, HERE)]
+    assert ours == [("icnet", 2.5, 67.7, MIXED), ("icnet", 2.5, 60.0, CARD), ("icnet", 2.5, 50.0, HERE)]
     assert ("ICNet", 30.3, 69.5, PAPERS) in found
     assert ("Fast-SCNN cls, Xp", 123.5, 68.0, PAPERS) in found
 

@@ -77,6 +77,29 @@ def test_an_error_is_one_line_and_its_code(failing, error: BaseException, code: 
     assert ("(a bug)" in outcome.err) == (code == 1)
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("no rtsp://me:secret@cam:554/x has an end", "no rtsp://***@cam:554/x has an end"),
+        ("no file rtsp:/me:secret@cam/x; give one", "no file rtsp://***@cam/x; give one"),
+        ("cannot read 'http://cam/a?token=secret': no", "cannot read 'http://cam/a?***': no"),
+        ("https://cam/a.mp4 and me@home/x?y and C:/a@b", "https://cam/a.mp4 and me@home/x?y and C:/a@b"),
+    ],
+)
+def test_no_password_of_an_address_is_said_whatever_says_it(failing, said: str, shown: str) -> None:
+    assert failing(input_error(said)).err == f"icnet: {shown}\n"
+
+
+@pytest.mark.parametrize(
+    "verb", [("compare", "a", "b"), ("bench", "--video"), ("eval", "--temporal"), ("paint",)]
+)
+def test_no_verb_prints_a_password(icnet: Icnet, verb: tuple[str, ...], tmp_path: Path) -> None:
+    more = ("-o", tmp_path / "o.mp4") if verb[0] == "paint" else ()
+    outcome = icnet(*verb, "rtsp://me:secret@127.0.0.1:9/x", *more)
+    assert outcome.code != 0
+    assert "secret" not in outcome.out + outcome.err
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (None, 1)])
 def test_a_signal_that_a_library_makes_an_error_of(
     monkeypatch: pytest.MonkeyPatch, icnet: Icnet, number: int | None, code: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,7 +104,7 @@ def test_a_run_says_what_was_reused_and_whether_the_time_was_kept(
 def test_the_words_of_a_deadline_that_was_not_kept() -> None:
     report = {
         "output": "o.mp4", "frames": 100, "seconds": 4.0, "end_to_end_fps": 25.0,
-        "reuse": {"network_runs": 20, "runs_beside": 5},
+        "reuse": {"network_runs": 25, "runs_beside": 5},
         "deadline": {
             "kind": "realtime", "ms": 40.0, "frames": 100, "missed": 7, "kept_share": 0.93, "possible": False,
             "chosen": [
@@ -113,9 +114,26 @@ def test_the_words_of_a_deadline_that_was_not_kept() -> None:
         },
     }  # fmt: skip
     line = closing_line(report)
+    assert "network on 25 of 100 frames" in line  # those beside are among them
     assert "40 ms kept for 93.0% of frames, 7 missed" in line
     assert "480x832 each 5th frame (60), 256x416 beside the frames (40)" in line
     assert "no setting keeps it here" in line
+
+
+def test_a_damaged_video_is_measured_as_far_as_it_goes_and_told(
+    icnet: Icnet, weights: Path, tmp_path: Path
+) -> None:
+    whole = write_video(tmp_path / "whole.mkv", drive(61, 12), tuple(range(12)))
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
+    outcome = icnet("eval", "--temporal", cut, "--weights", weights, "--json")
+    assert outcome.code == 3
+    document = json.loads(outcome.out)
+    assert 0 < document["frames"] < 12
+    assert document["problem"] in outcome.err.splitlines()[-1]
+    assert "measured on what could be decoded" in outcome.err
+    outcome = icnet("eval", "--temporal", whole, "--weights", weights, "--json")
+    assert (outcome.code, json.loads(outcome.out)["problem"]) == (0, None)
 
 
 def test_of_a_resumed_run_those_frames_are_told_that_it_labelled() -> None:

@@ -51,6 +51,7 @@ def test_no_frame_waits_and_what_arrives_is_carried_to_now() -> None:
             later.finish()
     assert scores.counts == {"first": 1, "carried": 8, "beside": 2}
     assert scores.frames == 9
+    assert (scores.runs, scores.awaited) == (3, 1)
     assert len(took) == 2
     assert agreement(labels, plain).share > 0.96
 

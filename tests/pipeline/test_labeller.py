@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import Future
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,15 +12,30 @@ import pytest
 
 from icnet_cli.config import SegmentConfig
 from icnet_cli.errors import ExitCode, IcnetError
+from icnet_cli.inference.beside import Done
 from icnet_cli.inference.cuda import CudaEngine
 from icnet_cli.inference.segmenter import Segmenter
-from icnet_cli.pipeline.deadline import PUNCTUAL
+from icnet_cli.pipeline.deadline import PUNCTUAL, Setting
 from icnet_cli.pipeline.items import Picture
 from icnet_cli.pipeline.labeller import MotionLabeller, SingleLabeller, labeller_of
+from icnet_cli.pipeline.sources import Selection, VideoSource
+from icnet_cli.video import open_video
 from tests.inference.test_graphs import Capture
 from tests.inference.test_reuse import SIZE, drive
 from tests.inference.tiny import TinyNetwork, tiny_meta
 from tests.pipeline.conftest import run, write_video
+
+
+class AtOnce:
+    """A background whose runs are over before the next frame comes."""
+
+    def submit(self, work: Callable[[], Done], /) -> Future[Done]:
+        future: Future[Done] = Future()
+        future.set_result(work())
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Nothing is under way."""
 
 
 def picture(rgb: np.ndarray, index: int, *, at: int | None = None, begins: bool = False) -> Picture:
@@ -118,6 +135,27 @@ def test_each_size_that_may_be_chosen_has_its_graph_before_the_first_picture(
     assert len(scales) > 4
     assert capture.captured == len(scales)
     assert len(segmenter.engine._graphed) == len(scales)  # none had to make room
+
+
+def test_what_runs_beside_is_no_frames_cost(road: Path) -> None:
+    """A frame that a finished run arrives in took a carried frame's time, which is not the network's."""
+    segmenter = Segmenter(TinyNetwork(), tiny_meta(SIZE), "cpu", size=SIZE)
+    with open_video(road) as reader:
+        labeller = labeller_of(config(deadline_s=30.0), segmenter, VideoSource(reader, Selection()))
+        assert isinstance(labeller, MotionLabeller)
+        assert labeller.pace is not None
+        told: list[Setting] = []
+        labeller.pace.costs.add_network = lambda seconds, setting: told.append(setting)  # type: ignore[method-assign]
+        labeller.pace.setting = Setting(beside=True)
+        labeller.pace.fits = lambda setting, share=1.0: setting.beside  # type: ignore[method-assign]
+        labeller.scores._background = AtOnce()
+        for i, frame in enumerate(drive(34, 7)):
+            labeller.label(picture(frame, i, begins=i == 0))
+        labeller.close()
+    counts = labeller.scores.counts
+    assert counts["beside"] >= 2
+    assert len(told) == counts["first"] + counts["beside"]
+    assert labeller.report()["reuse"]["network_runs"] == len(told)
 
 
 def test_confidence_comes_with_carried_scores(segmenter: Segmenter, road: Path, tmp_path: Path) -> None:
