@@ -46,8 +46,8 @@ Examples:
 
 \b
 Road video to per-pixel classes in real time. `icnet VERB --help` lists its
-options; each can also be set in the environment (ICNET_DEVICE=cpu) or in a
-config file (-c FILE)."""
+options; those that are not about one run alone can also be set in the
+environment (ICNET_DEVICE=cpu) or in a config file (-c FILE)."""
 
 # Words on the command line (keys of config.COMMANDS) and the function that does them.
 VERBS: dict[str, Callable[..., None]] = {

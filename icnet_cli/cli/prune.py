@@ -101,6 +101,13 @@ def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
+def _has_plot(document: dict[str, Any]) -> bool:
+    """The plot is of mIoU, which is not measured without a data set."""
+    figures = [document["start"]["miou_before"]]
+    figures += [row[key] for row in document["steps"] for key in ("miou_pruned", "miou_tuned")]
+    return any(figure is not None for figure in figures)
+
+
 def closing_lines(document: dict[str, Any], max_drop: float | None) -> list[str]:
     """Where the weights are, and whether a step was taken back."""
     lines = []
@@ -109,6 +116,6 @@ def closing_lines(document: dict[str, Any], max_drop: float | None) -> list[str]
         lines.append(f"the last step fell by more than {drop} points of mIoU; the one before it is kept")
     lines.append(
         f"{document['output']}, timed on {document['device']} {document['precision']}; "
-        f"table and plot in {document['run_dir']}"
+        f"{'table and plot' if _has_plot(document) else 'table'} in {document['run_dir']}"
     )
     return lines

@@ -95,7 +95,7 @@ def blur_option() -> Any:
 
 
 def codec_option() -> Any:
-    help = "Video codec: h264, hevc, av1, vp9, ffv1, or an encoder's own name."
+    help = "Video codec: h264, hevc, av1, vp9, ffv1, or the name of a hardware encoder."
     return option(None, help, metavar="NAME", panel=ENCODING, shows="h264; vp9 in .webm", completes=CODECS)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import icnet_cli.pruning.prune as pruning
 from icnet_cli.cli.progress import phrase
-from icnet_cli.cli.prune import PruneNarrator
+from icnet_cli.cli.prune import PruneNarrator, closing_lines
 from icnet_cli.config import PruneConfig
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.pruning.events import Tuning, Working
@@ -54,6 +54,18 @@ def test_the_table_is_the_result(icnet: Icnet, pruned: list[PruneConfig]) -> Non
     assert "step 1: cut to 0.75" in outcome.err
     assert "cut 1/2, step 10: mIoU 0.6900" in outcome.err
     assert "runs/prune/icnet-1/pruned.safetensors" in outcome.err
+
+
+@pytest.mark.parametrize(("measured", "words"), [(True, "table and plot in"), (False, "; table in")])
+def test_a_plot_is_told_of_where_there_is_one(measured: bool, words: str) -> None:
+    document = report(rolled_back=False).to_dict()
+    if not measured:
+        nothing = dict.fromkeys(("miou_before", "miou_pruned", "miou_tuned"))
+        document |= {
+            "start": document["start"] | nothing,
+            "steps": [row | nothing for row in document["steps"]],
+        }
+    assert words in closing_lines(document, None)[-1]
 
 
 def test_a_step_that_was_taken_back_is_told(icnet: Icnet, pruned: list[PruneConfig]) -> None:
