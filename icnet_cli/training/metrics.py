@@ -19,7 +19,7 @@ class MetricsLog:
 
     def __init__(self, folder: Path, tensorboard: bool = False) -> None:
         self.path = folder / "metrics.csv"
-        self._board = _tensorboard(folder) if tensorboard else None
+        self._board = require_tensorboard()(str(folder / "tensorboard")) if tensorboard else None
 
     def _row(self, **values: Any) -> None:
         new = not self.path.exists()
@@ -87,9 +87,14 @@ class NoLog(MetricsLog):
         pass
 
 
-def _tensorboard(folder: Path) -> Any:
+def require_tensorboard() -> Any:
+    """The writer that --tensorboard needs; asked for before a run has a folder, too.
+
+    Raises:
+        IcnetError: exit 2 where its extra is not installed.
+    """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise usage_error("--tensorboard needs its extra: pip install 'icnet[tensorboard]'") from error
-    return SummaryWriter(str(folder / "tensorboard"))
+    return SummaryWriter

@@ -20,6 +20,7 @@ from icnet_cli.errors import output_error, usage_error, weights_error
 from icnet_cli.evaluation.folders import free_folder
 from icnet_cli.models import Network, build
 from icnet_cli.training.distil import find_teachers
+from icnet_cli.training.metrics import require_tensorboard
 from icnet_cli.training.ranks import ALONE, Ranks
 from icnet_cli.training.recipe import Recipe, Stage, load_recipe, recipe_from_dict
 from icnet_cli.training.resumed import RUN_FILE, RUNS, check_classes, resumed, with_cache
@@ -84,6 +85,8 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE) -> Run:
     Raises:
         IcnetError: with the code that fits: 2 for arguments, 3 for data, 4 for weights, 6 for the device.
     """
+    if config.tensorboard and ranks.writes:
+        require_tensorboard()
     run = assemble(config, ranks=ranks)
     if ranks.writes:
         if run.resumed:

@@ -3,13 +3,15 @@ from __future__ import annotations
 import builtins
 import csv
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from icnet_cli.config import TrainConfig
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.training.metrics import MetricsLog
-from icnet_cli.training.trainer import EvalDone, StepDone
+from icnet_cli.training.trainer import EvalDone, StepDone, train
 
 
 def step(number: int) -> StepDone:
@@ -42,9 +44,8 @@ def test_a_resumed_run_forgets_the_steps_it_takes_again(tmp_path: Path) -> None:
     assert [row["step"] for row in rows(log.path)] == ["10", "20"]
 
 
-def test_tensorboard_without_its_extra_names_the_extra(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def no_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
     def absent(name: str, *args: object, **kwargs: object) -> object:
@@ -54,9 +55,23 @@ def test_tensorboard_without_its_extra_names_the_extra(
 
     monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
     monkeypatch.setattr(builtins, "__import__", absent)
+
+
+@pytest.mark.usefixtures("no_tensorboard")
+def test_tensorboard_without_its_extra_names_the_extra(tmp_path: Path) -> None:
     with pytest.raises(IcnetError, match=r"icnet\[tensorboard\]") as caught:
         MetricsLog(tmp_path, tensorboard=True)
     assert caught.value.code is ExitCode.USAGE
+
+
+@pytest.mark.usefixtures("no_tensorboard")
+def test_tensorboard_without_its_extra_leaves_no_run(config: TrainConfig) -> None:
+    """The same command without the option is then a run."""
+    assert config.output is not None
+    with pytest.raises(IcnetError, match=r"icnet\[tensorboard\]") as caught:
+        list(train(replace(config, tensorboard=True)))
+    assert caught.value.code is ExitCode.USAGE
+    assert not config.output.exists()
 
 
 def test_tensorboard_events(tmp_path: Path) -> None:
