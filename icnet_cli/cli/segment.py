@@ -102,7 +102,8 @@ def status(event: Any) -> Status | None:
 def tell(report: dict[str, Any], console: LoopConsole) -> None:
     """The tracks that are missing, the closing line, and the report for --json."""
     if report.get("finished_before"):
-        say(f"{report['output']} is complete already: there is nothing to resume")
+        unknown = "its options are not checked; -y makes it anew"  # a finished output keeps no record of them
+        say(f"{report['output']} is complete already: there is nothing to resume ({unknown})")
         if console.json:
             emit_json(report)
         return

@@ -60,7 +60,7 @@ def plan_output(config: SegmentConfig, source: Source) -> Plan:
         IcnetError: USAGE where the output is an input, exists, cannot hold the view, or does not fit the source;
             OUTPUT where its folder does not exist.
     """
-    kind = "window" if config.output == NOWHERE else _kind(config.output)
+    kind = "window" if config.output == NOWHERE else kind_of(config.output)
     view = config.view or _default_view(kind, config.output)
     _check_options(config, kind, view, source)
     rate = config.fps or PICTURES_RATE
@@ -89,7 +89,7 @@ def plan_recorded(config: SegmentConfig) -> Plan:
     Raises:
         IcnetError: USAGE where the output exists and may not be overwritten.
     """
-    kind = _kind(config.output)
+    kind = kind_of(config.output)
     view = config.view or _default_view(kind, config.output)
     if kind == "folder":
         return Plan(kind, _free_folder(config.output, (), config.overwrite), view)
@@ -161,7 +161,12 @@ def variable_rate(name: str) -> IcnetError:
     )
 
 
-def _kind(output: Path) -> str:
+def kind_of(output: Path) -> str:
+    """What an output's name asks for: a stream, a folder, a video or a picture.
+
+    Raises:
+        IcnetError: USAGE for a name that asks for nothing that can be written.
+    """
     if str(output) == STDOUT:
         return "stream"
     suffix = output.suffix.lower()

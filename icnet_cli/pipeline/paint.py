@@ -7,6 +7,8 @@ from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import fields, replace
 from fractions import Fraction
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from icnet_cli.config import PaintConfig, SegmentConfig
@@ -17,10 +19,10 @@ from icnet_cli.video.source import NoSuchStreamError
 
 from .artist import Artist, choose_classes
 from .description import describe_classes, described_classes
+from .finished import Expected, finished_before
 from .items import Labels, Picture
 from .jobs import open_job
 from .lanes import FrameDone, Lanes, Notice, no_signals
-from .leftover import is_finished
 from .opening import PIPE, open_source
 from .outputs import Plan, Source, plan_output
 from .palette import read_palette, recolour
@@ -44,8 +46,9 @@ def paint(config: PaintConfig) -> Generator[FrameDone | Notice, None, dict[str, 
     """
     config.check()
     palette = read_palette(config.palette)
-    if config.resume and is_finished(config.output, overwrite=config.overwrite):
-        return {"input": config.source, "output": str(config.output), "finished_before": True}
+    over = finished_before(config, partial(_expected, config))
+    if over is not None:
+        return over
     with ExitStack() as stack:
         lanes: Lanes | None = None
         labels = LabelVideo(config.labels, config.max_pixels)
@@ -85,6 +88,13 @@ def paint(config: PaintConfig) -> Generator[FrameDone | Notice, None, dict[str, 
     if report["problem"]:
         raise DamagedInputError(f"{report['problem']}; {written(as_segment)} what could be decoded", report)
     return report
+
+
+def _expected(config: PaintConfig) -> Expected:
+    """A frame for each label, or fewer: the source need not have all that were labelled."""
+    with LabelVideo(config.labels, config.max_pixels) as labels:
+        count = len(labels.times.pts)
+    return Expected(min(count, config.frames or count), lambda: 1, (config.labels, Path(config.source)))
 
 
 def _as_segment(config: PaintConfig, count: int) -> SegmentConfig:

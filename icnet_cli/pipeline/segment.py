@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -22,16 +23,16 @@ from icnet_cli.pixels.cv import cv2
 
 from .artist import Artist, check_names
 from .description import describe_classes
+from .finished import Expected, expected_of, finished_before
 from .identity import network_of
 from .items import Labels, Picture
 from .jobs import join_recorded, open_job
 from .labeller import Labeller, labeller_of
 from .lanes import FrameDone, Lanes, Notice, no_signals
 from .ledger import Ledger
-from .leftover import is_finished
 from .live import inbox_of, live_options, live_report, public_name, tapped
 from .onboard import OnBoard, decoder_note, decoder_report, on_board, opener, warms_itself
-from .opening import open_source
+from .opening import PIPE, open_source
 from .outputs import Plan, Source, plan_output
 from .palette import read_palette, recolour
 from .resume import Job, begun, take_up
@@ -97,9 +98,16 @@ def _over_before(config: SegmentConfig) -> dict[str, Any] | None:
         recorded = join_recorded(replace(config, source=public_name(config.source)))
         if recorded is not None:
             return recorded
-    if config.resume and is_finished(config.output, overwrite=config.overwrite):
-        return {"input": config.source, "output": str(config.output), "finished_before": True}
-    return None
+    return finished_before(config, partial(_expected, config))
+
+
+def _expected(config: SegmentConfig) -> Expected | None:
+    """What a run would write; None where its source can be read only once."""
+    if config.source == PIPE or is_live_name(config.source):
+        return None
+    source = open_source(config.source, _selection(config), config.stream, config.max_pixels)
+    with closing(source):
+        return expected_of(source)
 
 
 @dataclass

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
+
+from icnet_cli.video.source import DEFAULT_MAX_PIXELS, choose_video, open_source, reading
 
 
 @dataclass(frozen=True)
@@ -94,3 +97,24 @@ def frames_before(container: Any, stream: Any, start: Fraction) -> int:
         if packet.size and packet.pts is not None and not packet.is_discard:
             before += packet.pts * stream.time_base < start
     return before
+
+
+def frames_stored(
+    path: Path,
+    stream: int,
+    *,
+    start: Fraction | None = None,
+    end: Fraction | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+) -> int:
+    """Frames that a video holds between two times (seconds on its own clock), counted by their packets."""
+    found = 0
+    with reading(path), open_source(path, max_pixels=max_pixels) as container:
+        video = choose_video(container, path, stream)
+        for packet in container.demux(video):
+            ticks = packet.dts if packet.pts is None else packet.pts  # AVI has no other
+            if ticks is None or not packet.size or packet.is_discard:
+                continue
+            at = ticks * video.time_base
+            found += (start is None or at >= start) and (end is None or at < end)
+    return found

@@ -30,6 +30,12 @@ def test_segment(icnet: Icnet, weights: Path, camvid: Path, tmp_path: Path, refu
     assert len(outcome.err.splitlines()) == 1
     assert "%" in outcome.err
 
+    outcome = icnet(*line, "--resume", "--json")
+    assert (outcome.code, outcome.document["finished_before"]) == (0, True)
+    assert "nothing to resume (its options are not checked; -y makes it anew)" in outcome.err
+    output.write_text("hello")
+    assert "out.png is not what this run would give: it is not a picture" in refused(2, *line, "--resume")
+
 
 def test_eval(icnet: Icnet, weights: Path, camvid: Path) -> None:
     outcome = icnet("eval", camvid, "--weights", weights, "--json", "--device", "cpu")
