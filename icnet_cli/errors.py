@@ -7,6 +7,7 @@ say what happened without knowing how it will be printed.
 from __future__ import annotations
 
 import re
+import signal
 import sys
 from enum import IntEnum
 
@@ -22,8 +23,24 @@ class ExitCode(IntEnum):
     OUTPUT = 5  # output could not be written
     DEVICE = 6  # no such device, out of memory
     CHECK = 7  # ran, but the result failed its own check
+    HUNG_UP = 129
     INTERRUPTED = 130
     TERMINATED = 143
+
+
+# What a run says that a signal ended.
+ENDED = {ExitCode.HUNG_UP: "hung up", ExitCode.INTERRUPTED: "interrupted", ExitCode.TERMINATED: "terminated"}
+
+
+def ending_signals() -> dict[int, ExitCode]:
+    """The signals that end a run, and with which code: Ctrl-C, SIGTERM, and SIGHUP, of a terminal that was closed.
+
+    SIGHUP is none on Windows, and none where it is ignored: `nohup` is there for that.
+    """
+    found = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        found[signal.SIGHUP] = ExitCode.HUNG_UP
+    return {int(number): code for number, code in found.items()}
 
 
 class IcnetError(Exception):

@@ -16,7 +16,7 @@ from typing import Any
 import typer
 
 from icnet_cli.cli.console import StdoutClosedError, discard, say, stdout_closed
-from icnet_cli.errors import AlreadyToldError, ExitCode, IcnetError, is_out_of_memory
+from icnet_cli.errors import ENDED, AlreadyToldError, ExitCode, IcnetError, ending_signals, is_out_of_memory
 from icnet_cli.training.launch import Place, find_place
 
 # Typer does not export the base of its usage errors, and older releases keep it in click.
@@ -32,13 +32,20 @@ class TerminatedError(BaseException):
     """SIGTERM arrived; like KeyboardInterrupt it passes every `except Exception` on its way out."""
 
 
+class HungUpError(TerminatedError):
+    """SIGHUP arrived: the terminal was closed."""
+
+
 _SIGNALS = (KeyboardInterrupt, TerminatedError)
 _asked: list[BaseException] = []  # the signals that were raised in this command
 
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Let SIGTERM unwind the program as Ctrl-C does, so that nothing is left half-written; both are remembered."""
+    """Let SIGTERM and SIGHUP unwind the program as Ctrl-C does, so that nothing is left half-written.
+
+    All are remembered.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers
         return
@@ -50,16 +57,19 @@ def terminable() -> Iterator[None]:
         _asked.append(KeyboardInterrupt())
         raise KeyboardInterrupt
 
-    def stop(*_: Any) -> None:
-        if os.getpid() != ours:  # a forked data loader, which its parent ends this way
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            os.kill(os.getpid(), signal.SIGTERM)
-            return
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: the way out is not to be cut short
-        _asked.append(TerminatedError())
-        raise TerminatedError
+    stopping = [number for number in ending_signals() if number != signal.SIGINT]
 
-    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, stop)}
+    def stop(number: int, _: Any) -> None:
+        if os.getpid() != ours:  # a forked data loader, which its parent ends this way
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        for each in stopping:  # once: the way out is not to be cut short
+            signal.signal(each, signal.SIG_IGN)
+        _asked.append(ended_by(number))
+        raise ended_by(number)
+
+    before: dict[int, Any] = {number: signal.signal(number, stop) for number in stopping}
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background jobs ignore it
         before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
     report = sys.unraisablehook
@@ -72,8 +82,13 @@ def terminable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def ended_by(number: int) -> TerminatedError:
+    """What SIGTERM or SIGHUP raises."""
+    return TerminatedError() if number == signal.SIGTERM else HungUpError()
+
+
 def heed() -> None:
-    """Raise the Ctrl-C or SIGTERM that came amid a library's callback, where Python could only report it."""
+    """Raise the signal that came amid a library's callback, where Python could only report it."""
     if _asked:
         raise type(_asked[-1])
 
@@ -107,7 +122,7 @@ def _without_secrets(line: str) -> str:
 
 
 def _asked_to_end(error: BaseException) -> BaseException | None:
-    """The Ctrl-C or SIGTERM behind an error that is none of ours.
+    """The signal behind an error that is none of ours.
 
     Libraries turn one that comes amid their own code into something else: pybind11 an import that was interrupted into
     an ImportError, torch an interrupted look at a tensor into a ValueError.
@@ -142,9 +157,10 @@ def _words(error: BaseException) -> tuple[str, ExitCode]:
     if isinstance(error, _UsageError):
         return _usage(error), ExitCode.USAGE
     if isinstance(error, KeyboardInterrupt | typer.Abort):
-        return "interrupted", ExitCode.INTERRUPTED
+        return ENDED[ExitCode.INTERRUPTED], ExitCode.INTERRUPTED
     if isinstance(error, TerminatedError):
-        return "terminated", ExitCode.TERMINATED
+        code = ExitCode.HUNG_UP if isinstance(error, HungUpError) else ExitCode.TERMINATED
+        return ENDED[code], code
     if is_out_of_memory(error):
         return "out of memory; try a smaller --size or --batch, or another --device", ExitCode.DEVICE
     if isinstance(error, OSError) and error.errno in _NO_ROOM:

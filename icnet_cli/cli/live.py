@@ -8,9 +8,10 @@ from collections.abc import Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from icnet_cli.cli.failures import TerminatedError
+from icnet_cli.cli.failures import ended_by
 from icnet_cli.config import SegmentConfig
 from icnet_cli.config.live import NOWHERE
+from icnet_cli.errors import ending_signals
 
 if TYPE_CHECKING:
     from icnet_cli.pipeline.show import Window
@@ -20,7 +21,7 @@ _PAUSE_MS = 50
 
 
 class EndedBySignals:
-    """While it is entered, the first Ctrl-C or SIGTERM ends a live run as if its source had ended.
+    """While it is entered, the first Ctrl-C, SIGTERM or SIGHUP ends a live run as if its source had ended.
 
     A second one, and any while the source is not live or not yet open, does what it does elsewhere.
     """
@@ -28,17 +29,17 @@ class EndedBySignals:
     def __init__(self, run: Watched) -> None:
         self._run = run
         self._before: dict[int, Any] = {}
-        self._terminated = False
+        self._ended_by: int | None = None
 
     def __enter__(self) -> EndedBySignals:
         if threading.current_thread() is threading.main_thread():  # nobody else may set handlers
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in ending_signals():
                 self._before[number] = signal.signal(number, self._answer)
         return self
 
     def _answer(self, number: int, frame: Any) -> None:
         if self._run.is_live and not self._run.asked:
-            self._terminated = number == signal.SIGTERM
+            self._ended_by = number
             self._run.ask()
             return
         before = self._before[number]
@@ -52,9 +53,9 @@ class EndedBySignals:
             signal.signal(number, before)
 
     def tell(self) -> None:
-        """Raise TerminatedError where SIGTERM ended the run: its file is whole, and the code is 143."""
-        if self._terminated:
-            raise TerminatedError
+        """Raise its error where SIGTERM or SIGHUP ended the run: its file is whole, and the code is 143 or 129."""
+        if self._ended_by not in (None, signal.SIGINT):
+            raise ended_by(self._ended_by)
 
 
 class Shower:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from icnet_cli.errors import ending_signals
 from icnet_cli.video.live import Notice
 
 from .channel import AbortedError, Channel
@@ -29,7 +30,7 @@ _PATIENCE_S = 10.0  # for a lane to notice that it is over; it looks up after ea
 
 @contextmanager
 def no_signals() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait until the block ends.
+    """Ctrl-C, SIGTERM and SIGHUP wait until the block ends.
 
     Amid a thread's start they would leave a lane that nobody ends; between the making of a file and the promise to
     remove it, a file that nobody removes.
@@ -42,16 +43,17 @@ def no_signals() -> Iterator[None]:
     if mask is None:
         yield
         return
+    ending = tuple(ending_signals())
     asked: list[int] = []
     answers: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():  # no other is asked to answer
-        found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        found = {number: signal.getsignal(number) for number in ending}
         answers = {number: answer for number, answer in found.items() if callable(answer)}
     before = mask(signal.SIG_BLOCK, ())
     try:
         for number in answers:
             signal.signal(number, lambda told, _: asked.append(told))
-        mask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+        mask(signal.SIG_BLOCK, ending)
         yield
     finally:
         mask(signal.SIG_SETMASK, before)  # what came meanwhile is noted now

@@ -11,7 +11,7 @@ from typing import Any
 from icnet_cli.checkpoints.format import LoadedWeights, WeightsMeta, load_weights, save_weights
 from icnet_cli.checkpoints.state import list_states
 from icnet_cli.config import PruneConfig
-from icnet_cli.errors import ExitCode, IcnetError, check_error, device_error
+from icnet_cli.errors import ENDED, ExitCode, IcnetError, check_error, device_error
 from icnet_cli.inference.device import choose_device, choose_precision
 from icnet_cli.models import Network
 from icnet_cli.pruning.begin import Beginning, begin, resume
@@ -31,7 +31,7 @@ def prune(config: PruneConfig) -> Generator[Event, None, PruneReport]:
 
     Raises:
         IcnetError: 2 arguments, 3 data, 4 weights, 5 output, 6 device, 7 where no step holds --max-drop or
-            fine-tuning diverged, 130 and 143 after a signal (state saved).
+            fine-tuning diverged, 129, 130 and 143 after a signal (state saved).
     """
     config.check()
     job = Job(resume(config) if config.resume else begin(config))
@@ -146,11 +146,11 @@ class Job:
             smaller = f"go on with icnet prune --resume {self.folder} --batch {run.batch // 2}"
             cure = smaller if run.batch >= 4 else "begin again with a smaller --crop"
             return device_error(f"out of memory on {run.device} in step {index} of {number}; {cure}")
-        if error.code not in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
+        if error.code not in ENDED:
             return error
-        word = "interrupted" if error.code is ExitCode.INTERRUPTED else "terminated"
         return IcnetError(
-            f"{word} in step {index} of {number}; go on with icnet prune --resume {self.folder}", error.code
+            f"{ENDED[error.code]} in step {index} of {number}; go on with icnet prune --resume {self.folder}",
+            error.code,
         )
 
     def _close_step(self, index: int, network: Network, parent: WeightsMeta, row: Row) -> None:

@@ -19,6 +19,7 @@ from icnet_cli.checkpoints.format import WeightsMeta, save_weights
 from icnet_cli.checkpoints.state import list_states, load_state, save_state, state_path
 from icnet_cli.config import TrainConfig
 from icnet_cli.errors import (
+    ENDED,
     AlreadyToldError,
     ExitCode,
     IcnetError,
@@ -72,7 +73,7 @@ def train(config: TrainConfig) -> Generator[Event, None, TrainReport]:
     Under torchrun each process calls this; all yield the same events, and the first one alone writes files.
 
     Raises:
-        IcnetError: 2 arguments, 3 data, 4 weights, 6 device, 7 diverged, 130 and 143 after a signal (state saved).
+        IcnetError: 2 arguments, 3 data, 4 weights, 6 device, 7 diverged, 129, 130 and 143 after a signal (state saved).
     """
     with joined(partial(newness, config.resume) if config.resume else None) as ranks:
         config.check()
@@ -309,7 +310,7 @@ class Trainer:
         # Several heed what they agreed on: a signal that one of them has had since is for their next look.
         code = signals.code if self.ranks.alone else self._agreed_code
         if code is not None and (self.ranks.alone or not self.stepper.accumulated):
-            word = "interrupted" if code is ExitCode.INTERRUPTED else "terminated"
+            word = ENDED[code]
             if not self.ranks.writes:
                 self.ranks.meet()
                 raise AlreadyToldError(word, code)

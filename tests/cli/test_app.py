@@ -16,7 +16,7 @@ import pytest
 import icnet_cli
 from icnet_cli.cli import app
 from icnet_cli.cli.console import LoopConsole, emit, emit_json
-from icnet_cli.cli.failures import TerminatedError
+from icnet_cli.cli.failures import HungUpError, TerminatedError
 from icnet_cli.cli.progress import Status, watch
 from icnet_cli.cli.weights import _lines
 from icnet_cli.config import SegmentConfig
@@ -58,6 +58,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, icnet: Icnet) -> Callable[..., obje
         (check_error("what"), 7),
         (KeyboardInterrupt(), 130),
         (TerminatedError(), 143),
+        (HungUpError(), 129),
         (ValueError("what\nnow\x1b[31m"), 1),
         (AssertionError(), 1),
         (OSError(errno.ENOSPC, "No space left on device", "out.mp4"), 5),
@@ -293,7 +294,9 @@ def start(body: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_ends_the_command_with_its_code(number: int, code: int) -> None:
     # `emit` tells that it runs; the finally tells that it was unwound, not killed.
     body = 'try:\n        emit("ready")\n        time.sleep(60)\n    finally:\n        say("tidied")'
@@ -304,6 +307,21 @@ def test_a_signal_ends_the_command_with_its_code(number: int, code: int) -> None
         _, err = process.communicate(timeout=60)
     assert process.returncode == code
     assert [line.split(":")[0] for line in err.splitlines()] == ["tidied", "icnet"]
+
+
+def test_a_hangup_that_is_ignored_stays_ignored() -> None:
+    """As under nohup."""
+    body = 'emit("ready")\n    sys.stdin.readline()\n    emit("done")'
+    script = "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)" + SCRIPT.format(body=body)
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGHUP)
+        out, _ = process.communicate("go\n", timeout=60)
+    assert (process.returncode, out) == (0, "done\n")
 
 
 def test_a_closed_stdout_ends_the_command_quietly() -> None:

@@ -135,7 +135,9 @@ def test_an_error_closes_the_window() -> None:
     assert window.closed
 
 
-@pytest.mark.parametrize(("number", "raises"), [(signal.SIGINT, False), (signal.SIGTERM, True)])
+@pytest.mark.parametrize(
+    ("number", "raises"), [(signal.SIGINT, False), (signal.SIGTERM, True), (signal.SIGHUP, True)]
+)
 def test_the_first_signal_ends_a_live_run(number: int, raises: bool) -> None:
     run = Run(is_live=True)
     signals = EndedBySignals(run.watched)

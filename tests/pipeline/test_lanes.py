@@ -193,7 +193,7 @@ def test_ctrl_c_while_a_file_is_put_away_waits_for_it() -> None:
     assert lanes.stopped
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_that_another_thread_takes_waits_for_the_block_too(number: signal.Signals) -> None:
     """The kernel gives it to any thread that does not block it, and Python has the main thread answer, where it is."""
 

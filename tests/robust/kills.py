@@ -1,9 +1,10 @@
-"""SIGKILL, Ctrl-C and SIGTERM at random times of a run, to a video and to a folder in turn.
+"""SIGKILL, Ctrl-C, SIGTERM and SIGHUP at random times of a run, to a video and to a folder in turn.
 
     python -m tests.robust.kills --kills 50 --signals 50
 
-After a SIGKILL the output is absent or complete, and the same command succeeds afterwards. After Ctrl-C (SIGINT) and
-SIGTERM the exit code is 130 or 143 (0 where the work was done already) and nothing new is in the folder.
+After a SIGKILL the output is absent or complete, and the same command succeeds afterwards. After Ctrl-C (SIGINT),
+SIGTERM and SIGHUP the exit code is 130, 143 or 129 (0 where the work was done already) and nothing new is in the
+folder.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from tests.video.video_clips import make_clip
 
 FRAMES = 60
 OUTPUTS = ("out.mp4", "labels", "out.mkv")
-CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
 @dataclass
@@ -111,7 +112,7 @@ def kills(bench: Bench, count: int, seed: int) -> Tally:
 
 
 def signals(bench: Bench, number: signal.Signals, count: int, seed: int) -> Tally:
-    """Ctrl-C or SIGTERM at `count` random times."""
+    """Ctrl-C, SIGTERM or SIGHUP at `count` random times."""
     tally = Tally("Ctrl-C" if number is signal.SIGINT else number.name)
     for turn, share in enumerate(turns(generator(seed, number).uniform(0, 1.1, count), "signals")):
         name = OUTPUTS[turn % len(OUTPUTS)]
@@ -124,7 +125,7 @@ def signals(bench: Bench, number: signal.Signals, count: int, seed: int) -> Tall
         tally.states["absent" if whole is None else "complete" if whole else "half"] += 1
         left = listing(bench.folder) - before - {name}
         # A signal that comes when all is done finds a complete output; one that comes before the command has begun, or
-        # after it, ends the process by itself, which a shell calls 130 or 143 too.
+        # after it, ends the process by itself, which a shell calls 130, 143 or 129 too.
         good = ended.code in (CODES[number], -number) or (whole and ended.code == 0)
         if not good or whole is False or left or ended.hung or ended.traceback:
             tally.wrong.append(

@@ -36,12 +36,12 @@ def run_to_end(config: TrainConfig) -> tuple[list[Event], TrainReport]:
             return events, end.value
 
 
-def terminate_after(batches: int, config: TrainConfig) -> None:
-    """Train, with a SIGTERM once `batches` batches are done."""
+def terminate_after(batches: int, config: TrainConfig, number: int = signal.SIGTERM) -> None:
+    """Train, with a signal once `batches` batches are done."""
     done = (e for e in Trainer(prepare(config)).events() if isinstance(e, StepDone))
-    for number, _ in enumerate(done, start=1):
-        if number == batches:
-            os.kill(os.getpid(), signal.SIGTERM)
+    for count, _ in enumerate(done, start=1):
+        if count == batches:
+            os.kill(os.getpid(), number)
 
 
 def tensors(folder: Path) -> dict[str, torch.Tensor]:
@@ -116,6 +116,24 @@ def test_resumed_equals_uninterrupted(
     assert same(tensors(tmp_path / "whole"), tensors(tmp_path / "part"))
     whole, again = (load_state(tmp_path / name) for name in ("whole", "part"))
     assert same(whole["network"], again["network"])
+
+
+def test_a_closed_terminal_saves_as_well(config: TrainConfig) -> None:
+    with pytest.raises(IcnetError, match=r"hung up at step 2; saved .* go on with --resume") as caught:
+        terminate_after(2, config, signal.SIGHUP)
+    assert caught.value.code is ExitCode.HUNG_UP
+    assert config.output is not None
+    assert load_state(config.output)["step"] == 2
+
+
+def test_a_hangup_that_is_ignored_does_not_end_a_run(config: TrainConfig) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+    try:
+        terminate_after(2, config, signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert config.output is not None
+    assert (config.output / "last.safetensors").exists()
 
 
 def test_a_resumed_run_that_saw_other_data_would_differ() -> None:
