@@ -102,10 +102,13 @@ def _over_before(config: SegmentConfig) -> dict[str, Any] | None:
 
 
 def _expected(config: SegmentConfig) -> Expected | None:
-    """What a run would write; None where its source can be read only once."""
+    """What a run would write; None where its source can be read only once, or has gone since."""
     if config.source == PIPE or is_live_name(config.source):
         return None
-    source = open_source(config.source, _selection(config), config.stream, config.max_pixels)
+    try:
+        source = open_source(config.source, _selection(config), config.stream, config.max_pixels)
+    except IcnetError:
+        return None
     with closing(source):
         return expected_of(source)
 

@@ -123,3 +123,16 @@ def test_damaged_pictures_are_missing_in_a_result(tmp_path: Path, segmenter: Seg
         write_picture(pictures / f"{number}.png", frames(1)[0])
     output = write_video(tmp_path / "out.mp4", frames(3))
     assert run(segmenter, pictures, output, resume=True)[1]["finished_before"]
+
+
+def test_a_source_that_has_gone_since_does_not_undo_what_is_finished(
+    segmenter: Segmenter, video: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out.mp4"
+    run(segmenter, video, output)
+    video.unlink()
+    assert run(segmenter, video, output, resume=True)[1]["finished_before"]
+    output.write_text("hello")
+    with pytest.raises(IcnetError) as caught:
+        run(segmenter, video, output, resume=True)
+    assert caught.value.code is ExitCode.USAGE
