@@ -17,6 +17,7 @@ from icnet_cli.video.pictures import Painter
 
 _FRACTIONS = ("time_base", "rate", "aspect")
 _BOTTOM_FIRST = (3, 4)  # AVFieldOrder: BB, TB
+_ONE_THREAD = 512 * 384  # pixels
 
 
 def _repeats(width: int) -> bool:
@@ -26,6 +27,18 @@ def _repeats(width: int) -> bool:
     runs, with one thread as with several; without the tree all gave one.
     """
     return -(-width // 16) % 8 == 0
+
+
+def _threads(options: dict[str, str], size: tuple[int, int]) -> dict[str, str]:
+    """One thread for x264 where a rate cap and several would make the bits depend on the threads' timing.
+
+    Under a cap each of its threads reads how far the others have come, without waiting for them: 160x120 to 640x480
+    gave up to four files in six runs, and one with one thread. One core encodes some 30 million pixels a second with
+    the default preset (320x240: 280 to 380 frames, 640x480: 76 to 105, 1280x720: 31), so up to _ONE_THREAD pixels it
+    stays above 150 frames a second and no run waits for it; larger pictures keep their threads, and `--crf`, which
+    lifts the cap, makes them repeat.
+    """
+    return {"threads": "1"} if "maxrate" in options and size[0] * size[1] <= _ONE_THREAD else {}
 
 
 @dataclass(frozen=True)
@@ -73,6 +86,8 @@ class Encoding:
         pixels = width * height / (info.width * info.height) if info else 1.0
         cap = rate_cap(info.bit_rate, info.codec_name, plan.codec, pixels) if info else None
         options = encoder_options(plan, crf, preset, cap, pix_fmt)
+        if plan.codec.encoder == "libx264":
+            options |= _threads(options, size)
         order = info.field_order if info is not None else 0
         private = ["mbtree=0"] if plan.codec.encoder == "libx264" and not _repeats(width) else []
         if interlaced:  # and no captions: the pattern's own would be written with every frame

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,7 +16,9 @@ from video_clips import corner_colours, make_clip, number_in, numbers, picture, 
 
 from icnet_cli.errors import ExitCode
 from icnet_cli.video import VideoWriter, open_video
+from icnet_cli.video.containers import check_output
 from icnet_cli.video.declared import ebml_number
+from icnet_cli.video.encoding import Encoding
 
 
 @pytest.mark.parametrize("b_frames", [0, 2])
@@ -283,3 +287,46 @@ def test_interlaced_video_keeps_its_field_order(
     assert numbers(tmp_path / f"out{suffix}") == list(range(8))
     with open_video(tmp_path / "twin.mp4") as reader:
         assert not reader.info.interlaced
+
+
+def _noisy(count: int, width: int, height: int) -> list[np.ndarray]:
+    """Pictures (height, width, 3) of coloured blocks that move, under noise: more than a cap lets through."""
+    rng = np.random.default_rng(0)
+    blocks = rng.integers(0, 255, (height // 8, width // 8, 3)).repeat(8, 0).repeat(8, 1)
+    moved = (np.roll(blocks, 3 * n, 1) + rng.integers(-25, 25, blocks.shape) for n in range(count))
+    return [np.clip(image, 0, 255).astype(np.uint8) for image in moved]
+
+
+def test_a_capped_file_is_the_same_in_every_run(tmp_path: Path) -> None:
+    """Several at once, so that each one's threads are held up at other places."""
+    path = make_clip(tmp_path / "in.mkv", range(2), size=(160, 120))
+    pictures = _noisy(80, 160, 120)
+
+    def written(run: int) -> bytes:
+        target = tmp_path / f"{run}.mkv"
+        with open_video(path) as reader:
+            reader.info = replace(reader.info, bit_rate=400_000)
+            with VideoWriter(target, reader, width=160, height=120) as writer:
+                for n, image in enumerate(pictures):
+                    writer.write(image, pts=n, time_base=Fraction(1, 25), duration=1)
+        with av.open(str(target)) as container:
+            return b"".join(bytes(packet) for packet in container.demux(video=0))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(written, range(12)))) == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "crf", "threads"), [((160, 120), None, "1"), ((1280, 720), None, None), ((160, 120), 23, None)]
+)
+def test_small_capped_pictures_are_encoded_by_one_thread(
+    tmp_path: Path, size: tuple[int, int], crf: int | None, threads: str | None
+) -> None:
+    """The cause of the test above, which chance could let pass; large pictures and free rates keep their threads."""
+    path = make_clip(tmp_path / "in.mp4", range(2), size=size)
+    with open_video(path) as reader:
+        plan, colour, info = check_output("out.mp4", "h264"), reader.info.colour, reader.info
+    told = {"time_base": Fraction(1, 25), "rate": Fraction(25), "info": info, "crf": crf}
+    encoding = Encoding.of(plan, size, "yuv420p", colour, **told)
+    assert ("maxrate" in encoding.options) == (crf is None)
+    assert encoding.options.get("threads") == threads
