@@ -5,7 +5,7 @@ The numbers are ITU-T H.273 code points, as FFmpeg's AVColorSpace and friends an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
@@ -36,6 +36,17 @@ _SWSCALE = {
     _BT2020_CL: Colorspace.BT2020,
 }
 
+# Primaries and transfer of the standard that each matrix comes from.
+_STANDARD = {
+    _BT709: (1, 1),
+    _FCC: (4, 4),
+    _BT470BG: (5, 6),
+    _SMPTE170M: (6, 6),
+    _SMPTE240M: (7, 7),
+    _BT2020_NCL: (9, 14),
+    _BT2020_CL: (9, 14),
+}
+
 HD_LINES = 720  # untagged pictures this tall and taller are BT.709, smaller ones BT.601
 
 
@@ -64,6 +75,16 @@ class Colour:
     @property
     def range_code(self) -> ColorRange:
         return ColorRange.JPEG if self.full_range else ColorRange.MPEG
+
+
+def spelled_out(colour: Colour) -> Colour:
+    """`colour` with the primaries and transfer that go with its matrix where it leaves them unspecified."""
+    primaries, transfer = _STANDARD.get(colour.matrix, (UNSPECIFIED, UNSPECIFIED))
+    return replace(
+        colour,
+        primaries=primaries if colour.primaries == UNSPECIFIED else colour.primaries,
+        transfer=transfer if colour.transfer == UNSPECIFIED else colour.transfer,
+    )
 
 
 def assumed_matrix(height: int) -> int:

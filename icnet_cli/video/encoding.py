@@ -10,7 +10,7 @@ from typing import Any
 from av.codec.context import Flags
 
 from icnet_cli.errors import output_error
-from icnet_cli.video.colour import Colour
+from icnet_cli.video.colour import Colour, spelled_out
 from icnet_cli.video.containers import CODECS, OutputPlan, encoder_options, no_hardware, rate_cap
 from icnet_cli.video.info import VideoInfo
 from icnet_cli.video.pictures import Painter
@@ -95,6 +95,10 @@ class Encoding:
             options |= {"flags": "+ildct+ilme", "a53cc": "0"}
         if private:
             options["x264-params"] = ":".join(private)
+        if plan.codec.family == "ffv1" and plan.container.muxer == "mp4":
+            # FFV1 itself says no colours, and FFmpeg writes none to an mp4, matrix and range included, unless it
+            # knows all of them: a full range was then read as limited, with its contrast raised.
+            colour = spelled_out(colour)
         apples = plan.codec.family == "hevc" and plan.container.muxer in ("mp4", "mov")
         return cls(
             next(name for name, codec in CODECS.items() if codec == plan.codec),

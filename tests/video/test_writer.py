@@ -179,6 +179,22 @@ def test_colours_and_their_tags_survive(
     assert np.abs(before.astype(int) - after)[4:14, 4:24].max() <= 6
 
 
+@pytest.mark.parametrize(("matrix", "range_"), [(1, 1), (1, 2), (6, 2), (9, 1)])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_ffv1_keeps_matrix_and_range_without_primaries(
+    tmp_path: Path, suffix: str, matrix: int, range_: int
+) -> None:
+    """An mp4 says them only beside primaries and transfer: without those here, its samples were read otherwise."""
+    path = make_clip(tmp_path / "in.mp4", range(2), Fraction(1, 25), tags=(2, 2, matrix, range_))
+    copy(path, tmp_path / f"out{suffix}", codec="ffv1")
+    with open_video(path) as a, open_video(tmp_path / f"out{suffix}") as b:
+        told = a.info.colour
+        assert (told.matrix, told.full_range, told.primaries) == (matrix, range_ == 2, 2)
+        assert (b.info.colour.matrix, b.info.colour.full_range) == (matrix, range_ == 2)
+        assert not b.info.colour.matrix_assumed
+        assert np.array_equal(next(iter(a)).rgb(), next(iter(b)).rgb())
+
+
 def test_an_untagged_source_gets_the_matrix_it_was_read_with(tmp_path: Path) -> None:
     """A turned 960x540 video is 960 lines tall; without a tag players would guess another matrix than was used."""
     path = make_clip(tmp_path / "in.mp4", range(2), Fraction(1, 25), size=(960, 540), rotation=90)
