@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +22,7 @@ class Mark:
         frames_damaged, frames_lost: before this frame.
         seekable: whether the frame can be found again by its time: every frame so far had one of its own, and no
             damage makes what is decoded depend on where decoding began.
+        byte: of the file, where the newest packet begins; a seek may land no later. None: anywhere.
     """
 
     index: int
@@ -31,6 +33,7 @@ class Mark:
     frames_damaged: int = 0
     frames_lost: int = 0
     seekable: bool = False
+    byte: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -88,14 +91,14 @@ class Counted:
         self.read_again()
 
 
-def frames_before(container: Any, stream: Any, start: Fraction) -> int:
+def frames_before(packets: Iterable[Any], time_base: Fraction, start: Fraction) -> int:
     """Frames of a stream that are shown before `start` (seconds), counted by their packets, nothing being decoded."""
     before = 0
-    for packet in container.demux(stream):
-        if packet.dts is not None and packet.dts * stream.time_base >= start:
+    for packet in packets:
+        if packet.dts is not None and packet.dts * time_base >= start:
             break  # nothing is shown before it is decoded
         if packet.size and packet.pts is not None and not packet.is_discard:
-            before += packet.pts * stream.time_base < start
+            before += packet.pts * time_base < start
     return before
 
 

@@ -19,6 +19,7 @@ from av.codec.context import Flags
 from icnet_cli.errors import IcnetError, input_error, printable
 from icnet_cli.video.counted import Counted, frames_before
 from icnet_cli.video.declared import Declared, Shortfall, declared_by
+from icnet_cli.video.one_clock import VideoClock, can_restart, ticks_per_frame
 from icnet_cli.video.source import choose_video, decoder_limit, open_source, require_known_codec
 
 # FFmpeg's decoder of HEVC, with a thread a picture, waits for ever for what a damaged file refers to; with threads
@@ -55,15 +56,18 @@ class Decoding:
         self._given_pts: int | None = None  # pictures up to here have been given
         self._times_own = True  # no picture's time had to be made up
         self._cut_short = False  # the range ended before the file did
+        # Of the file, where a seek may land: behind it a clock can have begun anew.
+        self._latest_byte: int | None = None
         self._open(number)
         self._declared = self._declaration()
         # Sound may begin a little before zero (an encoder's priming); players do not show that.
         self._offset = max(Fraction(self._container.start_time or 0, av.time_base), Fraction(0))
-        self._guessed_ticks = self._ticks_per_frame()
+        self._guessed_ticks = ticks_per_frame(self._stream)
         self._counted = Counted(self._time_base, self._guessed_ticks)
         start, self._first_index = self._start, 0
         if start is not None:  # so that `index` is the source's own number
-            self._first_index = frames_before(self._container, self._stream, start)
+            self._first_index = frames_before(self._packets(), self._time_base, start)
+            self._latest_byte = self._clock.position if can_restart(self._container) else None
             self._seek_to_start(start)
         self._decoded = self._decode()
 
@@ -84,12 +88,16 @@ class Decoding:
         self._stream = choose_video(self._container, self.path, number)
         require_known_codec(self._stream, self.path)
         self._time_base: Fraction = self._stream.time_base
+        self._begin_clock()
         context = self._stream.codec_context
         self._check_pixels(context.width, context.height)
         context.options = {"max_pixels": decoder_limit(self.max_pixels)}
         frame_threads = self._threaded and context.name not in _NO_FRAME_THREADS
         context.thread_type = "AUTO" if frame_threads else "SLICE"
         context.flags |= Flags.output_corrupt  # what can be shown is shown, flagged and counted
+
+    def _begin_clock(self) -> None:
+        self._clock = VideoClock(self._stream, restarts=can_restart(self._container))
 
     def _reopen(self) -> None:
         """From the beginning, in a decoder that remembers nothing."""
@@ -103,10 +111,6 @@ class Decoding:
                 f"{printable(self.path)} has pictures of {height}x{width}, over the limit of {self.max_pixels} "
                 "pixels; raise the limit with --max-pixels if you trust the file"
             )
-
-    def _ticks_per_frame(self) -> int:
-        rate = self._stream.average_rate or self._stream.guessed_rate or Fraction(25)
-        return max(1, round(1 / (rate * self._time_base)))
 
     # -- where in time
 
@@ -123,6 +127,9 @@ class Decoding:
 
     def _seek_to_start(self, start: Fraction) -> None:
         """Go to a key frame at or before the range: further back where the index of the file is rough (mpeg-ts)."""
+        if self._clock.seams:  # a seek does not know which of two clocks is meant
+            self._reopen()
+            return
         for back in (0, 2, 10, 60):
             if start - back <= self._offset:
                 break
@@ -132,8 +139,9 @@ class Decoding:
 
     def _read_before(self, at: Fraction) -> None:
         """Read on from a key frame at or before `at`, in a decoder that remembers nothing."""
+        joined = bool(self._clock.seams)
         self._reopen()
-        if not self._stand_at_key(at, at):
+        if not joined and not self._stand_at_key(at, at):
             self._reopen()  # no index to seek by: from the beginning
 
     def _stand_at_key(self, at: Fraction, latest: Fraction) -> bool:
@@ -142,17 +150,27 @@ class Decoding:
         key = next((p for p in self._container.demux(self._stream) if p.is_keyframe and p.size), None)
         if key is None or key.pts is None or key.pts * self._time_base > latest:
             return False
+        if self._latest_byte is not None and key.pos is not None and key.pos > self._latest_byte:
+            return False  # in another recording, by whose clock it is the same time
         self._seek(at)  # looking has read on
         self._await_key = True  # what precedes it cannot be decoded
         return True
 
     def _seek(self, at: Fraction) -> None:
+        self._begin_clock()  # to go back by seeking is no seam
         with contextlib.suppress(av.FFmpegError):  # elementary streams cannot be sought: read on from here
             self._container.seek(math.floor(at / self._time_base), stream=self._stream, backward=True)
 
     # -- decoding
 
     def _packets(self) -> Iterator[Any]:
+        """Packets of the stream, on one clock from the file's beginning to its end."""
+        clock = self._clock
+        for packet in self._demux():
+            yield from clock.feed(packet)
+        yield from clock.flush()
+
+    def _demux(self) -> Iterator[Any]:
         """Packets of the stream; a demuxer that stumbles is asked again a few times before it is given up."""
         for _ in range(8):
             try:

@@ -12,6 +12,7 @@ from icnet_cli.video.counted import Mark
 from icnet_cli.video.decoding import Decoding
 from icnet_cli.video.frame import Converter, Frame, Turn
 from icnet_cli.video.info import VideoInfo, describe
+from icnet_cli.video.one_clock import can_restart
 from icnet_cli.video.source import DEFAULT_MAX_PIXELS, reading
 
 __all__ = ["Frame", "Mark", "VideoInfo", "VideoReader", "open_video"]
@@ -112,7 +113,9 @@ class VideoReader(Decoding):
     def _mark(self, index: int, picture: Any) -> Mark:
         read, wounds = self._counted, (self.frames_damaged, self.frames_lost)
         seekable = self._reopens and self._times_own and read.all_dated and not any(wounds)
-        return Mark(index, picture.pts, read.newest_dts, read.packets, read.end, *wounds, seekable)
+        seekable = seekable and not self._clock.seams  # behind which a time may be found twice
+        byte = self._clock.position if can_restart(self._container) else None
+        return Mark(index, picture.pts, read.newest_dts, read.packets, read.end, *wounds, seekable, byte)
 
     def _last_duration(self, picture: Any) -> int:
         """How long the last picture is shown: to the track's own end where the file declares it and was read to it."""
@@ -130,6 +133,7 @@ class VideoReader(Decoding):
         """
         with reading(self.path):
             self._decoded.close()
+            self._latest_byte = mark.byte
             self._read_before(mark.pts * self._time_base)
             # What precedes the frame in time is decoded and dropped: B-frames, and those of an open GOP.
             self._given_pts = self._last_pts = mark.pts - 1

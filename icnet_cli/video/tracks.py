@@ -6,6 +6,7 @@ The source is demuxed a second time, progressively, so memory stays flat however
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +17,7 @@ from av.stream import Discard
 
 from icnet_cli.errors import printable, usage_error
 from icnet_cli.video.containers import OutputPlan, container_for_audio, holds
+from icnet_cli.video.one_clock import TracksClock, VideoClock, can_restart
 from icnet_cli.video.source import is_cover
 
 # What a source's tags say of its own file or its own encoding, and would be false of ours.
@@ -60,16 +62,19 @@ class OtherTracks:
         self._container = container
         self._targets: dict[int, Any] = {}
         self._last_dts: dict[int, int] = {}
+        self._late: set[int] = set()  # streams whose last packet had to be moved behind the one before it
         self._waiting: Any = None
         self._shift = Fraction(0)
         self.packets_lost = 0
         self.left_out: tuple[str, ...] = ()
+        self._video = container.streams[video_index]
+        self._restarts = can_restart(container)
         try:
             self.streams = self._choose(source, video_index, plan, no_audio)
         except BaseException:
             self.close()
             raise
-        self._packets = self._demux()
+        self._packets = self._on_one_clock()
 
     def _choose(self, source: str | Path, video_index: int, plan: OutputPlan, no_audio: bool) -> list[Any]:
         taken, left = [], []
@@ -127,6 +132,8 @@ class OtherTracks:
     def shift_by(self, start: Fraction) -> None:
         """Begin at `start` (seconds on the source's clock) instead of the source's beginning; it becomes zero."""
         self._shift = start
+        if self._restarts:
+            return  # a clock that may begin anew cannot be sought by; what precedes the range is passed over
         # A caption that is on when the range begins may have begun long before.
         back = 60 if any(stream.type == "subtitle" for stream in self.streams) else 1
         with contextlib.suppress(av.FFmpegError):  # what cannot be sought is read from its beginning
@@ -148,16 +155,30 @@ class OtherTracks:
         return kept
 
     def _demux(self) -> Iterator[Any]:
-        wanted = {stream.index for stream in self.streams}
+        wanted = [*self.streams, *([self._video] if self._restarts and self.streams else [])]
+        indices = {stream.index for stream in wanted}
         for stream in self._container.streams:
-            if stream.index not in wanted:
+            if stream.index not in indices:
                 stream.discard = Discard.all  # its packets need not even be read where the format allows
         for _ in range(8 if wanted else 0):
             try:
-                yield from self._container.demux(self.streams)
+                yield from self._container.demux(wanted)
                 return
             except Exception:  # damaged: ask again a few times; the reader reports the damage
                 self.packets_lost += 1
+
+    def _on_one_clock(self) -> Iterator[Any]:
+        """The packets to copy, moved by as much as the video where the source's clock begins anew."""
+        if not self._restarts:
+            yield from self._demux()
+            return
+        clock = TracksClock(VideoClock(self._video, restarts=True))
+        for packet in self._demux():
+            if packet.stream.index == self._video.index:
+                yield from clock.feed_video(packet)
+            elif packet.size:
+                yield from clock.feed(packet)
+        yield from clock.flush()
 
     def pump(self, output: Any, until: Fraction | None, *, end: Fraction | None = None) -> None:
         """Mux packets up to `until` (seconds on the source's clock; None: all), those from `end` on left out."""
@@ -200,8 +221,12 @@ class OtherTracks:
         index = packet.stream.index
         last = self._last_dts.get(index)
         if packet.dts is not None:
-            if last is not None and packet.dts <= last:  # damaged or joined sources; muxers refuse to go back
-                packet.dts = last + 1
+            # Damaged sources, and joined ones whose sound is longer than their pictures; muxers refuse to go back.
+            step = self._least_step(packet) if index in self._late else 1
+            self._late.discard(index)
+            if last is not None and packet.dts < last + step:
+                packet.dts = last + self._least_step(packet)
+                self._late.add(index)
                 packet.pts = max(packet.pts, packet.dts) if packet.pts is not None else packet.dts
             self._last_dts[index] = packet.dts
         if packet.pts is not None and packet.dts is not None:
@@ -210,6 +235,11 @@ class OtherTracks:
             packet.duration = _sound_ticks(packet)
         packet.stream = self._targets[index]
         self.mux(output, packet)
+
+    def _least_step(self, packet: Any) -> int:
+        """Ticks of a packet's clock that are a tick of the output's, too: less would be no step there."""
+        base = self._targets[packet.stream.index].time_base
+        return max(1, math.ceil(base / packet.time_base)) if base else 1
 
     def mux(self, output: Any, packet: Any) -> None:
         """Hand a packet to the muxer. Damaged sound is no reason to lose the pictures: what it refuses is counted.

@@ -21,6 +21,7 @@ from icnet_cli.pixels.cv import cv2
 from icnet_cli.pixels.files import read_picture, write_picture
 from icnet_cli.video import open_video
 from tests.inference.tiny import CLASSES, stripes
+from tests.video.video_clips import joined_recordings, packets
 
 from .conftest import SIZE, TIMES, frames, run, write_video
 
@@ -59,6 +60,19 @@ def test_overlay_keeps_every_frame_and_its_time(tmp_path: Path, video: Path, seg
     assert [event.index for event in events] == list(range(10))
     assert report["output_size"] == list(SIZE)
     assert report["view"] == "overlay"
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])
+def test_of_joined_recordings_none_goes_by_in_an_instant(
+    tmp_path: Path, segmenter: Segmenter, name: str
+) -> None:
+    source = joined_recordings(tmp_path, (20, 30))
+    _, report = run(segmenter, source, tmp_path / name)
+    assert (report["frames"], report["problem"]) == (50, None)
+    assert report["duration_s"] == pytest.approx(2.0, abs=0.03)
+    with open_video(tmp_path / name) as reader:
+        assert {round(f.duration_s, 2) for f in reader} == {0.04}
+    assert len(packets(tmp_path / name, "audio")) == len(packets(source, "audio"))
 
 
 def test_overlay_shows_the_labels_in_their_colours(tmp_path: Path, segmenter: Segmenter) -> None:

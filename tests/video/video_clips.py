@@ -15,6 +15,7 @@ from av.codec.context import Flags
 from icnet_cli.video import open_video
 
 WIDTH, HEIGHT = 128, 64
+TS_STEP = 3600  # ticks of a transport stream between pictures: 25 frames a second
 RED, GREEN, GREY = (200, 30, 30), (30, 180, 40), (110, 110, 110)
 
 
@@ -129,6 +130,24 @@ def make_clip(
             _sound(out, sound, seconds)
         if after:
             after(out)
+    return path
+
+
+def recording(path: Path, numbers: Sequence[int], **options: Any) -> Path:
+    """Numbered pictures with sound, 25 a second, from the muxer's own zero."""
+    told: dict[str, Any] = {"audio": "aac", "options": {"g": "10"}, **options}
+    ticks = [n * TS_STEP for n in range(len(numbers))]
+    return make_clip(path, ticks, Fraction(1, 90_000), pictures=(picture(n) for n in numbers), **told)
+
+
+def joined_recordings(folder: Path, counts: Sequence[int], **options: Any) -> Path:
+    """Transport streams of so many pictures each (part0.ts, part1.ts, ...), one behind the other in one file."""
+    path, begun = folder / "joined.ts", 0
+    data = b""
+    for place, count in enumerate(counts):
+        data += recording(folder / f"part{place}.ts", range(begun, begun + count), **options).read_bytes()
+        begun += count
+    path.write_bytes(data)
     return path
 
 
