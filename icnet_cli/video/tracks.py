@@ -89,9 +89,8 @@ class OtherTracks:
             elif stream.type == "audio":
                 self._refuse_audio(source, stream, plan)
             else:
-                left.append(
-                    f"{stream.type} {printable(stream.name or 'unknown', 40)} (stream {stream.index})"
-                )
+                name = f"{stream.type} {printable(stream.name or 'unknown', 40)} (stream {stream.index})"
+                left.append(f"{name} is left out: {plan.container.muxer} cannot hold it")
         self.left_out = tuple(left)
         return taken
 
