@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from icnet_cli.inference.device import choose_device, set_exactness
+from icnet_cli.inference.graphs import CALLS
 from icnet_cli.inference.segmenter import Segmenter
 from icnet_cli.models.count import cost
 
@@ -18,8 +19,6 @@ from .memory import PeakMemory
 from .published import figures_for
 from .subjects import Subject
 from .timing import Clock, Protocol, measure
-
-_SETTLING = 3  # passes after which a size is compiled and has its graph
 
 
 def synchronise(device: torch.device) -> None:
@@ -75,7 +74,7 @@ def _settle(run: Callable[[Tensor], Tensor], pictures: Tensor) -> None:
     A warm-up may end after a single run, where that run compiled, and the capture comes with the next.
     """
     with torch.inference_mode():
-        for _ in range(_SETTLING):
+        for _ in range(CALLS):
             run(pictures)
     synchronise(pictures.device)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from icnet_cli.checkpoints.format import Normalisation
 from icnet_cli.errors import device_error
 from icnet_cli.evaluation.confusion import Labels
+from icnet_cli.inference.graphs import CALLS, SIZES
 from icnet_cli.inference.segmenter import SMALLEST, Segmenter
 from icnet_cli.pixels.files import shrink_or_grow
 from icnet_cli.pixels.labels import source_positions
@@ -21,10 +22,6 @@ from icnet_cli.pixels.labels import source_positions
 Image = NDArray[np.uint8]  # (H, W, 3) RGB
 Size = tuple[int, int]  # (height, width)
 
-_SETTLING = (
-    3  # passes at a new size on a GPU that are no measure: a search for algorithms, then a graph's capture
-)
-_SIZES = 8  # that get them; of more there are no graphs either
 _SAME_ASPECT = 0.05  # sizes in multiples of 32 keep an aspect no closer than this
 
 
@@ -84,12 +81,15 @@ class Predictor:
         return scores
 
     def _settle(self, x: Tensor) -> None:
-        """Have what happens once for each size on a GPU happen before the clock runs."""
+        """Have what happens once for each size on a GPU, a search for algorithms and a graph's capture, happen untimed.
+
+        Of more sizes than have graphs at a time, none is run in vain.
+        """
         key = (x.shape, x.stride())
-        if self.segmenter.device.type != "cuda" or key in self._settled or len(self._settled) >= _SIZES:
+        if self.segmenter.device.type != "cuda" or key in self._settled or len(self._settled) >= SIZES:
             return
         self._settled.add(key)
-        for _ in range(_SETTLING):
+        for _ in range(CALLS):
             self.segmenter.forward(x)
 
     def _wait(self) -> None:

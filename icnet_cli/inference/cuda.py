@@ -17,11 +17,9 @@ from icnet_cli.checkpoints.format import Normalisation
 from .device import set_exactness
 from .device_steps import DeviceJob, DeviceSteps
 from .engine import Labels, Size, TorchEngine
-from .graphs import Capture, Graphed
+from .graphs import CALLS, Capture, Graphed
 from .streams import graph_of
 from .upsample import Kernel, ScoreUpsampler
-
-_WARM_CALLS = 3  # after which a size has its graph
 
 
 class CudaEngine(TorchEngine):
@@ -93,7 +91,7 @@ class CudaEngine(TorchEngine):
         """See `Engine.warm`."""
         shape = (1, 3, *size)
         blank = torch.zeros(shape, dtype=self._dtype, device=self.device)
-        for _ in range(_WARM_CALLS):
+        for _ in range(CALLS):
             self.forward(blank.to(memory_format=torch.channels_last))
 
     def device_steps(self, job: DeviceJob) -> DeviceSteps:

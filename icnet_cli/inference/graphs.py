@@ -16,6 +16,8 @@ from .streams import CaptureError, Work, graph_of
 
 Function = Callable[[Tensor], Tensor]
 Capture = Callable[[Work, torch.device], Work]
+CALLS = 3  # after which a size is compiled, its algorithms are found and it has its graph
+SIZES = 8  # that have one at a time; a run that keeps a deadline chooses among five
 _FORGETTING = 256  # sizes counted at once
 
 
@@ -52,7 +54,7 @@ class Graphed:
     def __init__(
         self,
         function: Function,
-        limit: int = 8,  # a run that keeps a deadline chooses among five
+        limit: int = SIZES,
         after: int = 2,
         stale: int = 64,
         capture: Capture = graph_of,

@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from icnet_cli.config import PaintConfig
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.inference.segmenter import Segmenter
-from icnet_cli.pipeline.paint import paint
 from icnet_cli.pixels.files import write_picture
 from icnet_cli.video.counted import frames_stored
 from tests.video.video_clips import make_clip
 
 from .conftest import frames, run, write_video
+from .test_paint import painted
 
 Resumed = Callable[..., dict[str, Any]]
 
@@ -32,13 +31,7 @@ def resumed(request: pytest.FixtureRequest, tmp_path: Path, video: Path, segment
     def again(output: Path, source: Path = video, **options: Any) -> dict[str, Any]:
         if request.param == "segment":
             return run(segmenter, source, output, resume=True, **options)[1]
-        events = paint(PaintConfig(labels, str(source), output, resume=True, **options))
-        while True:
-            try:
-                next(events)
-            except StopIteration as end:
-                report: dict[str, Any] = end.value
-                return report
+        return painted(labels, source, output, resume=True, **options)
 
     return again
 
