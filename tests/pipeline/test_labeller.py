@@ -141,7 +141,7 @@ def test_what_runs_beside_is_no_frames_cost(road: Path) -> None:
     """A frame that a finished run arrives in took a carried frame's time, which is not the network's."""
     segmenter = Segmenter(TinyNetwork(), tiny_meta(SIZE), "cpu", size=SIZE)
     with open_video(road) as reader:
-        labeller = labeller_of(config(deadline_s=30.0), segmenter, VideoSource(reader, Selection()))
+        labeller = labeller_of(config(deadline_s=0.01), segmenter, VideoSource(reader, Selection()))
         assert isinstance(labeller, MotionLabeller)
         assert labeller.pace is not None
         told: list[Setting] = []
