@@ -15,10 +15,11 @@ from icnet_cli.config import SegmentConfig
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.inference.segmenter import Segmenter
 from icnet_cli.pipeline import live as live_module
+from icnet_cli.pipeline.live import Inbox
 from icnet_cli.pipeline.segment import DamagedInputError, segment
 from icnet_cli.pipeline.watched import Watched
 from icnet_cli.video import open_video
-from icnet_cli.video.live import Notice
+from icnet_cli.video.live import LiveReader, Notice
 from tests.video.live_servers import HANG_UP, HOLD, Site, TcpServer, closing_all, transport_stream
 from tests.video.video_clips import HEIGHT, WIDTH, make_clip, packets
 
@@ -109,25 +110,41 @@ def test_the_end_of_a_stream_is_the_end_where_that_is_wanted(
 def test_frames_that_are_too_old_are_dropped_and_their_time_is_kept(
     servers: list[Any], tmp_path: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All come at once, and each is too old a moment later: only the first and the newest are labelled."""
-    gate = threading.Event()
-    label = segmenter.labels
+    """Several wait while the first is labelled, and each is too old by then: only the newest is labelled after it."""
+    begun, several_wait = threading.Event(), threading.Event()
+    label, put, waiting = segmenter.labels, Inbox.put, itertools.count(1)
+    begin, take = LiveReader._begin, LiveReader._take
 
     def slowly(rgb: np.ndarray) -> np.ndarray:
-        gate.wait(5.0)
+        assert several_wait.wait(60.0)
         return label(rgb)
 
+    def counted(inbox: Inbox, item: Any) -> None:
+        put(inbox, item)
+        if not isinstance(item, Notice) and next(waiting) == 10:
+            several_wait.set()
+
+    def told(reader: LiveReader) -> None:
+        begin(reader)
+        begun.set()
+
+    def in_time(reader: LiveReader, arrival: Any) -> None:
+        # What comes before the pipeline begins is no part of the recording, and counts as nothing dropped.
+        assert not reader.frames_read or begun.wait(60.0)
+        take(reader, arrival)
+
     monkeypatch.setattr(segmenter, "labels", slowly)
+    monkeypatch.setattr(Inbox, "put", counted)
+    monkeypatch.setattr(LiveReader, "_begin", told)
+    monkeypatch.setattr(LiveReader, "_take", in_time)
     server = serve(servers, tmp_path, HANG_UP, frames=40)
     config = SegmentConfig(
         source=server.url, output=tmp_path / "out.mkv", max_latency_s=0.0, reconnect=0, backend="torch"
     )
-    events = segment(config, segmenter)
-    threading.Timer(1.0, gate.set).start()
     seen: list[Any] = []
-    report = rest(events, seen)
-    assert report["frames_dropped"] > 0
-    assert report["frames"] + report["frames_dropped"] <= 40
+    report = rest(segment(config, segmenter), seen)
+    assert report["frames_dropped"] >= 8  # of the ten, but the first and the newest
+    assert report["frames"] + report["frames_dropped"] == 40
     assert seen[-1].dropped == report["frames_dropped"]
     with open_video(tmp_path / "out.mkv") as reader:
         assert len(list(reader)) == report["frames"]
