@@ -16,7 +16,12 @@ from icnet_cli.training.run import Run
 
 @contextmanager
 def arithmetic(run: Run) -> Iterator[None]:
-    """TF32 off under fp32, and the fastest algorithms, or with --deterministic those that repeat their bits."""
+    """TF32 off under fp32; with --deterministic algorithms that repeat their bits.
+
+    cuDNN chooses by rule. To time its algorithms for each new size (`cudnn.benchmark`) gives nothing back where the
+    host's launches are what a step waits for (on an H200 38 ms a step of ICNet, 18 of them the device's), and takes
+    14 s for ICNet's first three steps; with depthwise convolutions in bf16 it was not done with one size in 40 s.
+    """
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     before = (cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32)
     strict = (
@@ -28,7 +33,7 @@ def arithmetic(run: Run) -> Iterator[None]:
         # cuBLAS reads it once, when a process first multiplies; with it two streams share no scratch memory.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
-    cudnn.benchmark, cudnn.deterministic = not exact, exact
+    cudnn.benchmark, cudnn.deterministic = False, exact
     set_exactness(run.config.precision)
     try:
         yield
