@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -213,8 +213,11 @@ def _first(error: BaseException) -> BaseException:
     return error.__context__ or error
 
 
-def graph_of(work: Work, device: torch.device) -> Work:
+def graph_of(work: Work, device: torch.device, search: bool = True) -> Work:
     """`work` on the current stream as a graph of its own, after a few runs of it.
+
+    Args:
+        search: let cuDNN measure its algorithms first.
 
     Raises:
         CaptureError: as `captured`.
@@ -222,7 +225,7 @@ def graph_of(work: Work, device: torch.device) -> Work:
     stream, current = torch.cuda.Stream(device), torch.cuda.current_stream(device)
     stream.wait_stream(current)
     with torch.cuda.device(device):
-        with searching_algorithms(), torch.cuda.stream(stream):
+        with searching_algorithms() if search else nullcontext(), torch.cuda.stream(stream):
             for _ in range(_WARM_UPS):
                 work()
         torch.cuda.synchronize(device)

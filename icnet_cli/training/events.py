@@ -31,7 +31,7 @@ class EvalDone:
 
 @dataclass(frozen=True)
 class Notice:
-    """Before the first step: something that its user should know."""
+    """Something that its user should know, most often before the first step."""
 
     text: str
 

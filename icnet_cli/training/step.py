@@ -1,7 +1,8 @@
 """What one batch does to a network: forward, backward, and the optimizer's step when the effective batch is full.
 
-On a GPU nothing here waits for the device: the host runs ahead, and losses are read when the trainer asks for them.
-(On several, torch's SyncBatchNorm waits in each forward pass, to learn which ranks had pictures.)
+On a GPU nothing here waits for the device: the host runs ahead, and losses are read when the trainer asks for them. On
+one GPU both passes are a CUDA graph after some batches of a size: see `captured`. (On several, torch's SyncBatchNorm
+waits in each forward pass, to learn which ranks had pictures.)
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from icnet_cli.inference.device import choose_precision
+from icnet_cli.inference.graphs import Capture
 from icnet_cli.models import Network
+from icnet_cli.training.captured import CapturedPass
 from icnet_cli.training.distil import Teachers
 from icnet_cli.training.losses import CascadeLoss, class_weights
 from icnet_cli.training.normalise import Normalise
@@ -29,9 +32,10 @@ class Stepper:
 
     With `deferred` (a GPU's way) a loss that is not finite is found on the device, where it keeps the optimizer from
     stepping; else the host looks at each loss before the backward pass. Either way such a step changes no weight.
+    `capture` makes CUDA graphs; given, it does so on a CPU too.
     """
 
-    def __init__(self, run: Run, deferred: bool | None = None) -> None:
+    def __init__(self, run: Run, deferred: bool | None = None, capture: Capture | None = None) -> None:
         self.run, self.ranks, self.recipe = run, run.ranks, run.recipe
         self.deferred = run.device.type == "cuda" if deferred is None else deferred
         network = run.network.to(run.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -54,6 +58,9 @@ class Stepper:
         self.optimizer = build_optimizer(network, self.recipe.optimizer, run.lr, fused=self.deferred)
         self.scaler = torch.amp.GradScaler(run.device.type, enabled=self.autocast is torch.float16)
         self.ema = Ema(network, self.recipe.ema) if self.recipe.ema else None
+        self.captured = None
+        if self._fits_a_graph() and (capture or run.device.type == "cuda"):
+            self.captured = CapturedPass(self.trained, self._parameters, capture)
         self.accumulated = 0  # batches of the next step that are done; it runs on from epoch to epoch
         self.spoiled = False  # one of them had a loss that is not finite
 
@@ -68,15 +75,38 @@ class Stepper:
         with self._reducing(last):
             pictures = pictures.to(self.run.device, non_blocking=True)
             labels = labels.to(self.run.device, non_blocking=True)
-            loss = self._forward(pictures, labels, self._taught(pictures, labels))
-            value = loss.detach()
-            if self.deferred or self._finite(value):
-                # DistributedDataParallel takes the mean of the ranks' gradients; these losses are parts of a sum.
-                self.scaler.scale(loss * (self.ranks.world / self.run.accumulate)).backward()
+            value = self._pass(pictures, labels)
         self.accumulated += 1
         if last:
             self._optimizer_step()
         return value, last
+
+    def _pass(self, pictures: Tensor, labels: Tensor) -> Tensor:
+        """Forward and backward; the loss, of which nothing but its value is left."""
+        if self.captured is not None:
+            return self.captured(pictures, labels)
+        loss = self._forward(pictures, labels, self._taught(pictures, labels))
+        value = loss.detach()
+        if self.deferred or self._finite(value):
+            # DistributedDataParallel takes the mean of the ranks' gradients; these losses are parts of a sum.
+            self.scaler.scale(loss * (self.ranks.world / self.run.accumulate)).backward()
+        return value
+
+    @property
+    def note(self) -> str | None:
+        """What could not be done as it should be, one line."""
+        return self.captured.note if self.captured else None
+
+    def _fits_a_graph(self) -> bool:
+        """Whether a step is one pass and no more: nothing summed, scaled, exchanged or taught, no bits to repeat."""
+        return (
+            self.deferred
+            and self.ranks.alone
+            and self.run.accumulate == 1
+            and self.teachers is None
+            and not self.scaler.is_enabled()
+            and not self.run.config.deterministic
+        )
 
     def averaged(self) -> Network:
         """The network to measure and to keep: the moving average where there is one; the same on all ranks."""

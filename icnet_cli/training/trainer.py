@@ -121,6 +121,7 @@ class Trainer:
         self.log = MetricsLog(run.folder, run.config.tensorboard) if self.ranks.writes else NoLog()
         self.journal = Journal(run) if self.ranks.writes else None
         self._started = self._saved_at = self._looked_at = time.monotonic()
+        self._noted: str | None = None
         self._agreed_s = 0.0
         self._agreed_code: ExitCode | None = None
         if run.resumed:
@@ -212,7 +213,7 @@ class Trainer:
             return len(self.seen) >= self.look_every and not self.stepper.accumulated
         return len(self.seen) >= self.look_every or signals.code is not None
 
-    def _look(self, signals: DeferredSignals) -> Iterator[StepDone]:
+    def _look(self, signals: DeferredSignals) -> Iterator[Event]:
         """Read the losses of the batches since the last look, and agree with the other ranks on signals and time."""
         if not self.seen:
             return
@@ -228,6 +229,9 @@ class Trainer:
             event = StepDone(batch.step, batch.epoch, batch.progress, loss, batch.lr, rate, self.seconds)
             self.log.step(event)
             yield event
+        if self.stepper.note and self.stepper.note != self._noted:
+            self._noted = self.stepper.note
+            yield Notice(self._noted)
 
     def _check_finite(self, batch: _Seen, loss: float) -> None:
         self.non_finite = 0 if math.isfinite(loss) else self.non_finite + 1

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from icnet_cli.config import TrainConfig
-from icnet_cli.training import trainer
+from icnet_cli.training import captured, trainer
 from icnet_cli.training.feed import HostFeed, batches_of, open_feed
 from icnet_cli.training.resident import Resident
 from icnet_cli.training.run import Run, prepare
@@ -106,6 +106,39 @@ def test_the_loop_never_waits_for_the_device(gpu: TrainConfig, precision: str) -
             float(pictures.float().mean())
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("model", ["icnet", "fast-scnn"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_step_as_a_graph_is_the_step(
+    gpu: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, precision: str
+) -> None:
+    """With BatchNorm frozen, which would multiply what the order of sums makes different; and it waits for nothing."""
+    losses = []
+    for after in (2, 1000):
+        monkeypatch.setattr(captured, "AFTER", after)
+        recipe = write_recipe(tmp_path, crop_size=[128, 160], batch=4, model={"fast-scnn": {"dropout": 0.0}})
+        config = replace(
+            gpu, model=model, keep=0.5, precision=precision, recipe=str(recipe), output=tmp_path / str(after)
+        )
+        run = prepare(config)
+        stepper, feed = Stepper(run), Resident(run)
+        for module in stepper.network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        pictures, labels = epoch(run, feed)[0]
+        kept = [stepper.batch(pictures, labels, 1e-4)[0] for _ in range(4)]
+        torch.cuda.synchronize()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            kept += [stepper.batch(pictures, labels, 1e-4)[0] for _ in range(4)]
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        assert stepper.captured is not None
+        assert stepper.note is None
+        assert (stepper.captured._graph is not None) == (after == 2)
+        losses.append([float(loss) for loss in kept])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3 if precision == "fp32" else 5e-2)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])

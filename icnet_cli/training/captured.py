@@ -1,0 +1,142 @@
+"""A batch's forward and backward pass as one CUDA graph.
+
+A narrow network's pass is some 3,000 kernels: to launch them one by one took the host of an H200 twice as long as the
+device to run them (docs/performance.md). A graph is launched once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from icnet_cli.inference.graphs import Capture
+from icnet_cli.inference.streams import CaptureError, graph_of
+
+AFTER = 32  # batches of one size that run operator by operator: so many are soon over, or the size is here to stay
+# By how much loss and gradient of a graph may differ from those without: half precision, and dropout drawn otherwise.
+_LOSS_APART, _GRADIENT_APART = 0.02, 0.25
+
+Trained = Callable[[Tensor, Tensor], Tensor]
+
+
+class CapturedPass:
+    """Pictures and labels to their loss, and the gradients of `parameters` in `.grad`.
+
+    The first batches of a size run as they are. Then the pass is captured, held against the way without a graph on a
+    batch that it has not seen, and used where both agree. One size has a graph at a time: a recipe's stages come one
+    after the other.
+
+    Args:
+        trained: gives the mean loss of a batch on one device; nothing in it may ask the device for a value.
+        capture: what makes graphs; for tests without a GPU.
+
+    Attributes:
+        note: why there is no graph, one line; None where there may be.
+    """
+
+    def __init__(
+        self, trained: nn.Module, parameters: Sequence[nn.Parameter], capture: Capture | None = None
+    ) -> None:
+        # cuDNN's search among its algorithms costs a training more than it gives: see `conduct.arithmetic`.
+        self._capture = capture or partial(graph_of, search=False)
+        self._trained, self._parameters = trained, list(parameters)
+        self._key: Any = None
+        self._seen = 0
+        self._graph: _Graph | None = None
+        self.note: str | None = None
+
+    def __call__(self, pictures: Tensor, labels: Tensor) -> Tensor:
+        """The loss of a batch, uint8 (N, 3, H, W) and (N, H, W), in memory of its own."""
+        key = tuple(pictures.shape)
+        if key != self._key:
+            self._key, self._seen, self._graph = key, 0, None
+        self._seen += 1
+        if self._graph is None and self._seen > AFTER and self.note is None:
+            self._graph = self._captured(pictures, labels)
+        if self._graph is None:
+            return self._plain(pictures, labels)
+        return self._graph(pictures, labels)
+
+    def _plain(self, pictures: Tensor, labels: Tensor) -> Tensor:
+        loss = self._trained(pictures, labels)
+        loss.backward()
+        return loss.detach()
+
+    def _captured(self, pictures: Tensor, labels: Tensor) -> _Graph | None:
+        """A graph for batches like this one; what making it did to statistics and random numbers is undone."""
+        kept = [buffer.clone() for buffer in self._trained.buffers()]
+        seed = torch.initial_seed()
+        graph = None
+        try:
+            graph = _Graph(self._trained, self._parameters, pictures, labels, self._capture)
+            if not self._agree(graph, pictures.flip(3), labels.flip(2), seed):
+                graph, self.note = None, "a CUDA graph of a step gave other gradients than the step itself"
+        except (CaptureError, torch.OutOfMemoryError) as error:
+            reason = error if isinstance(error, CaptureError) else f"no memory for one on {pictures.device}"
+            self.note = f"steps run operator by operator, not as a CUDA graph: {reason}"
+        finally:
+            for buffer, before in zip(self._trained.buffers(), kept, strict=True):
+                buffer.copy_(before)
+            for parameter in self._parameters:
+                parameter.grad = None
+            torch.manual_seed(seed)
+        return graph
+
+    def _agree(self, graph: _Graph, pictures: Tensor, labels: Tensor, seed: int) -> bool:
+        """Whether both ways give one loss and one gradient, of a batch that the capture has not seen."""
+        found = []
+        for way in (self._plain, graph):
+            torch.manual_seed(seed)
+            for parameter in self._parameters:
+                parameter.grad = None
+            loss = float(way(pictures, labels))
+            found.append((loss, [None if p.grad is None else p.grad.clone() for p in self._parameters]))
+        (loss, gradients), (other, others) = found
+        if [g is None for g in gradients] != [g is None for g in others]:
+            return False
+        pairs = [(g, o) for g, o in zip(gradients, others, strict=True) if g is not None and o is not None]
+        size = math.hypot(*(float(g.norm()) for g, _ in pairs))
+        apart = math.hypot(*(float((g - o).norm()) for g, o in pairs))
+        return abs(loss - other) <= _LOSS_APART * abs(loss) and apart <= _GRADIENT_APART * size
+
+
+class _Graph:
+    """The pass for one size: copy in, replay, and point the parameters to the gradients that it wrote."""
+
+    def __init__(
+        self,
+        trained: Trained,
+        parameters: Sequence[nn.Parameter],
+        pictures: Tensor,
+        labels: Tensor,
+        capture: Capture,
+    ) -> None:
+        self._trained, self._parameters = trained, parameters
+        self._pictures, self._labels = pictures.clone(), labels.clone()
+        self._loss = torch.zeros((), device=pictures.device)
+        self._gradients = [torch.zeros_like(parameter) for parameter in parameters]
+        self._reached = [True] * len(parameters)  # which of them the loss depends on
+        self._replay = capture(self._work, pictures.device)
+
+    def _work(self) -> None:
+        loss = self._trained(self._pictures, self._labels)
+        found = torch.autograd.grad(loss, self._parameters, allow_unused=True)
+        self._reached = [gradient is not None for gradient in found]
+        own = [kept for kept, new in zip(self._gradients, found, strict=True) if new is not None]
+        torch._foreach_copy_(own, [gradient for gradient in found if gradient is not None])
+        self._loss.copy_(loss.detach())
+
+    def __call__(self, pictures: Tensor, labels: Tensor) -> Tensor:
+        self._pictures.copy_(pictures)
+        self._labels.copy_(labels)
+        self._replay()
+        for parameter, gradient, reached in zip(
+            self._parameters, self._gradients, self._reached, strict=True
+        ):
+            parameter.grad = gradient if reached else None
+        return self._loss.clone()  # the next replay writes where this lies
