@@ -11,6 +11,7 @@ that the same pipeline runs, and is tested, where there is no device.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -194,6 +195,9 @@ def captured(work: Work, stream: torch.cuda.Stream, pool: Any = None) -> Work:
         CaptureError: where it does what a graph cannot hold (asking the device for a value, say).
     """
     graph, before = torch.cuda.CUDAGraph(), torch.cuda.current_stream(stream.device)
+    # An old graph that is collected meanwhile frees its memory, which no capture survives.
+    collecting = gc.isenabled()
+    gc.disable()
     try:
         # Other threads, decoding and encoding, may talk to CUDA in the meantime: only ours is held to the rules.
         with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
@@ -205,6 +209,9 @@ def captured(work: Work, stream: torch.cuda.Stream, pool: Any = None) -> Work:
             raise _first(error) from None
         said = str(_first(error)).strip() or type(_first(error)).__name__
         raise CaptureError(said.splitlines()[0]) from error
+    finally:
+        if collecting:
+            gc.enable()
     return graph.replay
 
 
@@ -224,14 +231,15 @@ def graph_of(work: Work, device: torch.device, search: bool = True) -> Work:
     """
     stream, current = torch.cuda.Stream(device), torch.cuda.current_stream(device)
     stream.wait_stream(current)
-    with torch.cuda.device(device):
-        with searching_algorithms() if search else nullcontext(), torch.cuda.stream(stream):
-            for _ in range(_WARM_UPS):
-                work()
-        torch.cuda.synchronize(device)
-        replay = captured(work, stream)
-    current.wait_stream(stream)
-    return replay
+    try:
+        with torch.cuda.device(device):
+            with searching_algorithms() if search else nullcontext(), torch.cuda.stream(stream):
+                for _ in range(_WARM_UPS):
+                    work()
+            torch.cuda.synchronize(device)
+            return captured(work, stream)
+    finally:
+        current.wait_stream(stream)
 
 
 @contextmanager

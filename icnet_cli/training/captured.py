@@ -7,13 +7,15 @@ device to run them (docs/performance.md). A graph is launched once.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from icnet_cli.errors import is_out_of_memory
 from icnet_cli.inference.graphs import Capture
 from icnet_cli.inference.streams import CaptureError, graph_of
 
@@ -73,12 +75,15 @@ class CapturedPass:
         seed = torch.initial_seed()
         graph = None
         try:
-            graph = _Graph(self._trained, self._parameters, pictures, labels, self._capture)
-            if not self._agree(graph, pictures.flip(3), labels.flip(2), seed):
-                graph, self.note = None, "a CUDA graph of a step gave other gradients than the step itself"
-        except (CaptureError, torch.OutOfMemoryError) as error:
-            reason = error if isinstance(error, CaptureError) else f"no memory for one on {pictures.device}"
-            self.note = f"steps run operator by operator, not as a CUDA graph: {reason}"
+            made = _Graph(self._trained, self._parameters, pictures, labels, self._capture)
+            graph = made if self._agree(made, pictures.flip(3), labels.flip(2), seed) else None
+        except CaptureError as error:
+            self.note = f"steps run operator by operator, not as a CUDA graph: {error}"
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            where = pictures.device
+            self.note = f"steps run operator by operator, not as a CUDA graph: no memory for one on {where}"
         finally:
             for buffer, before in zip(self._trained.buffers(), kept, strict=True):
                 buffer.copy_(before)
@@ -97,12 +102,35 @@ class CapturedPass:
             loss = float(way(pictures, labels))
             found.append((loss, [None if p.grad is None else p.grad.clone() for p in self._parameters]))
         (loss, gradients), (other, others) = found
-        if [g is None for g in gradients] != [g is None for g in others]:
-            return False
         pairs = [(g, o) for g, o in zip(gradients, others, strict=True) if g is not None and o is not None]
         size = math.hypot(*(float(g.norm()) for g, _ in pairs))
+        if not (math.isfinite(loss) and math.isfinite(size)):
+            self._seen = 0  # nothing can be compared with it: again later
+            return False
         apart = math.hypot(*(float((g - o).norm()) for g, o in pairs))
-        return abs(loss - other) <= _LOSS_APART * abs(loss) and apart <= _GRADIENT_APART * size
+        same = [g is None for g in gradients] == [g is None for g in others]
+        if same and abs(loss - other) <= _LOSS_APART * abs(loss) and apart <= _GRADIENT_APART * size:
+            return True
+        self.note = "steps run operator by operator: as a CUDA graph they gave other gradients"
+        return False
+
+
+@contextmanager
+def _asking_nothing(device: torch.device) -> Iterator[None]:
+    """Find out what asks the device for a value before a capture does, after whose failure torch's state is broken."""
+    if device.type != "cuda":
+        yield
+        return
+    mode = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise CaptureError(str(error).splitlines()[0]) from error
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)
 
 
 class _Graph:
@@ -121,6 +149,8 @@ class _Graph:
         self._loss = torch.zeros((), device=pictures.device)
         self._gradients = [torch.zeros_like(parameter) for parameter in parameters]
         self._reached = [True] * len(parameters)  # which of them the loss depends on
+        with _asking_nothing(pictures.device):
+            self._work()
         self._replay = capture(self._work, pictures.device)
 
     def _work(self) -> None:

@@ -71,7 +71,7 @@ class Stepper:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        last = self.accumulated + 1 == self.run.accumulate
+        last = self.accumulated + 1 >= self.run.accumulate  # a step begun with more batches may be full
         with self._reducing(last):
             pictures = pictures.to(self.run.device, non_blocking=True)
             labels = labels.to(self.run.device, non_blocking=True)

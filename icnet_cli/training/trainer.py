@@ -159,6 +159,7 @@ class Trainer:
             while self.progress() < 1.0:
                 yield from self._epoch(signals)
             yield from self._look(signals)
+            self.stepper.captured = None  # gives its graph's memory back
             self.owed = not self.measured
             yield from self._settle(signals)
         if self.ranks.writes:

@@ -131,6 +131,40 @@ def test_a_graph_that_is_wrong_is_not_used(
     assert any(isinstance(event, Notice) and "other gradients" in event.text for event in events)
 
 
+class Greedy(Capture):
+    """Memory runs out at the trial, which holds the graph's pass and the other."""
+
+    def __call__(self, work: Callable[[], None], device: torch.device) -> Callable[[], None]:
+        def replay() -> None:
+            raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")
+
+        work()
+        return replay
+
+
+def test_a_graph_without_memory_is_not_used(long: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, _ = trained(long, monkeypatch, None)
+    same, events = trained(long, monkeypatch, Greedy())
+    assert weights(same) == weights(plain)
+    assert any(isinstance(event, Notice) and "no memory for one on cpu" in event.text for event in events)
+
+
+def test_a_batch_that_is_not_finite_decides_nothing() -> None:
+    network = nn.Conv2d(3, 2, 1)
+
+    class Loss(nn.Module):
+        def forward(self, pictures: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+            return network(pictures.float()).mean() / labels.float().mean()
+
+    capture = Capture()
+    passes = CapturedPass(Loss(), list(network.parameters()), capture)
+    pictures, labels = torch.ones(1, 3, 4, 4, dtype=torch.uint8), torch.ones(1, 4, 4, dtype=torch.uint8)
+    for value in (1, 1, 0, 1, 1, 1):
+        passes(pictures, labels * value)
+    assert passes.note is None
+    assert (capture.captured, capture.replayed) == (2, 3)  # a trial of each, and the last batch
+
+
 def test_parameters_that_the_loss_does_not_reach_have_no_gradient() -> None:
     network = nn.ModuleDict({"used": nn.Conv2d(3, 2, 1), "unused": nn.Conv2d(3, 2, 1)})
 

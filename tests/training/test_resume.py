@@ -245,6 +245,19 @@ def test_resumed_with_half_the_batch_it_is_as_far(tiny: TrainConfig, tmp_path: P
     assert trainer.run.lr == pytest.approx(0.04)  # the effective batch is what it was
 
 
+def test_resumed_with_fewer_batches_a_step_it_goes_on_stepping(tiny: TrainConfig, tmp_path: Path) -> None:
+    """What was half of a step is more than a whole one now."""
+    part = tmp_path / "part"
+    stop_after(3, replace(tiny, output=part, accumulate=2))
+    trainer = Trainer(prepare(replace(tiny, output=None, resume=part, accumulate=1)))
+    assert trainer.stepper.accumulated == 1
+    before = trainer.step
+    batch = torch.zeros(2, 3, 64, 64, dtype=torch.uint8), torch.zeros(2, 64, 64, dtype=torch.uint8)
+    for _ in range(2):
+        trainer._train_batch(*batch, 0.01)
+    assert trainer.step == before + 2
+
+
 def test_resume_finds_the_run(tiny: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for number, name in enumerate(("fast-scnn-1", "fast-scnn-2", "fast-scnn-3")):
