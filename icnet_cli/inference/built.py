@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import re
 from collections import OrderedDict
@@ -167,7 +168,9 @@ def processor() -> str:
     found = None
     with suppress(OSError):
         found = re.search(r"^(flags|Features)\s*:.*$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    return f"{platform.system()} {platform.machine()} {platform.processor()} {found[0] if found else ''}"
+    # Not platform.processor(), which starts `uname`; on Windows this is what it gives.
+    model = os.environ.get("PROCESSOR_IDENTIFIER", "")
+    return f"{platform.system()} {platform.machine()} {model} {found[0] if found else ''}"
 
 
 def _last_line(error: Exception) -> str:

@@ -98,6 +98,33 @@ print(*sorted(set({UNWANTED!r}) & set(sys.modules)))
     assert done.stdout.strip() == loaded
 
 
+@pytest.mark.parametrize("backend", ["auto", "openvino"])
+def test_no_other_process_is_started_and_nothing_is_told(weights: Path, backend: str) -> None:
+    """A process that outlives this one would hold its locks; OpenVINO's reports every conversion to its maker."""
+    if backend == "openvino":
+        pytest.importorskip("openvino")
+    script = f"""
+import os, sys, numpy as np
+FORBIDDEN = ("subprocess", "os.fork", "os.posix_spawn", "os.system", "socket.connect", "socket.getaddrinfo")
+def refuse(event, arguments):
+    if event.startswith(FORBIDDEN):
+        os.write(2, f"{{event}} {{arguments}}".encode())  # in whatever thread
+        os._exit(1)
+sys.addaudithook(refuse)
+os.environ["ICNET_CACHE_DIR"] = {str(weights.parent / f"cache-{backend}")!r}
+from icnet_cli.inference.segmenter import load
+import icnet_cli.pipeline.segment
+segmenter = load({str(weights)!r}, "cpu", backend={backend!r})
+segmenter.labels(np.zeros((64, 96, 3), np.uint8))
+print(segmenter.backend)
+from icnet_cli.inference.built import processor
+processor()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert backend == "auto" or done.stdout.split()[0] == "openvino"
+
+
 def test_starting_reads_the_weights_once(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[Path] = []
     tensors: list[str] = []

@@ -8,11 +8,17 @@ A file says of itself what it takes and gives; `meta` is what its weights file s
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import Any, cast
 
 from icnet_cli.errors import usage_error, weights_error
 
 from .base import MODULES, ExportedModel, Ports, missing_modules, need
+
+# OpenVINO tells its maker over the network of each conversion, from a process of its own, unless this cannot be
+# imported: then it takes an empty stand-in that it brings. What is run here is nobody else's business.
+cast(dict[str, Any], sys.modules).setdefault("openvino_telemetry", None)
 
 SUFFIXES = {".onnx": "onnx", ".pt2": "pt2", ".xml": "openvino"}
 
