@@ -7,6 +7,7 @@ device to run them (docs/performance.md). A graph is launched once.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -122,7 +123,9 @@ def _asking_nothing(device: torch.device) -> Iterator[None]:
         yield
         return
     mode = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch says once that it does not find all
+        torch.cuda.set_sync_debug_mode("error")
     try:
         yield
     except torch.OutOfMemoryError:
