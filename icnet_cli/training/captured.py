@@ -78,13 +78,12 @@ class CapturedPass:
         try:
             made = _Graph(self._trained, self._parameters, pictures, labels, self._capture)
             graph = made if self._agree(made, pictures.flip(3), labels.flip(2), seed) else None
-        except CaptureError as error:
-            self.note = f"steps run operator by operator, not as a CUDA graph: {error}"
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
+        except (CaptureError, RuntimeError, MemoryError) as error:
+            spent = is_out_of_memory(error)
+            if not (spent or isinstance(error, CaptureError)):
                 raise
-            where = pictures.device
-            self.note = f"steps run operator by operator, not as a CUDA graph: no memory for one on {where}"
+            reason = f"no memory for one on {pictures.device}" if spent else error
+            self.note = f"steps run operator by operator, not as a CUDA graph: {reason}"
         finally:
             for buffer, before in zip(self._trained.buffers(), kept, strict=True):
                 buffer.copy_(before)
@@ -104,11 +103,11 @@ class CapturedPass:
             found.append((loss, [None if p.grad is None else p.grad.clone() for p in self._parameters]))
         (loss, gradients), (other, others) = found
         pairs = [(g, o) for g, o in zip(gradients, others, strict=True) if g is not None and o is not None]
-        size = math.hypot(*(float(g.norm()) for g, _ in pairs))
+        size = float(nn.utils.get_total_norm([g for g, _ in pairs]))
         if not (math.isfinite(loss) and math.isfinite(size)):
             self._seen = 0  # nothing can be compared with it: again later
             return False
-        apart = math.hypot(*(float((g - o).norm()) for g, o in pairs))
+        apart = float(nn.utils.get_total_norm([g - o for g, o in pairs]))
         same = [g is None for g in gradients] == [g is None for g in others]
         if same and abs(loss - other) <= _LOSS_APART * abs(loss) and apart <= _GRADIENT_APART * size:
             return True

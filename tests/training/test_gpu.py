@@ -86,7 +86,7 @@ def test_its_steps_are_the_cpus(config: TrainConfig, gpu: TrainConfig, tmp_path:
                     module.reset_running_stats()
                     module.eval()
             losses.append([first, *(float(job.stepper.batch(pictures, labels, 0.001)[0]) for _ in range(4))])
-    assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-2)
+    assert losses[0][0] == pytest.approx(losses[1][0], rel=2e-3)
     assert losses[0][1:] == pytest.approx(losses[1][1:], rel=1e-3)
 
 
