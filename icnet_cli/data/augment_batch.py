@@ -2,8 +2,8 @@
 
 The numbers are drawn on the host, in `augment`'s order; what they say of a sample is a row of figures. From the rows a
 device makes the batch in some twenty operations: area averages for shrunk pictures (two matrix products), one bilinear
-sample, one gather for the labels, one product for the colours. Results equal `augment`'s but for the rounding of
-coordinates and values.
+sample, one gather for the labels, a blur along each axis where the recipe has one, one product for the colours. Results
+equal `augment`'s but for the rounding of coordinates and values.
 
 Axes: N samples of a batch, M pictures held, H and W of the store, h and w of the crop.
 """
@@ -26,6 +26,7 @@ from icnet_cli.data.augment import (
     AugmentConfig,
     _affine,
     _color_matrix,
+    _draw_blur,
     _place,
     _warp,
 )
@@ -38,18 +39,20 @@ Labels = NDArray[np.uint8]
 # What `augment` was able to do when this was written: a change that only it knows would be left out in silence.
 _KNOWN = {
     "scale_range", "flip", "rotation_deg", "brightness", "contrast", "saturation", "hue_deg", "channel_noise",
+    "blur",
 }  # fmt: skip
 
 # Where in a row each figure stands.
-INDEX, SIZE, SHRUNK, IMAGE, LABELS, COLORS = (
+INDEX, SIZE, SHRUNK, IMAGE, LABELS, COLORS, BLUR = (
     0,
     slice(1, 3),
     slice(3, 5),
     slice(5, 11),
     slice(11, 17),
     slice(17, 29),
+    29,
 )
-ROW = 29
+ROW = 30
 _NO_COLORS = np.eye(3, 4)
 
 
@@ -97,6 +100,7 @@ def draw(
     mirror = config.flip and rng.random() < 0.5
     angle = rng.uniform(-config.rotation_deg, config.rotation_deg)
     colors = _color_matrix(config, np.array(still.mean).reshape(1, 1, 3), rng)  # type: ignore[arg-type]
+    blur = _draw_blur(config, rng)
     scaled = (max(1, round(height * scale)), max(1, round(width * scale)))
     place = _place(scaled, crop, rng)
     if not _surely_labelled(still, scaled, crop, angle):
@@ -112,6 +116,7 @@ def draw(
     row[IMAGE] = _affine(source, scaled, place, mirror, angle).ravel()
     row[LABELS] = _affine(still.size, scaled, place, mirror, angle).ravel()
     row[COLORS] = (_NO_COLORS if colors is None else colors).ravel()
+    row[BLUR] = blur
     return row
 
 
@@ -146,7 +151,13 @@ def _surely_labelled(still: Still, scaled: tuple[int, int], crop: tuple[int, int
 
 
 def sample(
-    images: Tensor, labels: Tensor, rows: Tensor, crop: tuple[int, int], fill: Tensor, shrinks: bool = True
+    images: Tensor,
+    labels: Tensor,
+    rows: Tensor,
+    crop: tuple[int, int],
+    fill: Tensor,
+    shrinks: bool = True,
+    blur_radius: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """A batch: pictures uint8 (N, 3, h, w) and labels uint8 (N, h, w).
 
@@ -155,6 +166,7 @@ def sample(
         rows: float64 (N, ROW), as `draw` makes them.
         fill: (3,) the colour outside of a picture; everything is on one device.
         shrinks: whether any row shrinks its picture.
+        blur_radius: `AugmentConfig.blur_radius` of the rows; 0 where none is blurred.
     """
     index = rows[:, INDEX].long()
     x, y = _pixels(rows[:, LABELS], crop)
@@ -164,6 +176,8 @@ def sample(
         pictures = _shrink(pictures, rows[:, SIZE], rows[:, SHRUNK])
     x, y = _pixels(rows[:, IMAGE], crop)
     new = _interpolate(pictures, x, y, rows[:, SHRUNK])
+    if blur_radius:
+        new = _blur(new, rows[:, BLUR], blur_radius)
     colors = rows[:, COLORS].view(-1, 3, 4).float()
     flat = torch.baddbmm(colors[:, :, 3:], colors[:, :, :3], new.flatten(2))
     new = flat.view_as(new).round_().clamp_(0, 255)
@@ -196,6 +210,19 @@ def _interpolate(pictures: Tensor, x: Tensor, y: Tensor, size: Tensor) -> Tensor
     y = torch.minimum(y.clamp_(min=0), size[:, 0].view(-1, 1, 1) - 1)
     grid = torch.stack([x * (2 / max(1, width - 1)) - 1, y * (2 / max(1, height - 1)) - 1], dim=3)
     return F.grid_sample(pictures, grid.float(), "bilinear", "border", align_corners=True).round_()
+
+
+def _blur(pictures: Tensor, deviation: Tensor, radius: int) -> Tensor:
+    """Each picture (N, 3, h, w) by its own Gaussian, the border repeated; a deviation of 0 keeps it bit for bit."""
+    count, channels, height, width = pictures.shape
+    offset = torch.arange(-radius, radius + 1, device=pictures.device, dtype=deviation.dtype)
+    # A deviation of a hundredth has a kernel of one pixel, and no division by zero.
+    kernel = torch.exp(-0.5 * (offset / deviation.clamp(min=0.01).view(-1, 1)) ** 2)  # (N, 2 radius + 1)
+    kernel = (kernel / kernel.sum(1, keepdim=True)).float().repeat_interleave(channels, 0)
+    flat = F.pad(pictures.view(1, -1, height, width), (radius,) * 4, mode="replicate")
+    flat = F.conv2d(flat, kernel.view(-1, 1, 1, 2 * radius + 1), groups=count * channels)
+    flat = F.conv2d(flat, kernel.view(-1, 1, 2 * radius + 1, 1), groups=count * channels)
+    return flat.view_as(pictures).round_()
 
 
 def _shrink(pictures: Tensor, size: Tensor, shrunk: Tensor) -> Tensor:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from icnet_cli.data.augment import LARGEST_BLUR
+
 
 class Number(NamedTuple):
     """A number's kind and bounds; `below` and `above` are not reached themselves."""
@@ -63,7 +65,7 @@ NUMBERS: dict[str, dict[str, Number]] = {
     },
     "augment": {
         "brightness": SHARE, "contrast": SHARE, "saturation": SHARE, "channel_noise": SHARE,
-        "rotation_deg": ANGLE, "hue_deg": ANGLE,
+        "rotation_deg": ANGLE, "hue_deg": ANGLE, "blur": Number(least=0, most=LARGEST_BLUR),
     },
     "stages": {"until": Number(above=0, most=1), "batch": COUNT},
 }  # fmt: skip

@@ -73,7 +73,9 @@ class Resident:
                 rows = following.pop().result()
                 following = [ahead.submit(drawn, part) for part in parts[number + 1 : number + 2]]
                 for one, shrinks in zip(self._sent(rows), _shrink(rows), strict=True):
-                    yield sample(self.images, self.labels, one, stage.crop_size, self.fill, shrinks)
+                    yield sample(
+                        self.images, self.labels, one, stage.crop_size, self.fill, shrinks, config.blur_radius
+                    )
 
     def _draw(self, index: int, epoch: int, stage: Stage, config: AugmentConfig) -> np.ndarray:
         rng = Key(self.run.config.seed, epoch, index).rng

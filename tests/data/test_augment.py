@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from icnet_cli.data.augment import AugmentConfig, augment
+from icnet_cli.data.augment import AugmentConfig, _draw_blur, augment
 from icnet_cli.errors import IcnetError
 from icnet_cli.pixels.cv import cv2
 
@@ -207,6 +208,48 @@ def test_each_color_change_does_what_it_says(name: str, strength: float) -> None
         assert new.std() != pytest.approx(image.std(), rel=0.02)
 
 
+def test_half_of_the_samples_are_blurred_and_the_rest_are_as_they_were() -> None:
+    image, labels = picture((64, 96)), picture((64, 96), 1)[..., 0]
+    config = replace(STILL, blur=2.0)
+
+    def rough(one: np.ndarray) -> float:
+        return float(np.abs(np.diff(one.astype(int), axis=1)).mean())
+
+    rngs = (np.random.default_rng(seed) for seed in range(60))
+    roughness = [rough(augment(image, labels, (64, 96), config, rng, FILL)[0]) for rng in rngs]
+    sharp = rough(image)
+    assert 20 <= sum(value == sharp for value in roughness) <= 45
+    assert min(roughness) < 0.3 * sharp  # noise under a Gaussian of nearly two pixels
+    assert max(roughness) == sharp
+
+
+def test_a_blur_is_measured_in_pixels_of_the_crop_and_leaves_labels_and_fill(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[:, 32] = 255
+    labels = np.zeros((64, 64), np.uint8)
+    labels[32, 32] = 7
+    module = import_module("icnet_cli.data.augment")  # its name is also the function's
+    monkeypatch.setattr(module, "_draw_blur", lambda config, rng: 1.7)
+    config = replace(STILL, blur=2.0)
+    new, new_labels = augment(image, labels, (96, 96), config, np.random.default_rng(0), FILL)
+    inside = (new_labels != 255)[..., None]
+    assert (np.where(inside, FILL, new) == FILL).all()
+    assert (new_labels == 7).sum() == 1
+    rows, columns = np.nonzero(inside[..., 0])
+    light = new[rows.min() + 32, columns.min() : columns.max() + 1, 0].astype(float)
+    spread = np.average((np.arange(64) - 32) ** 2, weights=light) ** 0.5
+    assert spread == pytest.approx(1.7, rel=0.15)
+
+
+@pytest.mark.parametrize("blur", [0.0, 2.0])
+def test_a_recipe_without_a_blur_keeps_its_numbers(blur: float) -> None:
+    one, other = np.random.default_rng(0), np.random.default_rng(0)
+    _draw_blur(replace(STILL, blur=blur), one)
+    assert (one.random() == other.random()) is (blur == 0)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -218,6 +261,8 @@ def test_each_color_change_does_what_it_says(name: str, strength: float) -> None
         {"hue_deg": 200},
         {"rotation_deg": -1},
         {"saturation": float("nan")},
+        {"blur": -1},
+        {"blur": 17},
     ],
 )
 def test_strengths_out_of_bounds_are_refused(wrong: dict[str, object]) -> None:

@@ -31,6 +31,7 @@ CONFIGS = {
         hue_deg=8,
         channel_noise=0.06,
     ),
+    "blurred": AugmentConfig(scale_range=(1, 2.5), rotation_deg=3, saturation=0.3, blur=2.5),
 }
 SIZES = [(60, 90), (72, 96), (72, 80)]  # one store for all, padded
 
@@ -70,7 +71,14 @@ class Store:
         self, crop: tuple[int, int], config: AugmentConfig, seeds: list[int]
     ) -> tuple[np.ndarray, np.ndarray]:
         rows = np.array([self.row(seed % len(self.pairs), crop, config, seed) for seed in seeds])
-        images, labels = sample(self.images, self.labels, torch.from_numpy(rows), crop, torch.tensor(FILL))
+        images, labels = sample(
+            self.images,
+            self.labels,
+            torch.from_numpy(rows),
+            crop,
+            torch.tensor(FILL),
+            blur_radius=config.blur_radius,
+        )
         return images.permute(0, 2, 3, 1).numpy(), labels.numpy()
 
 
@@ -122,6 +130,19 @@ def test_shrinking_averages_areas_as_the_host_does() -> None:
     assert (
         np.abs(plain.numpy().astype(int) - 127).max() > 100
     )  # the failing twin: bilinear alone skips pixels
+
+
+def test_each_sample_has_its_own_blur_or_none() -> None:
+    store, crop = Store([scene((60, 90), 0)]), (60, 90)
+    rows = np.array([store.row(0, crop, replace(STILL, blur=2.5), seed) for seed in range(12)])
+    images, _ = sample(
+        store.images, store.labels, torch.from_numpy(rows), crop, torch.tensor(FILL), blur_radius=8
+    )
+    changed = [bool((image != store.images[0]).any()) for image in images]
+    assert changed == (rows[:, augment_batch.BLUR] > 0.25).tolist()  # less moves no value by a half
+    assert 0 < sum(changed) < 12
+    plain, _ = sample(store.images, store.labels, torch.from_numpy(rows), crop, torch.tensor(FILL))
+    assert (plain == store.images[0]).all()  # the failing twin: the radius is what blurs
 
 
 def test_an_axis_that_keeps_its_size_keeps_its_bits() -> None:
