@@ -128,7 +128,7 @@ class SegmentConfig(PaintedConfig):
     weights: str = weights_option()
     size: tuple[int, int] | None = size_option(
         "Size of the network's input, height x width. The output keeps the source's size.",
-        shows="the source's aspect at the training pixel count, never above the source",
+        shows="the source's aspect at the training pixel count, enlarged three times at most",
     )
     device: str = device_option()
     precision: str = precision_option()

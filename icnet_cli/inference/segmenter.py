@@ -32,6 +32,7 @@ from .exported import ExportedEngine, is_exported, open_engine
 
 MULTIPLE = 32  # what the networks' deepest map divides their input by
 SMALLEST = 32  # pixels a side that every network takes
+MOST_ENLARGED = 3.0  # times a side: beyond it nothing more is found (docs/recipes.md)
 STAGES = ("prepare", "forward", "postprocess")
 _TIMES_KEPT = 4096  # of each stage, for medians: memory stays flat however long the video
 
@@ -39,16 +40,18 @@ _TIMES_KEPT = 4096  # of each stage, for medians: memory stays flat however long
 def default_input_size(size: tuple[int, int], train_size: tuple[int, int]) -> tuple[int, int]:
     """The network's input (height, width) for pictures of `size`, where the user names none.
 
-    The picture's aspect at about the pixel count the weights were trained at, so that things have the size
-    the network knows; multiples of 32, at least 32; never above the picture, as detail cannot be invented.
-    Weights trained at sizes of 32k+1, as the authors' own, get such sizes: one pixel more.
+    The picture's aspect at about the pixel count the weights were trained at, so that things have the size the
+    network knows: large pictures are shrunk, and small ones enlarged, up to `MOST_ENLARGED` times a side. Multiples
+    of 32, at least 32. Weights trained at sizes of 32k+1, as the authors' own, get such sizes: one pixel more.
     """
     more = 1 if all(side % MULTIPLE == 1 for side in train_size) else 0
-    shrink = min(1.0, math.sqrt(train_size[0] * train_size[1] / (size[0] * size[1])))
+    scale = min(MOST_ENLARGED, math.sqrt(train_size[0] * train_size[1] / (size[0] * size[1])))
 
     def side(pixels: int) -> int:
-        nearest = round(pixels * shrink / MULTIPLE) * MULTIPLE
-        return max(SMALLEST, min(nearest, pixels // MULTIPLE * MULTIPLE)) + more
+        nearest = round(pixels * scale / MULTIPLE) * MULTIPLE
+        if scale <= 1:  # rounding up would have a picture that is large enough enlarged
+            nearest = min(nearest, pixels // MULTIPLE * MULTIPLE)
+        return max(SMALLEST, nearest) + more
 
     return side(size[0]), side(size[1])
 

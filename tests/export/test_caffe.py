@@ -88,8 +88,8 @@ def test_both_forms_are_the_network(tmp_path: Path, network: nn.Module, layers: 
     picture = frame(129, 257)
     expected = network(caffe_input(picture))[0].argmax(0).numpy()
     for foreign in (merged, whole, old):
-        labels = Segmenter(foreign.network, foreign.meta, device="cpu", precision="fp32").labels(picture)
-        assert (labels == expected).mean() >= 0.999
+        segmenter = Segmenter(foreign.network, foreign.meta, "cpu", "fp32", size=picture.shape[:2])
+        assert (segmenter.labels(picture) == expected).mean() >= 0.999
     assert whole.taken == 5 * 63 + 2
     assert whole.kind.endswith("not merged")
     assert whole.meta.train_size == (1025, 2049)
@@ -105,7 +105,7 @@ def test_swapped_channels_show(tmp_path: Path, network: nn.Module, layers: dict)
     picture = frame(129, 257)
     expected = network(caffe_input(picture))[0].argmax(0).numpy()
     swapped = np.ascontiguousarray(picture[:, :, ::-1])
-    segmenter = Segmenter(foreign.network, foreign.meta, device="cpu", precision="fp32")
+    segmenter = Segmenter(foreign.network, foreign.meta, "cpu", "fp32", size=picture.shape[:2])
     assert (segmenter.labels(swapped) == expected).mean() < 0.99
 
 

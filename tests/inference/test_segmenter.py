@@ -123,12 +123,14 @@ def test_the_network_to_fine_tune_is_the_one_given() -> None:
 @pytest.mark.parametrize(
     ("source", "train", "expected"),
     [
-        ((540, 960), (720, 960), (512, 960)),  # fewer pixels than in training: the source, in multiples of 32
-        ((720, 1280), (720, 960), (608, 1120)),
+        ((540, 960), (720, 960), (608, 1120)),  # fewer pixels than in training: enlarged
+        ((720, 1280), (720, 960), (608, 1120)),  # more: shrunk to as many
         ((1024, 2048), (720, 960), (576, 1184)),
-        ((360, 480), (720, 960), (352, 480)),
+        ((360, 480), (608, 832), (608, 832)),
+        ((180, 240), (608, 832), (544, 704)),  # three times a side, not 3.4
+        ((540, 960), (608, 832), (512, 960)),  # hardly shrunk: rounded down, not above the picture
         ((1, 1), (720, 960), (32, 32)),
-        ((20, 4000), (360, 480), (32, 4000 // 32 * 32)),
+        ((20, 4000), (360, 480), (32, 5888)),
     ],
 )
 def test_default_input_sizes(
@@ -147,13 +149,17 @@ def test_default_input_sizes_keep_their_promise(source: tuple[int, int], train: 
     # Weights trained at 32k+1, as the authors' own, want such sizes: one pixel more.
     more = 1 if train[0] % 32 == train[1] % 32 == 1 else 0
     assert height % 32 == width % 32 == more
-    assert 32 <= height - more <= max(32, source[0])
-    assert 32 <= width - more <= max(32, source[1])
+    large = source[0] * source[1] >= train[0] * train[1]
+    for side, pixels in ((height - more, source[0]), (width - more, source[1])):
+        assert 32 <= side <= max(32, pixels if large else 3 * pixels + 16)
+    scale = min(3.0, (train[0] * train[1] / (source[0] * source[1])) ** 0.5)
+    for side, pixels in ((height - more, source[0]), (width - more, source[1])):
+        assert abs(side - pixels * scale) <= 32 or side == 32  # the picture's aspect
 
 
 def test_sizes_for_the_authors_own_weights() -> None:
     assert default_input_size((1024, 2048), (1025, 2049)) == (1025, 2049)
-    assert default_input_size((1080, 1920), (1025, 2049)) == (1057, 1921)
+    assert default_input_size((1080, 1920), (1025, 2049)) == (1089, 1921)
     assert default_input_size((1024, 2048), (1025, 2048)) == (1024, 2048)
 
 

@@ -178,7 +178,7 @@ def test_the_report_is_the_documented_one(tmp_path: Path, video: Path, segmenter
     assert list(report["stages_ms"]) == ["decode", "prepare", "forward", "postprocess", "render", "encode"]
     assert all(spent > 0 for spent in report["stages_ms"].values())
     assert sum(report["class_share"].values()) == pytest.approx(1)
-    assert report["size"] == [32, 64]
+    assert report["size"] == [96, 128]
     assert report["duration_s"] == pytest.approx(1.7)
     assert report["end_to_end_fps"] == pytest.approx(10 / report["seconds"])
     assert report["frames_damaged"] == 0
