@@ -2,8 +2,8 @@
 
 The numbers are drawn on the host, in `augment`'s order; what they say of a sample is a row of figures. From the rows a
 device makes the batch in some twenty operations: area averages for shrunk pictures (two matrix products), one bilinear
-sample, one gather for the labels, a blur along each axis where the recipe has one, one product for the colours. Results
-equal `augment`'s but for the rounding of coordinates and values.
+sample, one gather for the labels, one product for the colours; noise and a blur along each axis where the recipe has
+them. Results equal `augment`'s but for the rounding of coordinates and values.
 
 Axes: N samples of a batch, M pictures held, H and W of the store, h and w of the crop.
 """
@@ -26,7 +26,8 @@ from icnet_cli.data.augment import (
     AugmentConfig,
     _affine,
     _color_matrix,
-    _draw_blur,
+    _draw_deviation,
+    _draw_noise,
     _place,
     _warp,
 )
@@ -39,20 +40,21 @@ Labels = NDArray[np.uint8]
 # What `augment` was able to do when this was written: a change that only it knows would be left out in silence.
 _KNOWN = {
     "scale_range", "flip", "rotation_deg", "brightness", "contrast", "saturation", "hue_deg", "channel_noise",
-    "blur",
+    "noise", "blur",
 }  # fmt: skip
 
 # Where in a row each figure stands.
-INDEX, SIZE, SHRUNK, IMAGE, LABELS, COLORS, BLUR = (
+INDEX, SIZE, SHRUNK, IMAGE, LABELS, COLORS, NOISE, BLUR = (
     0,
     slice(1, 3),
     slice(3, 5),
     slice(5, 11),
     slice(11, 17),
     slice(17, 29),
-    29,
+    slice(29, 32),
+    32,
 )
-ROW = 30
+ROW = 33
 _NO_COLORS = np.eye(3, 4)
 
 
@@ -100,7 +102,8 @@ def draw(
     mirror = config.flip and rng.random() < 0.5
     angle = rng.uniform(-config.rotation_deg, config.rotation_deg)
     colors = _color_matrix(config, np.array(still.mean).reshape(1, 1, 3), rng)  # type: ignore[arg-type]
-    blur = _draw_blur(config, rng)
+    noise = _draw_noise(config, rng)
+    blur = _draw_deviation(config.blur, rng)
     scaled = (max(1, round(height * scale)), max(1, round(width * scale)))
     place = _place(scaled, crop, rng)
     if not _surely_labelled(still, scaled, crop, angle):
@@ -116,7 +119,7 @@ def draw(
     row[IMAGE] = _affine(source, scaled, place, mirror, angle).ravel()
     row[LABELS] = _affine(still.size, scaled, place, mirror, angle).ravel()
     row[COLORS] = (_NO_COLORS if colors is None else colors).ravel()
-    row[BLUR] = blur
+    row[NOISE], row[BLUR] = noise or 0, blur
     return row
 
 
@@ -157,6 +160,7 @@ def sample(
     crop: tuple[int, int],
     fill: Tensor,
     shrinks: bool = True,
+    grain: Tensor | None = None,
     blur_radius: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """A batch: pictures uint8 (N, 3, h, w) and labels uint8 (N, h, w).
@@ -166,12 +170,15 @@ def sample(
         rows: float64 (N, ROW), as `draw` makes them.
         fill: (3,) the colour outside of a picture; everything is on one device.
         shrinks: whether any row shrinks its picture.
+        grain: float32 (side, side, 3), `augment.grain`, on the device; None where no row has noise.
         blur_radius: `AugmentConfig.blur_radius` of the rows; 0 where none is blurred.
     """
     index = rows[:, INDEX].long()
     x, y = _pixels(rows[:, LABELS], crop)
     new_labels, outside = _pick(labels[index], x, y, rows[:, SIZE])
     pictures = images[index].float()
+    if grain is not None:
+        pictures = _add_noise(pictures, rows[:, NOISE], grain)
     if shrinks:
         pictures = _shrink(pictures, rows[:, SIZE], rows[:, SHRUNK])
     x, y = _pixels(rows[:, IMAGE], crop)
@@ -210,6 +217,15 @@ def _interpolate(pictures: Tensor, x: Tensor, y: Tensor, size: Tensor) -> Tensor
     y = torch.minimum(y.clamp_(min=0), size[:, 0].view(-1, 1, 1) - 1)
     grid = torch.stack([x * (2 / max(1, width - 1)) - 1, y * (2 / max(1, height - 1)) - 1], dim=3)
     return F.grid_sample(pictures, grid.float(), "bilinear", "border", align_corners=True).round_()
+
+
+def _add_noise(pictures: Tensor, noise: Tensor, grain: Tensor) -> Tensor:
+    """Each picture (N, 3, H, W) under its part of the grain; `noise` is `augment.Noise`, (N, 3)."""
+    side = grain.shape[0]
+    rows = torch.arange(pictures.shape[2], device=grain.device) + noise[:, 1:2].long()
+    columns = torch.arange(pictures.shape[3], device=grain.device) + noise[:, 2:3].long()
+    part = grain[(rows % side)[:, :, None], (columns % side)[:, None, :]].permute(0, 3, 1, 2)
+    return (pictures + noise[:, 0].float().view(-1, 1, 1, 1) * part).round_().clamp_(0, 255)
 
 
 def _blur(pictures: Tensor, deviation: Tensor, radius: int) -> Tensor:

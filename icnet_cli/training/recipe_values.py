@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from icnet_cli.data.augment import LARGEST_BLUR
+from icnet_cli.data.augment import LARGEST_BLUR, LARGEST_NOISE
 
 
 class Number(NamedTuple):
@@ -66,6 +66,7 @@ NUMBERS: dict[str, dict[str, Number]] = {
     "augment": {
         "brightness": SHARE, "contrast": SHARE, "saturation": SHARE, "channel_noise": SHARE,
         "rotation_deg": ANGLE, "hue_deg": ANGLE, "blur": Number(least=0, most=LARGEST_BLUR),
+        "noise": Number(least=0, most=LARGEST_NOISE),
     },
     "stages": {"until": Number(above=0, most=1), "batch": COUNT},
 }  # fmt: skip

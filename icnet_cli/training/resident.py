@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from icnet_cli.data.augment import AugmentConfig
+from icnet_cli.data.augment import AugmentConfig, grain
 from icnet_cli.data.augment_batch import ROW, SHRUNK, SIZE, Still, check_known, draw, largest_void, sample
 from icnet_cli.data.dataset import SegmentationDataset
 from icnet_cli.data.files import check_picture, read_bytes
@@ -49,6 +49,8 @@ class Resident:
         self.images = torch.zeros(len(sizes), 3, height, width, dtype=torch.uint8, device=self.device)
         self.labels = torch.full((len(sizes), height, width), 255, dtype=torch.uint8, device=self.device)
         self.stills = [self._keep(*item, smallest) for item in enumerate(_decoded(run.train))]
+        noisy = run.recipe.augment.noise > 0
+        self.grain = torch.from_numpy(grain()).to(self.device) if noisy else None
         self.fill = torch.tensor(run.recipe.normalisation.fill, dtype=torch.uint8, device=self.device)
 
     def _keep(self, index: int, pair: tuple[np.ndarray, np.ndarray], smallest_scale: float) -> Still:
@@ -74,8 +76,9 @@ class Resident:
                 following = [ahead.submit(drawn, part) for part in parts[number + 1 : number + 2]]
                 for one, shrinks in zip(self._sent(rows), _shrink(rows), strict=True):
                     yield sample(
-                        self.images, self.labels, one, stage.crop_size, self.fill, shrinks, config.blur_radius
-                    )
+                        self.images, self.labels, one, stage.crop_size, self.fill,
+                        shrinks, self.grain, config.blur_radius,
+                    )  # fmt: skip
 
     def _draw(self, index: int, epoch: int, stage: Stage, config: AugmentConfig) -> np.ndarray:
         rng = Key(self.run.config.seed, epoch, index).rng

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from icnet_cli.data.augment import AugmentConfig, _draw_blur, augment
+from icnet_cli.data.augment import AugmentConfig, _draw_deviation, _draw_noise, augment
 from icnet_cli.errors import IcnetError
 from icnet_cli.pixels.cv import cv2
 
@@ -231,7 +231,7 @@ def test_a_blur_is_measured_in_pixels_of_the_crop_and_leaves_labels_and_fill(
     labels = np.zeros((64, 64), np.uint8)
     labels[32, 32] = 7
     module = import_module("icnet_cli.data.augment")  # its name is also the function's
-    monkeypatch.setattr(module, "_draw_blur", lambda config, rng: 1.7)
+    monkeypatch.setattr(module, "_draw_deviation", lambda largest, rng: 1.7 if largest else 0.0)
     config = replace(STILL, blur=2.0)
     new, new_labels = augment(image, labels, (96, 96), config, np.random.default_rng(0), FILL)
     inside = (new_labels != 255)[..., None]
@@ -243,11 +243,35 @@ def test_a_blur_is_measured_in_pixels_of_the_crop_and_leaves_labels_and_fill(
     assert spread == pytest.approx(1.7, rel=0.15)
 
 
-@pytest.mark.parametrize("blur", [0.0, 2.0])
-def test_a_recipe_without_a_blur_keeps_its_numbers(blur: float) -> None:
+def test_half_of_the_samples_are_noisy_and_each_by_its_own_deviation() -> None:
+    image, labels = np.full((400, 600, 3), 128, np.uint8), np.zeros((400, 600), np.uint8)
+    config = replace(STILL, noise=12.0)
+    rngs = (np.random.default_rng(seed) for seed in range(40))
+    made = [augment(image, labels, (400, 600), config, rng, FILL)[0] for rng in rngs]
+    assert all(abs(one.mean() - 128) < 0.2 for one in made)
+    deviations = [float(one.std()) for one in made]
+    assert 12 <= deviations.count(0.0) <= 28
+    assert 9 < max(deviations) < 12.5
+    first, second = [one.ravel().astype(float) for one in made if one.std() > 6][:2]
+    assert abs(np.corrcoef(first, second)[0, 1]) < 0.02  # not one pattern for all
+
+
+def test_noise_is_a_cameras_and_is_enlarged_with_its_picture() -> None:
+    image, labels = np.full((64, 64, 3), 128, np.uint8), np.zeros((64, 64), np.uint8)
+    config = AugmentConfig(scale_range=(3, 3), flip=False, noise=12.0)
+    rngs = (np.random.default_rng(seed) for seed in range(8))
+    noisy = max((augment(image, labels, (192, 192), config, rng, FILL)[0] for rng in rngs), key=np.std)
+    neighbours = np.corrcoef(noisy[:, 1:].ravel(), noisy[:, :-1].ravel())[0, 1]
+    assert neighbours > 0.8
+
+
+@pytest.mark.parametrize("strengths", [{}, {"noise": 9}, {"blur": 2.0}])
+def test_a_recipe_without_noise_and_blur_keeps_its_numbers(strengths: dict[str, float]) -> None:
     one, other = np.random.default_rng(0), np.random.default_rng(0)
-    _draw_blur(replace(STILL, blur=blur), one)
-    assert (one.random() == other.random()) is (blur == 0)
+    config = replace(STILL, **strengths)
+    _draw_noise(config, one)
+    _draw_deviation(config.blur, one)
+    assert (one.random() == other.random()) is (not strengths)
 
 
 @pytest.mark.parametrize(
@@ -261,6 +285,8 @@ def test_a_recipe_without_a_blur_keeps_its_numbers(blur: float) -> None:
         {"hue_deg": 200},
         {"rotation_deg": -1},
         {"saturation": float("nan")},
+        {"noise": -1},
+        {"noise": 65},
         {"blur": -1},
         {"blur": 17},
     ],

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from icnet_cli.data import augment_batch
-from icnet_cli.data.augment import AugmentConfig, augment
+from icnet_cli.data.augment import AugmentConfig, augment, grain
 from icnet_cli.data.augment_batch import Still, check_known, draw, largest_void, sample
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.pixels.cv import cv2
@@ -31,6 +31,8 @@ CONFIGS = {
         hue_deg=8,
         channel_noise=0.06,
     ),
+    "noisy": AugmentConfig(scale_range=(0.7, 2.5), contrast=0.3, noise=9),
+    "noisy, enlarged": AugmentConfig(scale_range=(1, 2.5), noise=9),
     "blurred": AugmentConfig(scale_range=(1, 2.5), rotation_deg=3, saturation=0.3, blur=2.5),
 }
 SIZES = [(60, 90), (72, 96), (72, 80)]  # one store for all, padded
@@ -77,6 +79,7 @@ class Store:
             torch.from_numpy(rows),
             crop,
             torch.tensor(FILL),
+            grain=torch.from_numpy(grain()) if config.noise else None,
             blur_radius=config.blur_radius,
         )
         return images.permute(0, 2, 3, 1).numpy(), labels.numpy()
@@ -143,6 +146,24 @@ def test_each_sample_has_its_own_blur_or_none() -> None:
     assert 0 < sum(changed) < 12
     plain, _ = sample(store.images, store.labels, torch.from_numpy(rows), crop, torch.tensor(FILL))
     assert (plain == store.images[0]).all()  # the failing twin: the radius is what blurs
+
+
+def test_each_sample_has_its_own_part_of_the_grain_or_none(store: Store) -> None:
+    config, crop = replace(STILL, noise=9), (60, 90)
+    rows = np.array([store.row(0, crop, config, seed) for seed in range(12)])
+    grains = torch.from_numpy(grain())
+    images, _ = sample(
+        store.images, store.labels, torch.from_numpy(rows), crop, torch.tensor(FILL), grain=grains
+    )
+    for image, (deviation, top, left) in zip(images, rows[:, augment_batch.NOISE], strict=True):
+        top, left = int(top), int(left)
+        part = np.roll(grain(), (-top, -left), (0, 1))[:60, :90]
+        assert (
+            image.permute(1, 2, 0).numpy() == (store.pairs[0][0] + deviation * part).round().clip(0, 255)
+        ).all()
+    assert 0 < (rows[:, augment_batch.NOISE][:, 0] > 0).sum() < 12
+    plain, _ = sample(store.images, store.labels, torch.from_numpy(rows), crop, torch.tensor(FILL))
+    assert (plain == store.images[0, :, :60, :90]).all()  # the failing twin: the grain is what it takes
 
 
 def test_an_axis_that_keeps_its_size_keeps_its_bits() -> None:

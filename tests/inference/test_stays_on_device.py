@@ -142,12 +142,16 @@ def test_scores_to_labels() -> None:
     assert crossings(lambda: upsampler(zeros(2, 5, 6, 9, dtype=torch.bfloat16))) == []
 
 
-@pytest.mark.parametrize("shrinks", [True, False])
-def test_a_batch_of_training_pictures(shrinks: bool) -> None:
+@pytest.mark.parametrize(("shrinks", "noisy", "blur"), [(True, True, 6), (False, False, 0)])
+def test_a_batch_of_training_pictures(shrinks: bool, noisy: bool, blur: int) -> None:
     rows, fill = zeros(2, ROW, dtype=torch.float64), zeros(3)
     made: list[Tensor] = []
     images, labels = zeros(5, 3, 90, 120), zeros(5, 90, 120)
-    assert crossings(lambda: made.extend(sample(images, labels, rows, (64, 96), fill, shrinks))) == []
+    grain = zeros(50, 50, 3) if noisy else None
+    assert (
+        crossings(lambda: made.extend(sample(images, labels, rows, (64, 96), fill, shrinks, grain, blur)))
+        == []
+    )
     assert [(one.dtype, one.device) for one in made] == [(torch.uint8, META)] * 2
 
 
