@@ -30,7 +30,7 @@ def synchronise(device: torch.device) -> None:
 def network_input(segmenter: Segmenter, size: tuple[int, int], batch: int = 1) -> Tensor:
     """(batch, 3, H, W): pictures of noise, as the Segmenter prepares them."""
     noise = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
-    pictures = segmenter.prepare([noise] * batch)
+    pictures = segmenter.prepare([noise] * batch, size)
     segmenter.reset_times()
     return pictures
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from icnet_cli.inference.exported import is_exported, open_engine
 from icnet_cli.inference.segmenter import Segmenter
 from icnet_cli.models import build
 
+CITYSCAPES_SIZE = (1024, 2048)
 BUNDLED_MODELS = ("icnet", "fast-scnn")
 # The published network; of the others nothing is pruned.
 _DEFAULT_KEEP: Mapping[str, float] = {"icnet": 0.5}
@@ -76,7 +78,10 @@ class Subject:
         if self.loaded:
             return Segmenter(network, self.loaded.meta, device, precision, size, backend, work)
         classes = _table_of(int(self.config.get("num_classes", 19)))
-        meta = WeightsMeta(self.model, dict(self.config), classes, Normalisation(), size or (1024, 2048))
+        # Random weights know things at no size: a picture's own is as good as any, up to Cityscapes'.
+        own = (work.picture_size if work else None) or CITYSCAPES_SIZE
+        known = size or min(own, CITYSCAPES_SIZE, key=math.prod)
+        meta = WeightsMeta(self.model, dict(self.config), classes, Normalisation(), known)
         return Segmenter(network, meta, device, precision, size, backend, work)
 
     def accuracy(self) -> dict[str, Any] | None:

@@ -122,7 +122,7 @@ def closing_lines(document: dict[str, Any]) -> list[str]:
     """What was measured and how, and which figure of the weights' card it is."""
     protocol = document["protocol"]
     size = protocol["size"]
-    how = "each at its own size" if size is None else f"at {size[0]}x{size[1]}"
+    how = "each at a size of its own" if size is None else f"at {size[0]}x{size[1]}"
     if protocol["scales"] != [1.0]:
         how += f" x {', '.join(f'{scale:g}' for scale in protocol['scales'])}"
     if protocol.get("ablation"):

@@ -51,7 +51,9 @@ def weights_option() -> Any:
 
 def size_option(help: str, **metadata: Any) -> Any:
     """Of the network's input; the bounds are those of every size that a network may be given."""
-    return option(None, help, minimum=32, maximum=16384, panel=NETWORK, **metadata)
+    return option(
+        None, f"{help} Best in multiples of 32.", minimum=32, maximum=16384, panel=NETWORK, **metadata
+    )
 
 
 def ids_option() -> Any:

@@ -1,4 +1,5 @@
-"""Augmentation of an image and its labels together: one affine sample, one mirror, one colour matrix.
+"""Augmentation of an image and its labels together: one affine sample with its mirror, one colour
+matrix; noise and a blur where they are asked for.
 
 Axes: image (H, W, 3) RGB uint8, labels (H, W) uint8 train ids. Labels are only ever picked (nearest), so no
 value appears that was not there; outside the picture they are 255. All chance comes from the given generator.
@@ -7,6 +8,7 @@ value appears that was not there; outside the picture they are 255. All chance c
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -86,7 +88,8 @@ def augment(
 
     The picture is scaled, mirrored and turned at random and cut at a random place; where it is smaller than
     the crop it stands at a random place in it, and around it are `fill` and 255. A place without any labelled
-    pixel is drawn again, ten times at most. Everything is determined by `rng`.
+    pixel is drawn again, ten times at most. Noise is added before it is scaled, as a camera does; what was cut is
+    blurred, then its colours change. Everything is determined by `rng`.
     """
     height, width = labels.shape
     scale = rng.uniform(*config.scale_range)
@@ -227,10 +230,22 @@ def _add_noise(image: Array, noise: Noise) -> Array:
     """The picture under its part of the grain, which begins anew where it ends."""
     if not noise.deviation:
         return image
-    rows = np.arange(noise.top, noise.top + image.shape[0]) % GRAIN_SIDE
-    columns = np.arange(noise.left, noise.left + image.shape[1]) % GRAIN_SIDE
-    noisy = image + np.float32(noise.deviation) * grain()[rows[:, None], columns]
-    return np.rint(noisy).clip(0, 255).astype(np.uint8)
+    noisy = np.empty_like(image)
+    for rows, grain_rows in _pieces(noise.top, image.shape[0]):
+        for columns, grain_columns in _pieces(noise.left, image.shape[1]):
+            part = grain()[grain_rows, grain_columns] * np.float32(noise.deviation)
+            noisy[rows, columns] = cv2.add(image[rows, columns], part, dtype=cv2.CV_8U)
+    return noisy
+
+
+def _pieces(start: int, length: int) -> Iterator[tuple[slice, slice]]:
+    """Where `length` pixels lie in a grain that is entered at `start` and begins anew at its end."""
+    done = 0
+    while done < length:
+        at = (start + done) % GRAIN_SIDE
+        count = min(length - done, GRAIN_SIDE - at)
+        yield slice(done, done + count), slice(at, at + count)
+        done += count
 
 
 def _hue_turn(angle: float) -> Matrix:

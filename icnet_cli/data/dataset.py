@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from icnet_cli.classes import ClassTable
-from icnet_cli.data.files import check_picture, label_form_problem, read_bytes, read_image
+from icnet_cli.data.files import check_picture, label_form_problem, picture_size, read_bytes, read_image
 from icnet_cli.data.layouts import Layout, Sample
 from icnet_cli.errors import IcnetError, input_error, usage_error
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
+_LOOKED_AT = 100  # samples whose sizes are taken for all
 _PROBES = 8  # label files decoded by check_files, to see early that the class table fits
 
 
@@ -75,6 +77,12 @@ class SegmentationDataset:
         if sample not in self._cached:
             self._cached[sample] = self._decode(sample)
         return self._cached[sample]
+
+    def typical_size(self) -> tuple[int, int]:
+        """(height, width) of the middle one, by its pixels, of a hundred samples evenly spread."""
+        some = self.samples[:: max(1, len(self.samples) // _LOOKED_AT)]
+        sizes = sorted((picture_size(sample.labels) for sample in some), key=math.prod)
+        return sizes[len(sizes) // 2]
 
     def preload(self) -> None:
         """Decode everything into the cache now, so that worker processes forked later share it."""

@@ -40,6 +40,16 @@ def read_bytes(path: Path) -> bytes:
         raise input_error(f"{path} could not be read: {why(error)}") from None
 
 
+def picture_size(path: Path) -> tuple[int, int]:
+    """(height, width) by the file's first bytes, where they tell; raises an input error where there is none."""
+    with path.open("rb") as file:
+        header = read_header(file.read(1 << 16))
+    if header is None or header.height < 1 or header.width < 1:
+        whole = check_picture(read_bytes(path), path)  # behind more than a cut header's worth of notes
+        return whole.height, whole.width
+    return header.height, header.width
+
+
 def check_picture(data: bytes, path: Path) -> Form:
     """The form of the picture in `data`; raises an input error naming `path` unless it is whole.
 

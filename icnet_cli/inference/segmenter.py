@@ -32,7 +32,7 @@ from .exported import ExportedEngine, is_exported, open_engine
 
 MULTIPLE = 32  # what the networks' deepest map divides their input by
 SMALLEST = 32  # pixels a side that every network takes
-MOST_ENLARGED = 3.0  # times a side: beyond it nothing more is found (docs/recipes.md)
+MOST_ENLARGED = 3.0  # times a side: beyond it hardly more is found (docs/recipes.md)
 STAGES = ("prepare", "forward", "postprocess")
 _TIMES_KEPT = 4096  # of each stage, for medians: memory stays flat however long the video
 

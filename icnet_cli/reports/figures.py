@@ -37,7 +37,7 @@ def short_name(name: str) -> str:
 
 
 def size_words(size: Sequence[int] | None) -> str:
-    return "each at its own size" if size is None else f"{size[0]}x{size[1]} (height x width)"
+    return "each at a size of its own" if size is None else f"{size[0]}x{size[1]} (height x width)"
 
 
 def class_cell(name: str, colour: Sequence[int]) -> Html:

@@ -121,11 +121,6 @@ class Recipe:
                 return stage
         return self.stages[-1] if self.stages else Stage(1.0, self.crop_size, self.augment.scale_range)
 
-    @property
-    def train_size(self) -> tuple[int, int]:
-        """(height, width) that the weights file will name: the scale of use."""
-        return self.eval_size or self.stage_at(1.0).crop_size
-
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -17,10 +17,9 @@ from torch import Tensor
 from icnet_cli.data.augment import AugmentConfig, grain
 from icnet_cli.data.augment_batch import ROW, SHRUNK, SIZE, Still, check_known, draw, largest_void, sample
 from icnet_cli.data.dataset import SegmentationDataset
-from icnet_cli.data.files import check_picture, read_bytes
+from icnet_cli.data.files import picture_size
 from icnet_cli.errors import device_error
 from icnet_cli.pixels.cv import cv2
-from icnet_cli.pixels.headers import read_header
 from icnet_cli.training.loader import Key
 from icnet_cli.training.recipe import Stage
 from icnet_cli.training.run import Run
@@ -43,7 +42,7 @@ class Resident:
         self.run, self.device = run, run.device
         stages = run.recipe.stages or (run.recipe.stage_at(0.0),)
         smallest = min(stage.scale_range[0] for stage in stages)
-        sizes = [_size_of(sample.labels) for sample in run.train.samples]
+        sizes = [picture_size(sample.labels) for sample in run.train.samples]
         height, width = (max(size[axis] for size in sizes) for axis in (0, 1))
         _check_room(len(sizes), height, width, self.device)
         self.images = torch.zeros(len(sizes), 3, height, width, dtype=torch.uint8, device=self.device)
@@ -107,18 +106,6 @@ def _decoded(dataset: SegmentationDataset) -> Iterator[tuple[np.ndarray, np.ndar
     with ThreadPoolExecutor(_READERS) as readers:
         for start in range(0, len(dataset), _DECODED):
             yield from readers.map(dataset.read, range(start, min(start + _DECODED, len(dataset))))
-
-
-def _size_of(path: Path) -> tuple[int, int]:
-    """(height, width) of a picture by its first bytes, where they tell."""
-    with path.open("rb") as file:
-        header = read_header(file.read(1 << 16))
-    if (
-        header is None or header.height < 1 or header.width < 1
-    ):  # behind more than a cut header's worth of notes
-        whole = check_picture(read_bytes(path), path)
-        return whole.height, whole.width
-    return header.height, header.width
 
 
 def _check_room(count: int, height: int, width: int, device: torch.device) -> None:

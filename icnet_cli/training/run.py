@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from icnet_cli.data.dataset import SegmentationDataset, split_name
 from icnet_cli.data.layouts import Layout, recognise
 from icnet_cli.errors import output_error, usage_error, weights_error
 from icnet_cli.evaluation.folders import free_folder
+from icnet_cli.inference.segmenter import default_input_size
 from icnet_cli.models import Network, build
 from icnet_cli.training.distil import find_teachers
 from icnet_cli.training.metrics import require_tensorboard
@@ -67,6 +69,18 @@ class Run:
                 "there will be no mIoU and no best.safetensors"
             )
         return found
+
+    @cached_property
+    def train_size(self) -> tuple[int, int]:
+        """(height, width) that the weights file will name: the scale of use.
+
+        Without an `eval_size` a recipe trains at the pictures' own scale and is measured there. The crop says
+        nothing of it: of large pictures it shows a part, and around small ones it is filled up.
+        """
+        if self.recipe.eval_size:
+            return self.recipe.eval_size
+        typical = self.train.typical_size()
+        return default_input_size(typical, typical)
 
     @property
     def damaged(self) -> int:

@@ -305,7 +305,7 @@ class Trainer:
         meta = WeightsMeta.of(
             run.network,
             run.layout.classes,
-            self.recipe.train_size,
+            run.train_size,
             normalisation=self.recipe.normalisation,
             card=card,
         )

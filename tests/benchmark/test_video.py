@@ -10,10 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from icnet_cli.benchmark.subjects import subjects
 from icnet_cli.benchmark.video import LANES, bottleneck, describe, relief, video_report
+from icnet_cli.checkpoints.format import WeightsMeta, save_weights
+from icnet_cli.classes import load_table
 from icnet_cli.config import BenchConfig, SegmentConfig, flag_of
 from icnet_cli.errors import ExitCode, IcnetError
+from icnet_cli.inference.choice import Work
+from icnet_cli.inference.segmenter import Segmenter
+from icnet_cli.models import build
 from icnet_cli.pipeline import segment as pipeline
 from tests.benchmark.conftest import SHORT, SMALL
 from tests.pipeline.conftest import frames, write_video
@@ -61,6 +68,38 @@ def test_a_video_from_file_to_file(video: Path, view: str) -> None:
     assert report["model_fps"] > 0
     assert report["advice"].count(".") >= 1
     assert "in.mp4" not in str(report)
+
+
+def test_a_small_video_is_timed_at_the_size_it_runs_at(
+    tmp_path: Path, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The default enlarges, so asking it for an enlarged picture's size enlarges again."""
+    timed: list[tuple[int, ...]] = []
+    forward = Segmenter.forward
+
+    def seen(self: Segmenter, pictures: torch.Tensor) -> torch.Tensor:
+        timed.append(tuple(pictures.shape[2:]))
+        return forward(self, pictures)
+
+    monkeypatch.setattr(Segmenter, "forward", seen)
+    network = build("fast-scnn", {"keep": 0.25, "num_classes": 11})
+    save_weights(
+        tmp_path / "w.safetensors", network, WeightsMeta.of(network, load_table("camvid"), (400, 600))
+    )
+    config = BenchConfig(video=video, weights=str(tmp_path / "w.safetensors"), frames=2, device="cpu")
+    (subject,) = subjects(config)
+    _, report = finish(video_report(config, subject, SHORT))
+    assert {*timed} == {tuple(report["size"])}
+    height, width = report["size"]
+    assert Segmenter(subject.network(), subject.loaded.meta).input_size(height, width) != (height, width)
+
+
+@pytest.mark.parametrize(
+    ("picture", "expected"), [((360, 640), (352, 640)), ((2160, 3840), (1088, 1920)), (None, (1024, 2048))]
+)
+def test_random_weights_have_no_size_to_enlarge_to(picture: Any, expected: tuple[int, int]) -> None:
+    segmenter = SMALL.segmenter("cpu", "fp32", None, work=Work(1, picture))
+    assert segmenter.input_size(*(picture or (1024, 2048))) == expected
 
 
 def test_an_encoder_preset_is_passed_on(video: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from icnet_cli.data.augment import AugmentConfig, _draw_deviation, _draw_noise, augment
+from icnet_cli.data.augment import AugmentConfig, augment
 from icnet_cli.errors import IcnetError
 from icnet_cli.pixels.cv import cv2
 
@@ -266,12 +266,21 @@ def test_noise_is_a_cameras_and_is_enlarged_with_its_picture() -> None:
 
 
 @pytest.mark.parametrize("strengths", [{}, {"noise": 9}, {"blur": 2.0}])
-def test_a_recipe_without_noise_and_blur_keeps_its_numbers(strengths: dict[str, float]) -> None:
-    one, other = np.random.default_rng(0), np.random.default_rng(0)
-    config = replace(STILL, **strengths)
-    _draw_noise(config, one)
-    _draw_deviation(config.blur, one)
-    assert (one.random() == other.random()) is (not strengths)
+def test_a_recipe_without_noise_and_blur_draws_what_it_drew_before_there_were_any(
+    strengths: dict[str, float],
+) -> None:
+    image, labels = picture((40, 60)), picture((40, 60), 1)[..., 0]
+    rng, before = np.random.default_rng(3), np.random.default_rng(3)
+    augment(image, labels, (32, 32), replace(WILD, **strengths), rng, FILL)
+    scale = before.uniform(0.3, 3)
+    before.random()  # the mirror
+    before.uniform(-30, 30)  # the angle
+    for count in (3, None, 3):  # brightness, contrast and saturation; hue; the channels
+        before.uniform(-1, 1, count)
+    for side in (40, 60):  # the place
+        room = round(side * scale) - 32
+        before.integers(min(room, 0), max(room, 0), endpoint=True)
+    assert (rng.random() == before.random()) is (not strengths)
 
 
 @pytest.mark.parametrize(

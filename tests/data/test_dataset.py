@@ -69,6 +69,18 @@ def test_a_share_of_a_split_that_is_not_there(tmp_path: Path) -> None:
     assert caught.value.code == ExitCode.INPUT
 
 
+def test_the_typical_size_is_the_middle_one(tmp_path: Path) -> None:
+    root = make.camvid(tmp_path, {"train": 5, "val": 1})
+    for name, size in zip(
+        "01", [(10, 10), (400, 600)], strict=True
+    ):  # an odd one at each end changes nothing
+        make.write(root / "trainannot" / f"train_frame{name}.png", make.labels([1], size))
+    assert dataset(root).typical_size() == make.SIZE
+    for name in "23":
+        make.write(root / "trainannot" / f"train_frame{name}.png", make.labels([1], (400, 600)))
+    assert dataset(root).typical_size() == (400, 600)
+
+
 def cut_short(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
 

@@ -58,6 +58,8 @@ def test_trains_in_every_arithmetic(gpu: TrainConfig, model: str, precision: str
 
 def test_the_device_augments_as_the_host_does(gpu: TrainConfig) -> None:
     run = prepare(gpu)
+    augment = replace(run.recipe.augment, noise=40.0, blur=3.0)
+    run = replace(run, recipe=replace(run.recipe, augment=augment))
     host = epoch(run, HostFeed(replace(run, config=replace(gpu, cache="none"))))
     for (pictures, labels), (expected, wanted) in zip(epoch(run, Resident(run)), host, strict=True):
         assert pictures.is_cuda

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from icnet_cli.config import TrainConfig
+from icnet_cli.data.files import picture_size
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.pixels.cv import cv2
 from icnet_cli.training import resident
@@ -29,8 +30,14 @@ def epoch(run: Run, feed: HostFeed | Resident, number: int) -> list[tuple[torch.
     return list(feed.batches(stage, number, batches_of(run, stage, number)))
 
 
-def test_the_same_samples_in_the_same_order(on_device: TrainConfig) -> None:
-    run = prepare(on_device)
+def with_noise_and_blur(run: Run) -> Run:
+    augment = replace(run.recipe.augment, noise=40.0, blur=3.0)
+    return replace(run, recipe=replace(run.recipe, augment=augment))
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+def test_the_same_samples_in_the_same_order(on_device: TrainConfig, noisy: bool) -> None:
+    run = with_noise_and_blur(prepare(on_device)) if noisy else prepare(on_device)
     feed = open_feed(run)
     assert isinstance(feed, Resident)
     for number in (0, 3):
@@ -96,11 +103,11 @@ def test_a_size_is_read_from_a_files_beginning(tmp_path: Path) -> None:
     for name in ("a.png", "b.jpg", "c.bmp"):
         cv2.imwrite(str(tmp_path / name), noise)
         assert (tmp_path / name).stat().st_size > 1 << 16
-        assert resident._size_of(tmp_path / name) == (300, 400)
+        assert picture_size(tmp_path / name) == (300, 400)
     late = (tmp_path / "b.jpg").read_bytes()
     notes = b"".join(b"\xff\xee\xff\xff" + bytes(0xFFFF - 2) for _ in range(2))
     (tmp_path / "b.jpg").write_bytes(late[:2] + notes + late[2:])
-    assert resident._size_of(tmp_path / "b.jpg") == (300, 400)
+    assert picture_size(tmp_path / "b.jpg") == (300, 400)
 
 
 def test_it_learns(on_device: TrainConfig) -> None:

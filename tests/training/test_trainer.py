@@ -68,6 +68,23 @@ def test_a_run_leaves_weights_curves_and_a_record(config: TrainConfig, camvid: P
     assert set(report.to_dict()) == {"run_dir", "best_miou", "step", "seconds", "images_damaged"}
 
 
+@pytest.mark.parametrize(
+    ("changes", "size"),
+    [
+        ({"eval_size": [96, 128]}, (96, 128)),
+        ({}, (64, 96)),  # the pictures' own 72x96, which is also what it is measured at
+        ({"crop_size": [128, 160]}, (64, 96)),  # fill around a picture does not make its things larger
+        ({"crop_size": [32, 32]}, (64, 96)),
+    ],
+)
+def test_the_weights_name_the_scale_of_use(
+    config: TrainConfig, tmp_path: Path, changes: dict[str, object], size: tuple[int, int]
+) -> None:
+    recipe = write_recipe(tmp_path, steps=1, evaluations=1, batch=4, **changes)
+    run_to_end(replace(config, recipe=str(recipe)))
+    assert load_weights(config.output / "last.safetensors").meta.train_size == size
+
+
 def test_a_few_steps_without_a_validation_split_are_a_run(config: TrainConfig, camvid: Path) -> None:
     """Shorter than what the record keeps a row of."""
     shutil.rmtree(camvid / "val")
