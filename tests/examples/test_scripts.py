@@ -156,6 +156,27 @@ def test_weights_of_another_network_are_not_averaged(weights: str, tmp_path: Pat
     assert not (tmp_path / "mean.safetensors").exists()
 
 
+def test_spoiled_pictures_are_measured_as_eval_measures(
+    weights: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At a size that is not the pictures'; each kind is another picture, and the same one each time."""
+    loaded = load_weights(Path(weights))
+    path = tmp_path / "larger.safetensors"
+    save_weights(path, loaded.network, replace(loaded.meta, train_size=(96, 128)))
+    root = write_camvid(tmp_path / "camvid", 2)
+    module = example("spoiled_pictures")
+    found = module.main(root, "val", [str(path), str(path)])
+    measured = example("publish_weights").measure(path, root).confusion.miou
+    assert found["as they are"] == pytest.approx([measured, measured], abs=1e-6)
+    assert len(capsys.readouterr().out.splitlines()) == 1 + len(module.SPOILED)
+    picture = np.random.default_rng(1).integers(0, 256, (40, 60, 3), np.uint8)
+    spoiled = {kind: spoil(picture) for kind, spoil in module.SPOILED.items()}
+    for kind, spoil in module.SPOILED.items():
+        assert (spoil(picture) == spoiled[kind]).all()
+        assert (spoiled[kind].shape, spoiled[kind].dtype) == (picture.shape, np.uint8)
+        assert (spoiled[kind] == picture).all() == (kind == "as they are")
+
+
 def test_offsets_undo_what_was_added_to_the_scores_of_a_class() -> None:
     """Scores that name the truth, until 1.6 is taken from one class: the offsets give it back."""
     rng = np.random.default_rng(0)
