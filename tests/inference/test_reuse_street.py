@@ -69,7 +69,7 @@ def test_two_streets_joined_lose_little_and_nothing_at_the_cut(segmenter: Segmen
 
 @pytest.fixture(scope="module", params=["icnet-camvid", "fast-scnn-camvid"])
 def measured(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """The rendered street at the size that it has, its truth, and two ways beside the network on each frame."""
+    """The rendered street as `segment` labels it, its truth, and two ways beside the network on each frame."""
     if request.param not in bundled_weights():
         pytest.skip(f"{request.param} is not here")
     with np.load(EXAMPLES / "street_labels.npz") as file, tempfile.TemporaryDirectory() as folder:
@@ -102,12 +102,15 @@ def test_auto_agrees_as_neighbouring_frames_do_and_copies_do_not(measured: dict[
 
 
 def test_smoothing_halves_the_flicker_and_keeps_what_moves(measured: dict[str, Any]) -> None:
-    plain, smooth = measured["per_frame"], measured["ways"][1]
+    plain, (_, smooth, copied) = measured["per_frame"], measured["ways"]
     assert smooth["flicker"] < 0.5 * plain["flicker"]
     assert smooth["miou"] >= plain["miou"]
-    # Of a class that each frame for itself does not find, there is nothing to keep or lose.
-    seen = [name for name in MOVING if plain["per_class"][name] > 0.05]
-    assert len(seen) >= 2
+    kept = [float(np.mean([way["per_class"][name] for name in MOVING])) for way in (plain, smooth, copied)]
+    assert kept[1] >= kept[0]
+    assert kept[2] < kept[0]  # the failing twin: the last labels, taken not to move
+    # Of a class that each frame for itself hardly finds, a few pixels decide: the others are held one by one.
+    seen = [name for name in MOVING if plain["per_class"][name] > 0.2]
+    assert seen
     for name in seen:
         assert smooth["per_class"][name] >= plain["per_class"][name] - 0.005
 
