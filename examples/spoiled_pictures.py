@@ -80,8 +80,9 @@ def main(root: Path, split: str, weights: list[str], every: int = 1) -> dict[str
     for kind, spoil in SPOILED.items():
         confusions = [Confusion(dataset.classes.num_classes) for _ in networks]
         for picture, truth in pairs:
+            spoiled = spoil(picture)
             for confusion, network in zip(confusions, networks, strict=True):
-                confusion.update(truth, network.labels(spoil(picture)))
+                confusion.update(truth, network.labels(spoiled))
         found[kind] = [confusion.miou for confusion in confusions]
         print(kind.ljust(20), *(f"{miou:.3f}" for miou in found[kind]))
     return found

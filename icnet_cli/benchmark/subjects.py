@@ -21,7 +21,8 @@ from icnet_cli.inference.exported import is_exported, open_engine
 from icnet_cli.inference.segmenter import Segmenter
 from icnet_cli.models import build
 
-CITYSCAPES_SIZE = (1024, 2048)
+from .published import FULL_SIZE
+
 BUNDLED_MODELS = ("icnet", "fast-scnn")
 # The published network; of the others nothing is pruned.
 _DEFAULT_KEEP: Mapping[str, float] = {"icnet": 0.5}
@@ -79,8 +80,8 @@ class Subject:
             return Segmenter(network, self.loaded.meta, device, precision, size, backend, work)
         classes = _table_of(int(self.config.get("num_classes", 19)))
         # Random weights know things at no size: a picture's own is as good as any, up to Cityscapes'.
-        own = (work.picture_size if work else None) or CITYSCAPES_SIZE
-        known = size or min(own, CITYSCAPES_SIZE, key=math.prod)
+        own = (work.picture_size if work else None) or FULL_SIZE
+        known = size or min(own, FULL_SIZE, key=math.prod)
         meta = WeightsMeta(self.model, dict(self.config), classes, Normalisation(), known)
         return Segmenter(network, meta, device, precision, size, backend, work)
 

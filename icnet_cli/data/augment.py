@@ -108,7 +108,7 @@ def augment(
             break
 
     # Bilinear sampling of a shrunk picture skips pixels (aliasing), so shrinking averages areas first.
-    source = image if noise is None else _add_noise(image, noise)
+    source = _add_noise(image, noise)
     if scaled[0] < height:
         source = cv2.resize(source, (scaled[1], scaled[0]), interpolation=cv2.INTER_AREA)
     new_image = _warp(source, _affine(source.shape, scaled, place, mirror, angle), crop_size, nearest=False)
@@ -204,17 +204,16 @@ def _draw_deviation(largest: float, rng: np.random.Generator) -> float:
 
 
 class Noise(NamedTuple):
-    """One sample's noise: its deviation in grey levels, and where in the grain it begins."""
+    """One sample's noise: its deviation in grey levels, 0 for none, and where in the grain it begins."""
 
-    deviation: float
-    top: int
-    left: int
+    deviation: float = 0.0
+    top: int = 0
+    left: int = 0
 
 
-def _draw_noise(config: AugmentConfig, rng: np.random.Generator) -> Noise | None:
-    """None where the recipe has none; a deviation of 0 where this sample has none."""
+def _draw_noise(config: AugmentConfig, rng: np.random.Generator) -> Noise:
     if not config.noise:
-        return None
+        return Noise()
     deviation = _draw_deviation(config.noise, rng)
     top, left = rng.integers(0, GRAIN_SIDE, 2)
     return Noise(deviation, int(top), int(left))

@@ -119,7 +119,7 @@ def draw(
     row[IMAGE] = _affine(source, scaled, place, mirror, angle).ravel()
     row[LABELS] = _affine(still.size, scaled, place, mirror, angle).ravel()
     row[COLORS] = (_NO_COLORS if colors is None else colors).ravel()
-    row[NOISE], row[BLUR] = noise or 0, blur
+    row[NOISE], row[BLUR] = noise, blur
     return row
 
 

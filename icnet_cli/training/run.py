@@ -75,7 +75,8 @@ class Run:
         """(height, width) that the weights file will name: the scale of use.
 
         Without an `eval_size` a recipe trains at the pictures' own scale and is measured there. The crop says
-        nothing of it: of large pictures it shows a part, and around small ones it is filled up.
+        nothing of it: of large pictures it shows a part, and around small ones it is filled up. So the weights name
+        the size of a typical picture, in multiples of 32.
         """
         if self.recipe.eval_size:
             return self.recipe.eval_size

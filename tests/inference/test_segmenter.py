@@ -150,10 +150,9 @@ def test_default_input_sizes_keep_their_promise(source: tuple[int, int], train: 
     more = 1 if train[0] % 32 == train[1] % 32 == 1 else 0
     assert height % 32 == width % 32 == more
     large = source[0] * source[1] >= train[0] * train[1]
-    for side, pixels in ((height - more, source[0]), (width - more, source[1])):
-        assert 32 <= side <= max(32, pixels if large else 3 * pixels + 16)
     scale = min(3.0, (train[0] * train[1] / (source[0] * source[1])) ** 0.5)
     for side, pixels in ((height - more, source[0]), (width - more, source[1])):
+        assert 32 <= side <= max(32, pixels if large else 3 * pixels + 16)
         assert abs(side - pixels * scale) <= 32 or side == 32  # the picture's aspect
 
 

@@ -23,6 +23,7 @@ from icnet_cli.training.trainer import EvalDone, StepDone, Trainer, train
 from tests.robust.launcher import ROOT
 from tests.tiny_camvid import write_recipe
 from tests.training.test_ranks import Group
+from tests.training.test_resident import with_noise_and_blur
 from tests.training.test_resume import RECIPE, assert_equal, stop_after
 
 pytestmark = [
@@ -57,9 +58,7 @@ def test_trains_in_every_arithmetic(gpu: TrainConfig, model: str, precision: str
 
 
 def test_the_device_augments_as_the_host_does(gpu: TrainConfig) -> None:
-    run = prepare(gpu)
-    augment = replace(run.recipe.augment, noise=40.0, blur=3.0)
-    run = replace(run, recipe=replace(run.recipe, augment=augment))
+    run = with_noise_and_blur(prepare(gpu))
     host = epoch(run, HostFeed(replace(run, config=replace(gpu, cache="none"))))
     for (pictures, labels), (expected, wanted) in zip(epoch(run, Resident(run)), host, strict=True):
         assert pictures.is_cuda
