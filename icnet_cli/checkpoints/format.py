@@ -20,7 +20,7 @@ from torch import Tensor
 
 from icnet_cli.checkpoints.header import HEADER_KEY, MAX_HEADER_BYTES
 from icnet_cli.classes import ClassTable
-from icnet_cli.errors import IcnetError, output_error, weights_error
+from icnet_cli.errors import IcnetError, check_error, output_error, weights_error
 from icnet_cli.models import Network, build, name_of
 from icnet_cli.outputs import whole_file
 
@@ -156,6 +156,9 @@ def save_weights(path: Path, network: Network, meta: WeightsMeta, half: bool = F
 
     With `half` the convolutions' weights are stored in fp16; BatchNorm and biases stay fp32, because a running variance
     may pass fp16's 65504 and they are a hundredth of the file.
+
+    Raises:
+        IcnetError: exit 7 for values that are not finite numbers, which `load_weights` would refuse.
     """
     tensors: dict[str, Tensor] = {}
     for name, tensor in network.state_dict().items():
@@ -163,6 +166,8 @@ def save_weights(path: Path, network: Network, meta: WeightsMeta, half: bool = F
             continue
         dtype = torch.float16 if half and tensor.ndim > 1 else torch.float32
         tensors[name] = tensor.detach().to("cpu", dtype).contiguous()
+        if not torch.isfinite(tensors[name]).all():
+            raise check_error(f"{path} is not written: {name} holds values that are not finite numbers")
     write_atomically(path, lambda part: save_file(tensors, part, {HEADER_KEY: meta.to_json()}))
 
 

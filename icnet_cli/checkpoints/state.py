@@ -7,6 +7,8 @@ These are torch files, not safetensors, because they hold an optimizer; they are
 from __future__ import annotations
 
 import pickle
+import struct
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,25 @@ def list_states(folder: Path) -> list[Path]:
     return sorted(folder.glob("checkpoint-*.pt"))
 
 
+# What reading one that is damaged ends with: torch's unpickler trusts what it reads to be what was written.
+_DAMAGED = (
+    OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, AssertionError,
+    pickle.UnpicklingError, struct.error, zipfile.BadZipFile,
+)  # fmt: skip
+
+
+_FOLDER = 0x10  # MS-DOS's mark, which torch writes nowhere: a tensor that has it is read as nothing at all
+
+
+def _load(path: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(path) as archive:
+        spoiled = archive.testzip()  # torch does not look at the checksums that it writes
+        folders = any(item.external_attr & _FOLDER for item in archive.infolist())
+    if spoiled is not None or folders:
+        raise zipfile.BadZipFile("it is not what was written")
+    return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+
+
 def load_state(folder: Path) -> dict[str, Any]:
     """The newest checkpoint of a run folder that can be read.
 
@@ -57,8 +78,8 @@ def load_state(folder: Path) -> dict[str, Any]:
     found = list_states(folder)
     for path in reversed(found):
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+            return _load(path)
+        except _DAMAGED:
             continue  # cut short by a crash of the disk: the one before it is whole
     if found:
         names = ", ".join(path.name for path in found)

@@ -87,7 +87,7 @@ def check_dataset(root: Path, on_pair: Callable[[int, int], None] | None = None)
             on_pair(done, total)
 
     surveys = [survey_split(layout, split, count) for split in layout.splits()]
-    report.findings += _structure(layout, report.images)
+    report.findings += [*_structure(layout, report.images), *_colors(layout)]
     for survey in surveys:
         report.findings += [*_files(layout, survey), *_values(layout, survey), *_classes(layout, survey)]
     report.findings += [_leak(layout, leak) for leak in leaks(surveys)]
@@ -115,6 +115,17 @@ def _structure(layout: Layout, images: dict[str, int]) -> Iterator[Finding]:
         if not number:
             fix = "add images, or remove its folder"
             yield Finding(ERROR, "empty-split", split, f"the split {split!r} has no image", fix)
+
+
+def _colors(layout: Layout) -> Iterator[Finding]:
+    """Classes of one colour, which no picture and no page can tell apart."""
+    classes = layout.classes
+    for color in sorted(set(classes.palette)):
+        names = [name for name, own in zip(classes.names, classes.palette, strict=True) if own == color]
+        if len(names) > 1:
+            what = f"the classes {_named(names, ' and ')} have one color, {list(color)}"
+            fix = "give each a color of its own in classes.yaml; pictures and pages cannot tell them apart"
+            yield Finding(WARNING, "same-color", None, what, fix)
 
 
 _FORMS = {  # mode of a label file that is no greyscale PNG: what it is, and the fix
@@ -253,8 +264,8 @@ def _classes(layout: Layout, survey: Survey) -> Iterator[Finding]:
     counts = np.sum([values.train_id_counts() for values in survey.values], axis=0)
     absent = [name for train_id, name in enumerate(layout.classes.names) if not counts[train_id]]
     if absent and len(absent) < layout.classes.num_classes:
-        names = ", ".join(absent[:_NAMES_SHOWN]) + (", ..." if len(absent) > _NAMES_SHOWN else "")
-        what = f"{len(absent)} class{'es' if len(absent) > 1 else ''} without a pixel in the split: {names}"
+        plural = "es" if len(absent) > 1 else ""
+        what = f"{len(absent)} class{plural} without a pixel in the split: {_named(absent)}"
         fix = "add frames that show them, or take them out of the class table; their IoU is undefined here"
         yield Finding(WARNING, "absent-classes", survey.split, what, fix)
     elif absent:
@@ -284,6 +295,13 @@ def _leak(layout: Layout, leak: Leak) -> Finding:
     files = [path for pair in leak.pairs for path in pair]
     shown = tuple(path.relative_to(layout.root).as_posix() for path in files[: _FILES_SHOWN // 2 * 2])
     return Finding(severity, leak.kind, None, text, fix, len(files), shown)
+
+
+def _named(names: Sequence[str], last: str = ", ") -> str:
+    """Names with commas, the first few of many."""
+    if len(names) > _NAMES_SHOWN:
+        return ", ".join([*names[:_NAMES_SHOWN], "..."])
+    return last.join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _number(paths: Sequence[Path]) -> str:

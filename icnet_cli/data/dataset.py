@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +41,15 @@ def samples_of(layout: Layout, split: str) -> list[Sample]:
     return layout.samples(name)[:: int(every) if stroke else 1]
 
 
+def check_splits(splits: Sequence[str]) -> None:
+    """Raise a usage error for a split that is named twice, whole or thinned: its samples would count double."""
+    names = [split_name(split) for split in splits]
+    for name in names:
+        again = [split for split in splits if split_name(split) == name]
+        if len(again) > 1:
+            raise usage_error(f"{' and '.join(again)} are samples of one split, {name}; name it once")
+
+
 class SegmentationDataset:
     """The samples of one or more splits of a dataset, a split named as `samples_of` takes it.
 
@@ -64,6 +76,19 @@ class SegmentationDataset:
     @property
     def classes(self) -> ClassTable:
         return self.layout.classes
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """What tells these samples in this order from others: how many, of which splits, and a digest of their names.
+
+        JSON-able, and the same for a dataset that was moved.
+        """
+        names = b"\0".join(os.fsencode(sample.name) for sample in self.samples)
+        return {
+            "splits": list(self.splits),
+            "count": len(self),
+            "digest": hashlib.sha256(names).hexdigest()[:16],
+        }
 
     def read(self, index: int) -> Pair:
         """Image uint8 (H, W, 3) RGB and labels uint8 (H, W) train ids, 255 ignored.

@@ -29,6 +29,7 @@ from icnet_cli.outputs import refuse_taken
 from icnet_cli.pixels.overlay import Painter
 from icnet_cli.pixels.wipe import Wipe
 from icnet_cli.reports.compare_page import compare_page
+from icnet_cli.reports.figures import short_names
 from icnet_cli.video import CONTAINERS, VideoWriter, check_output
 
 from .material import FrameMaterial, Material, open_material
@@ -152,6 +153,13 @@ def _is_video(config: CompareConfig) -> bool:
     return False
 
 
+def _titles(a: str, b: str) -> tuple[str, str]:
+    """What the two are called in a picture: without their endings, where that tells them apart."""
+    names = short_names(a, b)
+    bare = [str(Path(name).with_suffix("")) for name in names]
+    return (bare[0], bare[1]) if bare[0] != bare[1] else names
+
+
 class _WipeVideo:
     """A video with A left of a moving border and B right of it; its other tracks and all times are the source's."""
 
@@ -160,8 +168,8 @@ class _WipeVideo:
     ) -> None:
         self.path = path
         height, width = source.size
-        names = (f"A {Path(config.a).stem}", f"B {Path(config.b).stem}")
-        self._wipe = Wipe(Painter(palette), names, source.size)
+        a, b = _titles(config.a, config.b)
+        self._wipe = Wipe(Painter(palette), (f"A {a}", f"B {b}"), source.size)
         self._writer: VideoWriter | None = VideoWriter(
             path, source.reader, width=width, height=height, overwrite=config.overwrite
         )

@@ -48,10 +48,11 @@ PUNCTUAL = (
     *(Setting(scale, beside=True) for scale in (1.0, 0.8, 0.65, 0.5)),
     *(Setting(scale) for scale in (0.8, 0.65, 0.5, 0.4)),
     Setting(0.4, beside=True),
+    Setting(0.3),
 )
 STEADY = (
     *(Setting(1.0, span) for span in (1, 2, 3, 5, 8, 12)),
-    *(Setting(scale, span) for scale in (0.8, 0.65, 0.5, 0.4) for span in (5, 8, 12)),
+    *(Setting(scale, span) for scale in (0.8, 0.65, 0.5, 0.4, 0.3) for span in (5, 8, 12)),
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from icnet_cli.checkpoints.format import load_weights, save_weights
@@ -14,6 +14,7 @@ from icnet_cli.models import Network
 from icnet_cli.pruning.source import Source, check_output, check_writable, find_source, open_tuning
 from icnet_cli.pruning.state import RUNS, State, damaged, load_state
 from icnet_cli.pruning.widths import counts_at, kept_share
+from icnet_cli.training.held import RunLock
 from icnet_cli.training.run import Run
 
 # What --resume may be told anew: it is the machine's, not the run's.
@@ -26,12 +27,14 @@ class Beginning:
 
     Attributes:
         tuning: the data, the device and the recipe; None where there is no data.
+        lock: keeps other processes out of the folder.
     """
 
     config: PruneConfig
     folder: Path
     state: State
     tuning: Run | None
+    lock: RunLock = field(default_factory=RunLock)
 
 
 def begin(config: PruneConfig) -> Beginning:
@@ -57,26 +60,36 @@ def begin(config: PruneConfig) -> Beginning:
         folder.mkdir(parents=True)
     except OSError as error:
         raise output_error(f"run folder {folder} cannot be made: {error}") from error
+    lock = RunLock()
+    lock.take(folder)
     save_weights(folder / "step-0.safetensors", network, source.weights.meta)
     state.save(folder)
-    return Beginning(config, folder, state, tuning)
+    return Beginning(config, folder, state, tuning, lock)
 
 
 def resume(config: PruneConfig) -> Beginning:
     """The run that `config.resume` names, where it stopped."""
     assert config.resume is not None
-    state = load_state(config.resume)
+    lock = RunLock()
+    with lock.kept():
+        return _resume(config, config.resume, lock)
+
+
+def _resume(config: PruneConfig, folder: Path, lock: RunLock) -> Beginning:
+    load_state(folder)  # what is no pruning run is refused before anything is made in it
+    lock.take(folder)
+    state = load_state(folder)
     stored = _as_told(state, config)
     if stored.output is not None:
         check_writable(stored.output)
         if stored.output.exists() and not (state.finished or stored.overwrite):
             raise usage_error(f"{stored.output}, which this run is to write, exists now; move it away first")
-    start = load_weights(config.resume / "step-0.safetensors")
+    start = load_weights(folder / "step-0.safetensors")
     tuning = None
     if state.dataset:
         source = Source(start, Path(state.dataset), None)
         tuning = open_tuning(stored, source, Path(state.dataset), state.tuning_recipe)
-    return Beginning(stored, config.resume, state, tuning)
+    return Beginning(stored, folder, state, tuning, lock)
 
 
 def _as_told(state: State, config: PruneConfig) -> PruneConfig:

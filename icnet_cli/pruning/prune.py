@@ -34,8 +34,11 @@ def prune(config: PruneConfig) -> Generator[Event, None, PruneReport]:
             fine-tuning diverged, 129, 130 and 143 after a signal (state saved).
     """
     config.check()
-    job = Job(resume(config) if config.resume else begin(config))
-    return (yield from job.events())
+    beginning = resume(config) if config.resume else begin(config)
+    try:
+        return (yield from Job(beginning).events())
+    finally:
+        beginning.lock.release()
 
 
 class Job:

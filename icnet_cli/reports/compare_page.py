@@ -18,7 +18,7 @@ from icnet_cli.reports.figures import (
     percent,
     photo,
     score,
-    short_name,
+    short_names,
     size_words,
 )
 from icnet_cli.reports.html import Child, Column, Html, Section, bar, el, facts, page, paragraph, table, tiles
@@ -68,7 +68,7 @@ def compare_page(
         )
         sections.append(Section("frames", title, _frames(shots, names, palette), "Frames"))
     sections.append(Section("how", "How this was measured", [_how(document)], "Protocol"))
-    title = f"A {short_name(document['a']['weights'])}, B {short_name(document['b']['weights'])}"
+    title = "A {}, B {}".format(*short_names(document["a"]["weights"], document["b"]["weights"]))
     unit = "frames" if document["kind"] == "video" else "pictures"
     lead = (
         f"{document['frames']} {unit} of {document['source']}: "

@@ -36,6 +36,16 @@ def short_name(name: str) -> str:
     return re.split(r"[\\/]", name)[-1]
 
 
+def short_names(a: str, b: str) -> tuple[str, str]:
+    """Of two paths their last parts: as many as tell the two apart."""
+    parts = [re.split(r"[\\/]", name) for name in (a, b)]
+    for count in range(1, max(map(len, parts)) + 1):
+        first, second = ("/".join(one[-count:]) for one in parts)
+        if first != second:
+            break
+    return first, second
+
+
 def size_words(size: Sequence[int] | None) -> str:
     return "each at a size of its own" if size is None else f"{size[0]}x{size[1]} (height x width)"
 

@@ -55,7 +55,11 @@ for (const table of document.querySelectorAll("table.sortable")) {
 
 // The class under the pointer, on pictures of classes.
 (() => {
-  const names = new Map(Object.entries(data.palette).map(([name, rgb]) => [rgb.join(), name]));
+  const names = new Map();
+  for (const [name, rgb] of Object.entries(data.palette)) {
+    const before = names.get(rgb.join());
+    names.set(rgb.join(), before ? `${before} or ${name}` : name);
+  }
   const pixels = new WeakMap();
   const read = (image) => {
     if (!image.naturalWidth) return null;

@@ -23,7 +23,7 @@ from icnet_cli.errors import IcnetError, input_error
 from icnet_cli.pixels.cv import cv2
 from icnet_cli.pixels.files import read_picture
 from icnet_cli.reports.axes import Point
-from icnet_cli.reports.figures import class_key, labels_figure, photo, score
+from icnet_cli.reports.figures import class_key, labels_figure, photo, score, short_name
 from icnet_cli.reports.html import Child, Html, Section, el, facts, page, paragraph, tiles
 from icnet_cli.reports.plots import read_metrics, smoothed
 from icnet_cli.reports.svg import Chart, line_chart
@@ -37,6 +37,7 @@ _PREDICTION = re.compile(r"(\d{1,12})-(\d{1,3})\.png")
 _SMOOTH_FROM = 60  # a curve of fewer points is drawn as it is
 
 _NOTHING: tuple[Any, ...] = (None, False, [], {}, "")
+_PATHS = ("dataset", "recipe", "pretrained", "teachers")
 _NOT_TOLD = ("dataset", "output", "resume")
 _TITLES = {"icnet": "icnet", "cpu": "CPU", "gpu": "GPU", "cuda": "CUDA"}
 
@@ -279,7 +280,7 @@ def _setup(record: RunRecord) -> list[tuple[str, Child]]:
     recipe, config = (run[key] if isinstance(run.get(key), dict) else {} for key in ("recipe", "config"))
     pairs: list[tuple[str, Child]] = []
     if "dataset" in run:
-        pairs.append(("Dataset", _words(run["dataset"])))
+        pairs.append(("Dataset", _words("dataset", run["dataset"])))
     for title, key in (("Network", "model"), ("Batch", "batch"), ("Batches a step", "accumulate")):
         if key in run:
             pairs.append((title, str(run[key])))
@@ -289,10 +290,12 @@ def _setup(record: RunRecord) -> list[tuple[str, Child]]:
         pairs.append(("Processes", str(run["processes"])))
     # What is empty and options that were left alone say nothing; folders are the machine's own.
     pairs += [
-        (f"Recipe: {_spaced(key)}", _words(value)) for key, value in recipe.items() if value not in _NOTHING
+        (f"Recipe: {_spaced(key)}", _words(key, value))
+        for key, value in recipe.items()
+        if value not in _NOTHING
     ]
     told = {key: value for key, value in config.items() if value not in _NOTHING and key not in _NOT_TOLD}
-    pairs += [(f"Option: {_spaced(key)}", _words(value)) for key, value in told.items()]
+    pairs += [(f"Option: {_spaced(key)}", _words(key, value)) for key, value in told.items()]
     return pairs or [("Setup", f"{RUN_FILE} is missing or damaged")]
 
 
@@ -300,17 +303,17 @@ def _spaced(key: str) -> str:
     return key.replace("_", " ")
 
 
-def _words(value: Any) -> str:
+def _words(key: str, value: Any) -> str:
     """A value of a recipe or an option; of a path its last part."""
     if isinstance(value, Mapping):
         return ", ".join(
-            f"{_spaced(key)} {_words(part)}" for key, part in value.items() if part not in _NOTHING
+            f"{_spaced(name)} {_words(name, part)}" for name, part in value.items() if part not in _NOTHING
         )
     if isinstance(value, list):
-        return ", ".join(map(_words, value))
+        return ", ".join(_words(key, part) for part in value)
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return re.split(r"[\\/]", value)[-1] if isinstance(value, str) and " " not in value else str(value)
+    return short_name(str(value)) if key in _PATHS else str(value)
 
 
 def _machines(record: RunRecord) -> list[Html]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 
 from icnet_cli.errors import IcnetError, device_error, is_out_of_memory
 from icnet_cli.inference.device import set_exactness
+from icnet_cli.training.recipe import Stage
 from icnet_cli.training.resumed import RUN_FILE
 from icnet_cli.training.run import Run
 
@@ -43,8 +44,12 @@ def arithmetic(run: Run) -> Iterator[None]:
 
 
 @contextmanager
-def memory_words(run: Run) -> Iterator[None]:
-    """Out of memory, as one line (exit 6) that names what to halve."""
+def memory_words(run: Run, stage: Callable[[], Stage | None]) -> Iterator[None]:
+    """Out of memory, as one line (exit 6) that names what to halve.
+
+    Args:
+        stage: the recipe's stage that the run is in; None while it measures.
+    """
     try:
         yield
     except IcnetError:
@@ -52,14 +57,27 @@ def memory_words(run: Run) -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        raise device_error(f"out of memory on {run.device}, {_cure(run)}") from error
+        raise device_error(f"out of memory on {run.device}, {_cure(run, stage())}") from error
 
 
-def _cure(run: Run) -> str:
-    height, width = run.recipe.stage_at(1.0).crop_size
-    now = f"now {run.batch} at {height}x{width}"
-    if run.batch >= 4 or (run.batch > 1 and run.network.smallest_map(height, width) > 1):
-        cure = f"halve the batch: --batch {run.batch // 2} --accumulate {2 * run.accumulate} ({now})"
-    else:
-        cure = f"halve the crops: --crop {max(32, height // 2)}x{max(32, width // 2)} ({now})"
+def _cure(run: Run, stage: Stage | None) -> str:
+    cure = _smaller_pictures(run) if stage is None else _smaller_batch(run, stage)
     return f"{cure}; go on with --resume {run.folder}" if (run.folder / RUN_FILE).is_file() else cure
+
+
+def _smaller_pictures(run: Run) -> str:
+    """An evaluation has one picture at a time: no batch to halve."""
+    size = run.recipe.eval_size
+    at = f"{size[0]}x{size[1]}" if size else "its own size"
+    picture = f"measuring one picture of {run.recipe.val_split} at {at}"
+    return f"{picture}: use --device cpu, or a recipe with a smaller eval_size"
+
+
+def _smaller_batch(run: Run, stage: Stage) -> str:
+    (height, width), batch = stage.crop_size, run.batch_of(stage)
+    now = f"now {batch} at {height}x{width}"
+    if batch >= 4 or (batch > 1 and run.network.smallest_map(height, width) > 1):
+        # A stage's own batch may be smaller than the recipe's, which is what the learning rate belongs to.
+        more = max(1, round(run.batch * run.accumulate / (batch // 2)))
+        return f"halve the batch: --batch {batch // 2} --accumulate {more} ({now})"
+    return f"halve the crops: --crop {max(32, height // 2)}x{max(32, width // 2)} ({now})"

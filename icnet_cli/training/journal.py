@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -46,11 +48,7 @@ class Journal:
             if word.isdigit() and int(word) > step:
                 path.unlink(missing_ok=True)
         place = folder / ENVIRONMENT_FILE
-        try:
-            known = read_json(place)
-        except (OSError, ValueError):
-            known = []
-        known = [one for one in known if isinstance(one, dict) and one.get("step", 0) <= step]
+        known = [one for one in _places(place) if one.get("step", 0) <= step]
         here = describe(self.run.device)
         if not known or {**known[-1], "step": 0} != {**here, "step": 0}:
             known.append({"step": step, **here})
@@ -86,3 +84,13 @@ class Journal:
         with suppress(IcnetError):
             text = train_page(read_run(self.run.folder))
             write_atomically(self.run.folder / PAGE, text.encode("utf-8"))
+
+
+def _places(path: Path) -> list[dict[str, Any]]:
+    """Where the run has been until now; what is damaged is left out."""
+    try:
+        found = read_json(path)
+    except (OSError, ValueError):
+        return []
+    kept = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    return [one for one in kept if isinstance(one.get("step", 0), int | float)]

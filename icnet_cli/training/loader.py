@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -13,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from icnet_cli.data.augment import AugmentConfig, augment
 from icnet_cli.data.dataset import SegmentationDataset
-from icnet_cli.errors import ExitCode, IcnetError, device_error
+from icnet_cli.errors import ExitCode, IcnetError, ending_signals
 from icnet_cli.training.recipe import Stage
 
 
@@ -28,6 +31,16 @@ class Key(NamedTuple):
     def rng(self) -> np.random.Generator:
         """Three words tell this generator from the two that draw the epoch's order."""
         return np.random.default_rng(tuple(self))
+
+
+class WorkerLostError(IcnetError):
+    """A process that reads pictures is gone (exit 6). It is met between two batches: what was trained is whole."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a process that reads pictures was killed, by want of memory as a rule; give fewer --workers",
+            ExitCode.DEVICE,
+        )
 
 
 class _Refusal(NamedTuple):
@@ -99,7 +112,8 @@ def load_batches(
     """The epoch's batches, in order: uint8 (N, 3, H, W) and uint8 (N, H, W).
 
     Raises:
-        IcnetError: exit 3, a picture that does not decode; 6, a worker process that was killed.
+        IcnetError: exit 3, a picture that does not decode.
+        WorkerLostError: a worker process was killed.
     """
     keys = [[Key(seed, epoch, index) for index in batch] for batch in batches]
     # Given explicitly, because a loader without one draws a seed from torch's global generator and so moves it.
@@ -111,15 +125,42 @@ def load_batches(
         pin_memory=pin,
         generator=generator,
         collate_fn=_collate,
+        worker_init_fn=_leave_signals_to_the_parent,
     )
-    try:
-        for loaded in loader:
+    with _deaths_told_between_batches(loader) as loading:
+        for loaded in loading:
             if isinstance(loaded, _Refusal):
                 raise IcnetError(loaded.message, ExitCode(loaded.code))
             yield loaded
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    """In a worker: what is sent to all processes of a run, by a terminal or a launcher, is for the one that saves.
+
+    That one then ends its workers by telling them, not by a signal.
+    """
+    for number in ending_signals():
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def _deaths_told_between_batches(loader: DataLoader[Any]) -> Iterator[Iterator[Any]]:
+    """The loader's batches; a worker's death is raised where the next one is asked for, and nowhere else.
+
+    torch's handler of SIGCHLD raises wherever this process happens to be, amid an optimizer's step too. Without it
+    the loader itself looks after its workers, each five seconds that it waits for one.
+    """
+    loading = iter(loader)
+    ours = bool(loader.num_workers) and threading.current_thread() is threading.main_thread()
+    torchs = signal.getsignal(signal.SIGCHLD) if ours and hasattr(signal, "SIGCHLD") else None
+    if torchs is not None:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        yield loading
     except RuntimeError as error:
-        if "DataLoader worker" in str(error) and "kill" in str(error):
-            raise device_error(
-                "a process that reads pictures was killed, by want of memory as a rule; give fewer --workers"
-            ) from error
+        if "DataLoader worker (pid" in str(error):
+            raise WorkerLostError from error
         raise
+    finally:
+        if torchs is not None:
+            signal.signal(signal.SIGCHLD, torchs)

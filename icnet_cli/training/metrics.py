@@ -6,7 +6,8 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from icnet_cli.errors import usage_error
+from icnet_cli.checkpoints.format import write_atomically
+from icnet_cli.errors import input_error, usage_error
 from icnet_cli.training.events import EvalDone, StepDone
 
 COLUMNS = ("step", "epoch", "loss", "lr", "miou", "pixel_accuracy", "images_per_s", "seconds")
@@ -53,16 +54,28 @@ class MetricsLog:
         self._scalars(event.step, miou=event.miou, pixel_accuracy=event.pixel_accuracy)
 
     def rewind(self, step: int) -> None:
-        """Forget rows past `step`: a run that died after its last checkpoint takes those steps again."""
+        """Forget rows past `step`: a run that died after its last checkpoint takes those steps again.
+
+        Raises:
+            IcnetError: exit 3 where the file is no such record; it is left as it is.
+        """
         if not self.path.exists():
             return
-        with self.path.open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if None not in row.values()]  # None: cut short
-            rows = [row for row in rows if row["step"].isdigit() and int(row["step"]) <= step]
-        with self.path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
+        rows = [row for row in self._rows() if row["step"].isdigit() and int(row["step"]) <= step]
+        write_atomically(self.path, lambda part: _write_rows(part, rows))
+
+    def _rows(self) -> list[dict[str, str]]:
+        """All that are whole: the last may be cut short."""
+        try:
+            with self.path.open(newline="", encoding="utf-8") as file:
+                reader = csv.DictReader(file)
+                if reader.fieldnames is not None and "step" not in reader.fieldnames:
+                    raise ValueError("it has no column `step`")
+                return [row for row in reader if None not in row and None not in row.values()]
+        except (OSError, ValueError, csv.Error) as error:
+            raise input_error(
+                f"{self.path} cannot be read as this run's record ({error}); move it away: --resume begins a new one"
+            ) from error
 
     def _scalars(self, step: int, **values: float) -> None:
         if self._board is not None:
@@ -72,6 +85,13 @@ class MetricsLog:
     def close(self) -> None:
         if self._board is not None:
             self._board.close()
+
+
+def _write_rows(path: Path, rows: list[dict[str, str]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 class NoLog(MetricsLog):

@@ -150,7 +150,8 @@ def _part(kind: type[T], document: Any, where: str) -> T:
     if missing:
         raise ValueError(f"{where} needs {', '.join(missing)}")
     check_values(document, "" if kind is Recipe else where)
-    return kind(**{key: _tuples(value) for key, value in document.items()})
+    # A key with nothing behind it is one that is left out.
+    return kind(**{key: _tuples(value) for key, value in document.items() if value is not None})
 
 
 def recipe_from_dict(document: Mapping[str, Any], where: str) -> Recipe:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,19 @@ import torch
 
 from icnet_cli.checkpoints.state import list_states
 from icnet_cli.config import TrainConfig
+from icnet_cli.data.dataset import SegmentationDataset
 from icnet_cli.data.layouts import Layout
 from icnet_cli.documents import read_json
 from icnet_cli.errors import IcnetError, input_error, usage_error
+from icnet_cli.models import build
+from icnet_cli.training.held import LOCK_FILE, RunLock, is_held
 
 RUNS = Path("runs/train")
 RUN_FILE = "run.json"
 NEWEST = Path("newest")  # --resume newest
+
+_FINISHED_FILE = "last.safetensors"  # written when a run has come to its end
+_MOST_VALUES = 1 << 30  # of a network; the largest here has a twentieth
 
 # What a resumed run keeps of the command before unless it is told otherwise: without it, it would be another run.
 _KEPT = ("batch", "accumulate", "lr", "seed", "time_budget_s", "skip_damaged", "deterministic", "precision")
@@ -25,18 +32,21 @@ _KEPT = ("batch", "accumulate", "lr", "seed", "time_budget_s", "skip_damaged", "
 _FIXED = ("model", "keep", "pretrained", "recipe")
 
 
-def resumed(config: TrainConfig) -> tuple[TrainConfig, dict[str, Any]]:
-    """The configuration of a run that goes on, and what its folder says of it.
+def resumed(config: TrainConfig, lock: RunLock) -> tuple[TrainConfig, dict[str, Any]]:
+    """The configuration of a run that goes on, and what its folder says of it; `lock` keeps others out of that.
 
     Raises:
-        IcnetError: exit 2 for an option that would make it another run, 3 where its folder is none or damaged.
+        IcnetError: exit 2 for an option that would make it another run and where another process is training in its
+            folder, 3 where its folder is none or damaged.
     """
     assert config.resume is not None
     folder = find_run(config.resume)
+    lock.take(folder)
     stored = _stored(folder)
     _check_same(config, folder, stored)
     for part in folder.glob(".*.part"):  # of a save that was killed
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
     first = stored["config"]
     changes: dict[str, Any] = {"resume": folder, "output": None, "model": stored["model"]}
     changes |= {name: first.get(name) for name in ("keep", "pretrained", "recipe")}
@@ -67,6 +77,20 @@ def _check_same(config: TrainConfig, folder: Path, stored: dict[str, Any]) -> No
         raise usage_error(f"{folder} goes on where it is, not in {config.output}; leave -o out")
 
 
+def check_network(config: TrainConfig, stored: dict[str, Any], layout: Layout) -> None:
+    """Raise an input error where the record's network cannot be built, or is not one of these classes."""
+    assert config.resume is not None
+    try:
+        # Without memory: what the file claims is checked before anything is allocated.
+        with torch.device("meta"):
+            network = build(stored["model"], stored["model_config"])
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise _damaged(config.resume) from error
+    values = sum(tensor.numel() for tensor in network.state_dict().values())
+    if network.num_classes != layout.classes.num_classes or values > _MOST_VALUES:
+        raise _damaged(config.resume)
+
+
 def check_classes(config: TrainConfig, stored: dict[str, Any], layout: Layout) -> None:
     """Raise a usage error where the dataset is not the one that the run has learnt from."""
     found = layout.classes
@@ -95,8 +119,30 @@ def with_cache(config: TrainConfig, stored: dict[str, Any] | None, device: torch
     return config
 
 
+def what_changed(
+    stored: dict[str, Any], train: SegmentationDataset, val: SegmentationDataset | None
+) -> list[str]:
+    """What is no longer as the run's record has it of the same splits, a line each; older records have nothing."""
+    known = stored["samples"] if isinstance(stored["samples"], dict) else {}
+    found = []
+    for name, dataset, purpose, therefore in (
+        ("train", train, "to learn from", "they come in another order, so it goes on as another run would"),
+        ("val", val, "to measure on", "mIoU before and after is not of the same pictures"),
+    ):
+        before, now = known.get(name), dataset.fingerprint if dataset else None
+        if not isinstance(before, dict) or now is None or before.get("splits") != now["splits"]:
+            continue
+        if before != now:
+            counts = f"{before.get('count')} pictures {purpose} then, {now['count']} now"
+            other = ", of other names" if before.get("count") == now["count"] else ""
+            found.append(f"the data has changed since this run was stopped: {counts}{other}; {therefore}")
+    return found
+
+
 def find_run(told: Path) -> Path:
     """The run folder that --resume means: itself, the newest one in it, or the newest of all.
+
+    Where another process is training in the newest, it is the newest of those that were stopped, if there is one.
 
     Raises:
         IcnetError: exit 3 where there is none.
@@ -107,12 +153,22 @@ def find_run(told: Path) -> Path:
     runs = [path.parent for path in inside.glob(f"*/{RUN_FILE}")]
     if not runs:
         raise input_error(f"{inside} is not a run folder to resume, and holds none: no {RUN_FILE}")
-    return max(runs, key=_touched)
+    runs.sort(key=_touched, reverse=True)
+    if not is_held(runs[0]):
+        return runs[0]
+    # Never one that came to its end: who has no stopped run means the one that is refused.
+    stopped = (run for run in runs if not (run / _FINISHED_FILE).exists() and not is_held(run))
+    return next(stopped, runs[0])
 
 
 def _touched(run: Path) -> int:
     """When anything in a run folder was last written (ns): the newest is the run trained last, not begun last."""
-    return max(file.stat().st_mtime_ns for file in run.iterdir())
+    newest = 0
+    with suppress(OSError):
+        for file in run.iterdir():
+            with suppress(OSError):  # a link to nothing, or a file of a save that is going on
+                newest = max(newest, 0 if file.name == LOCK_FILE else file.stat().st_mtime_ns)
+    return newest
 
 
 def newness(told: Path) -> int:
@@ -129,9 +185,20 @@ def _stored(folder: Path) -> dict[str, Any]:
         found = {key: document[key] for key in ("recipe", "model", "model_config", "config")}
         if not (isinstance(found["config"], dict) and isinstance(found["model_config"], dict)):
             raise TypeError("config")
-        return found | {"classes": document.get("classes")}  # which older runs do not have
+        # What nobody else looks at: the rest is checked as if the user had said it.
+        first = found["config"]
+        if not (isinstance(first.get("pretrained"), str | None) and isinstance(first.get("seed", 0), int)):
+            raise TypeError("config")
+        if not _is_words(document.get("classes")):
+            raise TypeError("classes")
+        # Which older runs do not have.
+        return found | {key: document.get(key) for key in ("classes", "samples")}
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise _damaged(folder) from error
+
+
+def _is_words(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and all(isinstance(word, str) for word in value))
 
 
 def _damaged(folder: Path) -> IcnetError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,26 @@ from icnet_cli.checkpoints.bundled import find_weights
 from icnet_cli.checkpoints.foreign import is_foreign, read_foreign
 from icnet_cli.checkpoints.format import LoadedWeights, load_weights, read_meta, write_atomically
 from icnet_cli.config import TrainConfig
-from icnet_cli.data.dataset import SegmentationDataset, split_name
+from icnet_cli.data.dataset import SegmentationDataset, check_splits, split_name
 from icnet_cli.data.layouts import Layout, recognise
 from icnet_cli.errors import output_error, usage_error, weights_error
 from icnet_cli.evaluation.folders import free_folder
 from icnet_cli.inference.segmenter import default_input_size
 from icnet_cli.models import Network, build
 from icnet_cli.training.distil import find_teachers
+from icnet_cli.training.held import RunLock, in_use, is_held
 from icnet_cli.training.metrics import require_tensorboard
 from icnet_cli.training.ranks import ALONE, Ranks
 from icnet_cli.training.recipe import Recipe, Stage, load_recipe, recipe_from_dict
-from icnet_cli.training.resumed import RUN_FILE, RUNS, check_classes, resumed, with_cache
+from icnet_cli.training.resumed import (
+    RUN_FILE,
+    RUNS,
+    check_classes,
+    check_network,
+    resumed,
+    what_changed,
+    with_cache,
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,8 @@ class Run:
         batch: pictures of one process at once; `accumulate` of them, over all `ranks`, make a step at rate `lr`.
         started_from: how much of the network came from which weights, in words.
         teachers: whose probabilities it learns from, beside the labels.
+        remarks: what else its user should know, a line each.
+        lock: keeps other processes out of `folder`, on the first rank.
     """
 
     config: TrainConfig
@@ -53,10 +64,16 @@ class Run:
     ranks: Ranks = ALONE
     started_from: str | None = None
     teachers: tuple[LoadedWeights, ...] = ()
+    remarks: tuple[str, ...] = ()
+    lock: RunLock = field(default_factory=RunLock)
+
+    def release(self) -> None:
+        """Let other processes train in the folder; nothing is written there any more. Safe to call twice."""
+        self.lock.release()
 
     def notices(self) -> list[str]:
         """What its user should know before the first step, a line each."""
-        found = [self.started_from] if self.started_from else []
+        found = [*self.remarks, *([self.started_from] if self.started_from else [])]
         if self.teachers:
             found.append(f"it learns from {', '.join(self.recipe.teachers)} too")
         if self.damaged:
@@ -67,6 +84,12 @@ class Run:
             found.append(
                 f"{self.config.dataset} has no split {self.recipe.val_split!r} to measure on (found {splits}): "
                 "there will be no mIoU and no best.safetensors"
+            )
+        elif shared := len({*self.train.samples} & {*self.val.samples}):
+            found.append(
+                f"{shared} of the {len(self.val)} pictures that it is measured on are trained on too "
+                f"(splits {', '.join(self.recipe.splits)}, measured on {self.recipe.val_split}): "
+                "mIoU flatters, and best.safetensors is chosen by it"
             )
         return found
 
@@ -103,12 +126,13 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE) -> Run:
     if config.tensorboard and ranks.writes:
         require_tensorboard()
     run = assemble(config, ranks=ranks)
-    if ranks.writes:
-        if run.resumed:
-            _write_down(run)  # what it was told anew: a batch that fits now, more time
-        else:
-            claim(run)
-    ranks.meet()  # what one of them refuses ends all before the first step
+    with run.lock.kept():
+        if ranks.writes:
+            if run.resumed:
+                _write_down(run)  # what it was told anew: a batch that fits now, more time
+            else:
+                claim(run)
+        ranks.meet()  # what one of them refuses ends all before the first step
     return run
 
 
@@ -124,12 +148,21 @@ def assemble(
     Raises:
         IcnetError: as `prepare`.
     """
+    lock = RunLock()
+    with lock.kept():
+        return _assemble(config, network, recipe, ranks, lock)
+
+
+def _assemble(
+    config: TrainConfig, network: Network | None, recipe: Recipe | None, ranks: Ranks, lock: RunLock
+) -> Run:
     layout = recognise(config.dataset)
-    stored = None
+    stored, told = None, config.resume
     if config.resume:
         # The run folder may be on one machine alone: see `joined`, which makes the first rank of that one.
-        config, stored = ranks.first(lambda: resumed(config))
+        config, stored = ranks.first(lambda: resumed(config, lock))
         check_classes(config, stored, layout)
+        check_network(config, stored, layout)
     recipe = recipe or _recipe(config, layout, stored)
     device = ranks.device(config.device)
     config = with_cache(config, stored, device)
@@ -142,9 +175,12 @@ def assemble(
         network, started_from = _network(config, recipe, layout, stored)
     batch, accumulate, lr = _batch(config, recipe, ranks.world)
     folder = config.resume or config.output or ranks.first(lambda: free_folder(RUNS, config.model))
+    remarks = [f"going on with {folder}"] if told != config.resume else []
+    if stored:
+        remarks += what_changed(stored, train, val)
     run = Run(
         config, recipe, folder, layout, train, val, network, device, batch, accumulate, lr, stored is not None, ranks,
-        started_from, find_teachers(recipe.teachers, layout.classes),
+        started_from, find_teachers(recipe.teachers, layout.classes), tuple(remarks), lock,
     )  # fmt: skip
     _check_batch_norm(run)
     if config.deterministic and device.type == "cuda":
@@ -157,6 +193,8 @@ def _recipe(config: TrainConfig, layout: Layout, stored: dict[str, Any] | None) 
         recipe = recipe_from_dict(stored["recipe"], RUN_FILE)
     else:
         recipe = load_recipe(config.recipe or default_recipe(config.model, layout.name))
+    if config.splits or not stored:
+        check_splits(config.splits or recipe.splits)
     changes: dict[str, Any] = {}
     if config.splits:
         changes["splits"] = config.splits
@@ -290,16 +328,28 @@ def check_repeatable(recipe: Recipe) -> None:
 
 
 def claim(run: Run) -> None:
-    """Make the run folder and write down what it is; refuse one that holds a run already."""
-    if (run.folder / RUN_FILE).exists():
-        raise usage_error(
-            f"{run.folder} holds a run already; go on with --resume {run.folder}, or choose another -o"
-        )
+    """Make the run folder, keep other processes out of it, and write down what it is.
+
+    Raises:
+        IcnetError: exit 2 for a folder that holds a run already, be it one that another process is training; 5 where
+            it cannot be made.
+    """
+    _refuse_taken(run.folder)
     try:
         run.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise output_error(f"run folder {run.folder} cannot be made: {error}") from error
-    _write_down(run)
+    with run.lock.kept():
+        run.lock.take(run.folder)
+        _refuse_taken(run.folder)  # by one that was as quick
+        _write_down(run)
+
+
+def _refuse_taken(folder: Path) -> None:
+    if is_held(folder):
+        raise in_use(folder)
+    if (folder / RUN_FILE).exists():
+        raise usage_error(f"{folder} holds a run already; go on with --resume {folder}, or choose another -o")
 
 
 def _write_down(run: Run) -> None:
@@ -311,6 +361,10 @@ def _write_down(run: Run) -> None:
         "model_config": run.network.config_dict(),
         "dataset": str(run.config.dataset.resolve()),
         "classes": list(run.layout.classes.names),
+        "samples": {
+            "train": run.train.fingerprint,
+            "val": run.val.fingerprint if run.val else None,
+        },
         "batch": run.batch,
         "accumulate": run.accumulate,
         "lr": run.lr,

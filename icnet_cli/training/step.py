@@ -25,13 +25,15 @@ from icnet_cli.training.losses import CascadeLoss, class_weights
 from icnet_cli.training.normalise import Normalise
 from icnet_cli.training.optim import Ema, build_optimizer
 from icnet_cli.training.run import Run, label_shares
+from icnet_cli.training.statistics import Statistics
 
 
 class Stepper:
     """One run's network, optimizer and moving average on their device.
 
     With `deferred` (a GPU's way) a loss that is not finite is found on the device, where it keeps the optimizer from
-    stepping; else the host looks at each loss before the backward pass. Either way such a step changes no weight.
+    stepping; else the host looks at each loss before the backward pass. Either way such a step changes no weight, and
+    none of BatchNorm's statistics.
     `capture` makes CUDA graphs; given, it does so on a CPU too.
     """
 
@@ -43,6 +45,7 @@ class Stepper:
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
         self.network: Network = network.train()
         self._parameters = list(network.parameters())
+        self._statistics = Statistics(network)
         weight = None
         if self.recipe.loss.class_weights != "none":
             weight = class_weights(label_shares(run.train), self.recipe.loss)
@@ -75,22 +78,27 @@ class Stepper:
         with self._reducing(last):
             pictures = pictures.to(self.run.device, non_blocking=True)
             labels = labels.to(self.run.device, non_blocking=True)
-            value = self._pass(pictures, labels)
+            self._statistics.keep()
+            value, finite = self._pass(pictures, labels)
+            self._statistics.restore_unless(finite)
         self.accumulated += 1
         if last:
             self._optimizer_step()
         return value, last
 
-    def _pass(self, pictures: Tensor, labels: Tensor) -> Tensor:
-        """Forward and backward; the loss, of which nothing but its value is left."""
+    def _pass(self, pictures: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Forward and backward; the loss, of which nothing but its value is left, and whether it is finite."""
         if self.captured is not None:
-            return self.captured(pictures, labels)
+            value = self.captured(pictures, labels)
+            return value, torch.isfinite(value)
         loss = self._forward(pictures, labels, self._taught(pictures, labels))
         value = loss.detach()
-        if self.deferred or self._finite(value):
+        # What the host asks for is whether all ranks' are.
+        finite = torch.isfinite(value) if self.deferred else torch.tensor(self._finite(value))
+        if self.deferred or finite:
             # DistributedDataParallel takes the mean of the ranks' gradients; these losses are parts of a sum.
             self.scaler.scale(loss * (self.ranks.world / self.run.accumulate)).backward()
-        return value
+        return value, finite
 
     @property
     def note(self) -> str | None:

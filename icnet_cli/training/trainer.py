@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from icnet_cli.checkpoints.format import WeightsMeta, save_weights
+from icnet_cli.checkpoints.format import WeightsMeta, read_meta, save_weights
 from icnet_cli.checkpoints.state import list_states, load_state, save_state, state_path
 from icnet_cli.config import TrainConfig
 from icnet_cli.errors import (
@@ -32,9 +32,11 @@ from icnet_cli.training.conduct import arithmetic, memory_words
 from icnet_cli.training.events import EvalDone, Event, Notice, StepDone
 from icnet_cli.training.feed import batches_of, open_feed
 from icnet_cli.training.journal import Journal
+from icnet_cli.training.loader import WorkerLostError
 from icnet_cli.training.metrics import MetricsLog, NoLog
 from icnet_cli.training.optim import rate_at
 from icnet_cli.training.ranks import joined
+from icnet_cli.training.recipe import Stage
 from icnet_cli.training.resumed import newness
 from icnet_cli.training.run import Run, prepare
 from icnet_cli.training.signals import DeferredSignals
@@ -78,15 +80,17 @@ def train(config: TrainConfig) -> Generator[Event, None, TrainReport]:
     with joined(partial(newness, config.resume) if config.resume else None) as ranks:
         config.check()
         run = prepare(config, ranks)
-        for text in run.notices():
-            yield Notice(text)
         try:
+            for text in run.notices():
+                yield Notice(text)
             return (yield from Trainer(run).events())
         except IcnetError as error:
             # A picture that is found damaged on the way, a full disk: hours of steps are not lost with them.
             if error.code in (ExitCode.INPUT, ExitCode.OUTPUT):
                 error.add_note(f"when that is mended, go on with --resume {run.folder}")
             raise
+        finally:
+            run.release()
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,7 @@ class Trainer:
 
     def __init__(self, run: Run) -> None:
         self.run, self.recipe, self.ranks = run, run.recipe, run.ranks
+        self.stage: Stage | None = run.recipe.stage_at(0.0)  # None while it measures
         with self._words():
             self.stepper = Stepper(run)
             self.feed = open_feed(run)
@@ -125,8 +130,7 @@ class Trainer:
         self._agreed_s = 0.0
         self._agreed_code: ExitCode | None = None
         if run.resumed:
-            with _checkpoint_words(run):
-                self._go_on()
+            self._go_on()
         if self.journal:
             self.journal.begin(self.step)
 
@@ -157,7 +161,10 @@ class Trainer:
         with DeferredSignals() as signals, arithmetic(self.run), self._words():
             yield from self._settle(signals)
             while self.progress() < 1.0:
-                yield from self._epoch(signals)
+                try:
+                    yield from self._epoch(signals)
+                except WorkerLostError as error:
+                    yield from self._keep_what_is_done(signals, error)
             yield from self._look(signals)
             self.stepper.captured = None  # gives its graph's memory back
             self.owed = not self.measured
@@ -178,7 +185,7 @@ class Trainer:
         if self.batch_in_epoch == 0:
             self.epoch_start = self.progress()
         # Of the epoch's start, so that one begun in a stage is finished in it, resumed or not.
-        stage = self.recipe.stage_at(self.epoch_start)
+        self.stage = stage = self.recipe.stage_at(self.epoch_start)
         batches = batches_of(self.run, stage, self.epoch)
         self.epoch_batches = len(batches)
         for pictures, labels in self.feed.batches(stage, self.epoch, batches[self.batch_in_epoch :]):
@@ -195,6 +202,16 @@ class Trainer:
                 yield from self._settle(signals)
             self._save_if_due(signals)
         self.epoch, self.batch_in_epoch = self.epoch + 1, 0
+
+    def _keep_what_is_done(self, signals: DeferredSignals, error: WorkerLostError) -> Iterator[Event]:
+        """Save, and end: as a signal says, where it was one that ended a process which reads pictures."""
+        if not self.ranks.alone:  # the others are amid a batch, and cannot be asked
+            raise error
+        yield from self._look(signals)
+        self._save_if_due(signals)
+        path = self.saved if self.non_finite else self._save()
+        kept = f"; saved {path}; go on with --resume {self.run.folder}" if path else ""
+        raise IcnetError(f"{error}{kept}", error.code) from error
 
     def _train_batch(self, pictures: Tensor, labels: Tensor, lr: float) -> None:
         # Dropout is a function of (seed, step) alone, so a resumed run drops what an uninterrupted one does.
@@ -273,9 +290,11 @@ class Trainer:
         if self.run.val is None:
             return
         network = self.stepper.averaged()
+        stage, self.stage = self.stage, None
         confusion = validate(self.run, network, told_to_stop)
         if self.journal:
             self.journal.sample(network, self.step)
+        self.stage = stage
         self.measured = True
         better = confusion.miou > self.best_miou
         if better:
@@ -300,6 +319,8 @@ class Trainer:
             "splits": list(self.recipe.splits),
             "dataset": run.layout.name,
         }
+        if name == "best":
+            card["best_miou"] = self.best_miou
         if run.teachers:
             card["teachers"] = [Path(name).name for name in self.recipe.teachers]
         meta = WeightsMeta.of(
@@ -357,10 +378,12 @@ class Trainer:
         """From the newest checkpoint; from the beginning where the run was stopped before its first."""
         folder = self.run.folder
         state = self.ranks.first(lambda: load_state(folder) if list_states(folder) else None)
-        if state is None:
-            self.log.rewind(0)
-        else:
-            self._restore(state)
+        if state is not None:
+            with _checkpoint_words(self.run):
+                self._restore(state)
+            # Weights that were kept after the checkpoint may be better than what these steps come to once more.
+            self.best_miou = max(self.best_miou, self.ranks.first(lambda: _kept_miou(folder)))
+        self.log.rewind(self.step)
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.step, self.epoch = state["step"], state["epoch"]
@@ -376,11 +399,19 @@ class Trainer:
         if not same:  # batches of another size now: the same share of the epoch is done
             self.batch_in_epoch = self.batch_in_epoch * self.epoch_batches // before
         self.stepper.load_state_dict(state, same)
-        self.log.rewind(self.step)
         self.saved = state_path(self.run.folder, self.step)
 
     def _words(self) -> Any:
-        return memory_words(self.run)
+        return memory_words(self.run, lambda: self.stage)
+
+
+def _kept_miou(folder: Path) -> float:
+    """What the best weights of a run folder measured when they were written; -1 where nothing says so."""
+    try:
+        measured = read_meta(folder / "best.safetensors").card.get("best_miou")
+    except IcnetError:
+        return -1.0
+    return measured if isinstance(measured, float) else -1.0
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import pytest
 
 from icnet_cli.errors import output_error
 from icnet_cli.pixels.files import write_picture
+from icnet_cli.pixels.wipe import Wipe
 from icnet_cli.video import open_video
 from tests.cli.conftest import Icnet
 from tests.pipeline.conftest import TIMES, frames, write_video
@@ -135,6 +136,32 @@ def test_names_from_outside_are_text_on_the_page(icnet: Icnet, weights, other, v
     assert icnet("compare", weights, harm, video, "-o", out, "--progress", "none").code == 0
     page = Page(out.read_text("utf-8")).check()
     assert "<script>x<" in page.texts("h1")[0]
+
+
+def test_runs_are_told_apart_though_their_files_have_one_name(
+    icnet: Icnet, weights, other, video, tmp_path, monkeypatch
+) -> None:
+    files = [tmp_path / run / "best.safetensors" for run in ("one", "two")]
+    for file, source in zip(files, (weights, other), strict=True):
+        file.parent.mkdir()
+        shutil.copy(source, file)
+    out = tmp_path / "p.html"
+    outcome = icnet("compare", *files, video, "-o", out, "--frames", "1", "--progress", "none")
+    assert outcome.code == 0, outcome.err
+    assert Page(out.read_text("utf-8")).check().texts("h1") == [
+        "A one/best.safetensors, B two/best.safetensors"
+    ]
+    assert all(str(file) in outcome.err for file in files)
+    drawn: list[tuple[str, str]] = []
+
+    class Noted(Wipe):
+        def __init__(self, painter, names, size) -> None:
+            drawn.append(names)
+            super().__init__(painter, names, size)
+
+    monkeypatch.setattr("icnet_cli.pipeline.compare.Wipe", Noted)
+    icnet("compare", *files, video, "-o", tmp_path / "w.mp4", "--frames", "1", "--progress", "none")
+    assert drawn == [("A one/best", "B two/best")]
 
 
 def test_unlike_classes_are_refused_in_one_line(refused, weights, unlike, video) -> None:

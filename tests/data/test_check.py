@@ -115,6 +115,13 @@ def test_train_ids_in_files_named_label_ids(tmp_path: Path) -> None:
     assert {finding.kind for finding in report.errors} == {"train-ids"}
 
 
+def test_classes_of_one_color(tmp_path: Path) -> None:
+    rows = "[{name: road, color: [1, 2, 3]}, {name: car}, {name: person, color: [1, 2, 3]}]"
+    finding = only(check_dataset(make.folder(tmp_path, classes=f"classes: {rows}")))
+    assert (finding.severity, finding.kind) == ("warning", "same-color")
+    assert finding.what == "the classes road and person have one color, [1, 2, 3]"
+
+
 def test_masks_of_0_and_255(tmp_path: Path) -> None:
     report = check_dataset(make.folder(tmp_path, [0, 255]))
     assert [finding.kind for finding in report.errors] == ["0/255"] * 2

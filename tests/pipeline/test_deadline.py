@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -100,6 +101,18 @@ def test_without_a_thread_beside_the_size_alone_keeps_the_deadline() -> None:
     assert not pace.setting.beside
     assert 0.4 <= pace.setting.scale < 0.65
     assert pace.missed <= 0.05 * 300
+
+
+def test_a_slow_machine_goes_down_to_three_tenths_of_the_side() -> None:
+    for make, machine in (
+        (partial(punctual, beside=False), Machine(0.15, jitter=0.0)),
+        (steady, Machine(2.2, jitter=0.0)),
+    ):
+        pace = make(machine)
+        machine.run(pace, 300, every_s=pace.interval_s)
+        assert any(setting.scale == 0.3 for setting in pace.chosen)
+        assert pace.possible
+        assert pace.missed <= 0.05 * 300
 
 
 def test_a_rate_is_kept_by_fewer_key_frames_before_smaller_pictures() -> None:

@@ -32,6 +32,7 @@ from icnet_cli.training.run import start_from
 from icnet_cli.training.trainer import StepDone, TrainReport
 from tests.pruning.conftest import write_weights
 from tests.tiny_camvid import write_recipe
+from tests.training.test_held import another
 
 
 def run_to_end(config: PruneConfig) -> tuple[list[Any], PruneReport]:
@@ -437,6 +438,14 @@ def test_a_resumed_run_takes_what_it_is_told_of_the_machine(
     assert caught.value.code is ExitCode.DEVICE
     list(prune(PruneConfig(resume=Path("runs/prune/start-1"), batch=2)))
     assert given == [(4, 1), (2, 2), (2, 2)]
+
+
+def test_what_another_process_prunes_is_not_resumed(config: PruneConfig) -> None:
+    list(prune(replace(config, data=None, recipe=None, tune_steps=None, no_tune=True)))
+    again = PruneConfig(resume=Path("runs/prune/start-1"))
+    with another(Path("runs/prune/start-1")):
+        assert "another process is training in it" in refusal(again)
+    list(prune(again))
 
 
 @pytest.mark.parametrize("change", [{"keep": -1}, {"keep": "half"}, {"size": [1]}, {"round_to": 0}])

@@ -58,3 +58,18 @@ def test_a_dataset_has_no_when() -> None:
 @pytest.mark.parametrize("series", [[], [0.5]])
 def test_one_frame_makes_no_curve(series) -> None:
     assert not read(series=series).all("svg")
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "title"),
+    [
+        ("icnet-camvid", "/home/me/pruned.onnx", "A icnet-camvid, B pruned.onnx"),
+        ("runs/a/best.safetensors", "runs/b/best.safetensors", "A a/best.safetensors, B b/best.safetensors"),
+        ("best.safetensors", "b/best.safetensors", "A best.safetensors, B b/best.safetensors"),
+        ("x\\a\\n\\w.onnx", "x\\b\\n\\w.onnx", "A a/n/w.onnx, B b/n/w.onnx"),
+        ("a/w.onnx", "a/w.onnx", "A a/w.onnx, B a/w.onnx"),
+    ],
+)
+def test_weights_of_one_name_are_told_apart(a: str, b: str, title: str) -> None:
+    sides = {key: {**compare_document()[key], "weights": name} for key, name in (("a", a), ("b", b))}
+    assert read(**sides).texts("h1") == [title]

@@ -16,6 +16,7 @@ from icnet_cli.reports.train_page import read_run, train_page
 from tests.reports.browser import Browser
 from tests.reports.examples import (
     HARM,
+    NAMES,
     PALETTE,
     compare_document,
     crop_sets,
@@ -143,9 +144,9 @@ def test_a_table_sorts_by_the_column_that_is_pressed(browser: Browser, tmp_path:
     assert browser.run(sorted_by) == ["ascending"]
 
 
-def test_the_class_under_the_pointer_is_named(browser: Browser, tmp_path: Path) -> None:
-    path = tmp_path / "page.html"
-    path.write_text(PAGES["eval"](), encoding="utf-8")
+def under_pointer(browser: Browser, path: Path, html: str, *down: float) -> list[str]:
+    """What the pointer is told at these heights (0..1) of the first picture of classes."""
+    path.write_text(html, encoding="utf-8")
     browser.open(path)
     browser.run("document.querySelector('img.labels').scrollIntoView({block: 'center', behavior: 'instant'})")
     browser.run("document.querySelector('img.labels').decode()")
@@ -154,14 +155,25 @@ def test_the_class_under_the_pointer_is_named(browser: Browser, tmp_path: Path) 
     )
     x, y, width, height = box
     said = []
-    for down in (0.05, 0.6):  # the top of the truth is not labelled
-        browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=x + width / 2, y=y + height * down)
+    for share in down:
+        browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=x + width / 2, y=y + height * share)
         said.append(browser.run("document.querySelector('.under').textContent"))
+    return said
+
+
+def test_the_class_under_the_pointer_is_named(browser: Browser, tmp_path: Path) -> None:
+    # The top of the truth is not labelled.
+    said = under_pointer(browser, tmp_path / "page.html", PAGES["eval"](), 0.05, 0.6)
     assert said[0] == "not labelled"
     assert said[1] in ("road", HARM, 'a"b&c')
     assert not re.search("<", browser.run("document.querySelector('.under').innerHTML"))
     browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=2, y=2)
     assert browser.run("document.querySelector('.under').hidden")
+
+
+def test_classes_of_one_colour_are_all_named_under_the_pointer(browser: Browser, tmp_path: Path) -> None:
+    html = eval_page(eval_document(), np.full_like(PALETTE, 90), [shot()], crop_sets())
+    assert under_pointer(browser, tmp_path / "page.html", html, 0.6) == [" or ".join(NAMES)]
 
 
 CONTRAST = """

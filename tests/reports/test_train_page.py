@@ -75,6 +75,24 @@ def test_names_are_text_and_paths_are_not_told(folder: Path) -> None:
     assert "From step 300 on" in page.texts("h3")
 
 
+def test_of_paths_alone_the_last_part_is_told(folder: Path) -> None:
+    run = json.loads((folder / RUN_FILE).read_text())
+    run["recipe"] |= {
+        "splits": ["train", "val/2"],
+        "val_split": "val/3",
+        "teachers": ["/home/me/a.safetensors", "b"],
+    }
+    run["config"] |= {"splits": ["train", "val/2"], "pretrained": "C:\\my files\\c.safetensors"}
+    (folder / RUN_FILE).write_text(json.dumps(run))
+    page = read(folder)
+    facts = dict(zip(page.texts("dt")[-len(page.texts("dd")) :], page.texts("dd"), strict=True))
+    assert facts["Recipe: splits"] == facts["Option: splits"] == "train, val/2"
+    assert facts["Recipe: val split"] == "val/3"
+    assert facts["Recipe: teachers"] == "a.safetensors, b"
+    assert facts["Option: pretrained"] == "c.safetensors"
+    assert "my files" not in page.source
+
+
 @pytest.mark.parametrize("gone", [RUN_FILE, ENVIRONMENT_FILE, f"{SAMPLES}/{CLASSES_FILE}"])
 @pytest.mark.parametrize("damage", [None, "{", "[1, 2]", '{"recipe": 3, "names": []}'])
 def test_what_is_missing_or_damaged_is_left_out(folder: Path, gone: str, damage: str | None) -> None:

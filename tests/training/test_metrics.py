@@ -44,6 +44,31 @@ def test_a_resumed_run_forgets_the_steps_it_takes_again(tmp_path: Path) -> None:
     assert [row["step"] for row in rows(log.path)] == ["10", "20"]
 
 
+def test_a_kill_while_it_forgets_them_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = MetricsLog(tmp_path)
+    for number in (10, 20, 30):
+        log.step(step(number))
+
+    def killed(self: csv.DictWriter[str], rows: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(csv.DictWriter, "writerows", killed)
+    with pytest.raises(KeyboardInterrupt):
+        MetricsLog(tmp_path).rewind(20)
+    assert [row["step"] for row in rows(log.path)] == ["10", "20", "30"]
+
+
+@pytest.mark.parametrize("content", [b"foo,bar\n1,2\n", b"step,loss\n\xff\xfe,1\n"])
+def test_another_file_in_its_place_is_told_and_left(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "metrics.csv").write_bytes(content)
+    with pytest.raises(
+        IcnetError, match=r"metrics\.csv cannot be read as this run's record .* move it away"
+    ) as caught:
+        MetricsLog(tmp_path).rewind(20)
+    assert caught.value.code is ExitCode.INPUT
+    assert (tmp_path / "metrics.csv").read_bytes() == content
+
+
 @pytest.fixture
 def no_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__

@@ -61,6 +61,18 @@ def test_stages_rise_and_the_last_one_is_the_scale_of_use() -> None:
     assert areas[0] < areas[-1]
 
 
+def test_a_key_with_nothing_behind_it_is_left_out() -> None:
+    bare = {"name": "x", "steps": 10}
+    empty = {
+        "batch": None,
+        "crop_size": None,
+        "val_split": None,
+        "optimizer": {"lr": None},
+        "loss": {"ohem": None},
+    }
+    assert recipe_from_dict(bare | empty, "x.yaml") == recipe_from_dict(bare, "x.yaml")
+
+
 @pytest.mark.parametrize(
     ("change", "word"),
     [

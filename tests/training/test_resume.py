@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from icnet_cli.checkpoints.format import load_weights, save_weights
 from icnet_cli.checkpoints.state import load_state
 from icnet_cli.config import TrainConfig
 from icnet_cli.errors import ExitCode, IcnetError
@@ -163,6 +164,21 @@ def test_stopped_twice(tiny: TrainConfig, tmp_path: Path) -> None:
     stop_after(3, replace(tiny, output=None, resume=part))
     list(train(replace(tiny, output=None, resume=part)))
     assert_equal(tmp_path / "whole", part)
+
+
+@pytest.mark.parametrize(("measured", "kept"), [(0.99, True), (0.0, False)])
+def test_better_weights_than_the_checkpoint_knows_of_are_kept(
+    tiny: TrainConfig, tmp_path: Path, measured: float, kept: bool
+) -> None:
+    """They were written after it, and the run died; told other options, it may not come to them again."""
+    stop_after(9, replace(tiny, output=tmp_path / "part"))
+    best = tmp_path / "part" / "best.safetensors"
+    loaded = load_weights(best)
+    save_weights(best, loaded.network, replace(loaded.meta, card=loaded.meta.card | {"best_miou": measured}))
+    before = best.read_bytes()
+    list(train(replace(tiny, output=None, resume=tmp_path / "part", lr=0.03)))
+    assert (best.read_bytes() == before) == kept
+    assert (load_weights(best).meta.card["best_miou"] == measured) == kept
 
 
 def test_on_the_device_too(tiny: TrainConfig, tmp_path: Path) -> None:

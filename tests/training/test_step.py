@@ -13,13 +13,14 @@ import torch
 
 from icnet_cli.config import TrainConfig
 from icnet_cli.errors import ExitCode, IcnetError
-from icnet_cli.training import trainer
+from icnet_cli.training import captured, trainer
 from icnet_cli.training.feed import batches_of, open_feed
 from icnet_cli.training.optim import Ema, build_optimizer
 from icnet_cli.training.recipe import OptimizerRecipe
 from icnet_cli.training.run import Run, check_repeatable, prepare
 from icnet_cli.training.step import Stepper
 from icnet_cli.training.trainer import StepDone, Trainer, train
+from tests.tiny_camvid import write_recipe
 from tests.training.test_trainer import run_to_end
 
 
@@ -89,6 +90,40 @@ def test_a_loss_that_is_not_finite_moves_nothing(
     after = weights_of(stepper)
     assert not torch.equal(after, before)  # the failing twin: steps do move them
     assert torch.isfinite(after).all()
+
+
+def statistics_of(stepper: Stepper) -> dict[str, torch.Tensor]:
+    found = {n: b.clone() for n, b in stepper.network.named_buffers() if "running" in n or "tracked" in n}
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("way", ["at once", "deferred", "captured"])
+def test_a_pass_that_overflows_leaves_no_trace_in_the_statistics(
+    run: Run, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """BatchNorm has taken it in before the loss is known, and would stay NaN for good."""
+    monkeypatch.setattr(captured, "AFTER", 0)
+
+    def now(work: Any, device: torch.device) -> Any:
+        return work
+
+    stepper = Stepper(run, deferred=way != "at once", capture=now if way == "captured" else None)
+    plain, poison = stepper.normalise.forward, 1.0
+    stepper.normalise.forward = lambda x: plain(x) * poison  # type: ignore[method-assign]
+    batches = some_batches(run, 3)
+    take(stepper, batches[:1])
+    before = statistics_of(stepper)
+    poison = math.inf
+    assert not math.isfinite(take(stepper, batches[1:2])[0])
+    after = statistics_of(stepper)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    poison = 1.0
+    assert math.isfinite(take(stepper, batches[2:])[0])
+    moved = statistics_of(stepper)
+    assert not any(torch.equal(before[name], moved[name]) for name in before if "mean" in name)
+    assert stepper.ema is not None
+    assert all(torch.isfinite(value).all() for value in stepper.ema.shadow.values())
 
 
 def test_losses_are_read_later_and_told_in_full(
@@ -181,6 +216,52 @@ def test_out_of_memory_names_what_to_halve(
     with pytest.raises(IcnetError) as caught:
         list(job.events())
     assert "--resume" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("until", "cure"),
+    [
+        (0.0, r"--batch 4 --accumulate 2 \(now 8 at 64x64\)"),
+        (
+            0.5,
+            r"--batch 2 --accumulate 4 \(now 4 at 96x96\)",
+        ),  # that stage's own batch, halved; the rate's is 8
+    ],
+)
+def test_out_of_memory_in_a_stage_names_that_stages_batch(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, until: float, cure: str
+) -> None:
+    stages: list[dict[str, Any]] = [
+        {"until": 0.5, "crop_size": [64, 64], "scale_range": [0.8, 1.2]},
+        {"until": 1.0, "crop_size": [96, 96], "scale_range": [0.8, 1.2], "batch": 4},
+    ]
+    recipe = write_recipe(tmp_path, batch=8, steps=4, stages=stages, evaluations=1)
+    job = Trainer(prepare(replace(config, recipe=str(recipe))))
+    plain = job.stepper.batch
+
+    def full(*given: Any) -> Any:
+        if job.progress() >= until:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return plain(*given)
+
+    monkeypatch.setattr(job.stepper, "batch", full)
+    with pytest.raises(IcnetError, match=f"halve the batch: {cure}"):
+        list(job.events())
+
+
+def test_out_of_memory_while_measuring_does_not_speak_of_the_batch(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(trainer, "validate", full)
+    with pytest.raises(
+        IcnetError, match=r"measuring one picture of val at its own size: use --device cpu"
+    ) as caught:
+        list(Trainer(run).events())
+    assert caught.value.code is ExitCode.DEVICE
+    assert "--batch" not in str(caught.value)
 
 
 def test_other_errors_keep_their_own_words(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,117 @@
+"""Processes that read pictures: signals are not for them, and their death is no step half done."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from icnet_cli.checkpoints.state import list_states, load_state
+from icnet_cli.training.loader import AugmentedDataset, WorkerLostError, load_batches
+from icnet_cli.training.run import Run, prepare
+from tests.robust.launcher import ROOT
+from tests.tiny_camvid import write_recipe
+
+PATIENCE_S = 300.0
+
+
+@pytest.fixture
+def training(camvid: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A run that reads in two processes and does not end by itself, in a process group of its own."""
+    recipe = write_recipe(tmp_path, steps=1_000_000, crop_size=[32, 32], evaluations=1)
+    words = [
+        "train",
+        camvid,
+        "--model",
+        "fast-scnn",
+        "--keep",
+        "0.125",
+        "--recipe",
+        recipe,
+        "-o",
+        tmp_path / "run",
+    ]
+    words += ["--device", "cpu", "--workers", "2", "--progress", "none"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "icnet_cli", *map(str, words)],
+        start_new_session=True, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    ) as process:  # fmt: skip
+        until = time.monotonic() + PATIENCE_S
+        while not (tmp_path / "run" / "metrics.csv").exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        yield process
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [
+        (signal.SIGTERM, 143, "terminated"),
+        (signal.SIGINT, 130, "interrupted"),
+        (signal.SIGHUP, 129, "hung up"),
+    ],
+)
+def test_a_signal_to_the_whole_group_saves(
+    training: subprocess.Popen[str], tmp_path: Path, number: int, code: int, word: str
+) -> None:
+    """As launchers, service managers and terminals send it."""
+    os.killpg(training.pid, number)
+    _, told = training.communicate(timeout=PATIENCE_S)
+    assert training.returncode == code, told
+    assert word in told
+    assert "--resume" in told
+    (kept,) = list_states(tmp_path / "run")
+    assert load_state(tmp_path / "run")["step"] == int(kept.stem.split("-")[1])
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_when_they_are_killed_what_was_trained_is_kept(
+    training: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    until = time.monotonic() + PATIENCE_S
+    while training.poll() is None and time.monotonic() < until:
+        for pid in children(
+            training.pid
+        ):  # each epoch has new ones, and one whose work is done is not missed
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
+    _, told = training.communicate(timeout=PATIENCE_S)
+    assert training.returncode == 6, told
+    assert "was killed, by want of memory as a rule; give fewer --workers; saved" in told
+    (kept,) = list_states(tmp_path / "run")
+    assert kept.name in told
+
+
+def test_their_death_is_told_where_the_next_batch_is_asked_for(run: Run) -> None:
+    """Not amid a step, as torch's own handler does."""
+    before = signal.getsignal(signal.SIGCHLD)
+    recipe = run.recipe
+    dataset = AugmentedDataset(run.train, recipe.augment, recipe.stage_at(0.0), recipe.normalisation.fill)
+    batches = load_batches(dataset, [[0]] * 100, 0, 0, 1, False)
+    next(batches)
+    for pid in children(os.getpid()):
+        if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+            os.kill(pid, signal.SIGKILL)
+    time.sleep(0.5)  # torch's handler would raise here
+    with pytest.raises(WorkerLostError):
+        list(batches)
+    after = signal.getsignal(signal.SIGCHLD)
+    assert after == before or getattr(after, "__module__", "").startswith("torch.")
+
+
+@pytest.fixture
+def run(config: object) -> Run:
+    return prepare(config)  # type: ignore[arg-type]
