@@ -1,12 +1,13 @@
-"""An output's name, checked before any work, and a file that is there whole or not at all: one set of rules for all."""
+"""What is written, by one set of rules for all: a name, checked before any work; a file, whole or not at all; JSON."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from icnet_cli.errors import output_error, printable, usage_error, why
 
@@ -53,19 +54,21 @@ def hidden(path: Path) -> str:
 def whole_file(path: Path) -> Iterator[Path]:
     """A hidden file beside `path` to write to; it gets the name when the block is left, and goes where it fails.
 
+    Who may read it is as the umask says, which only the system can be asked for without changing it for other threads:
+    so it is made as any new file, not by `mkstemp`.
+
     Raises:
         IcnetError: OUTPUT where the disk is full, the folder may not be written, ...
     """
     part: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=hidden(path), suffix=".part")
-        os.close(handle)
-        part = Path(name)
+        made = path.with_name(f"{hidden(path)}{os.urandom(4).hex()}.part")
+        os.close(os.open(made, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        part = made
         yield part
         with part.open("rb") as file:
             os.fsync(file.fileno())
-        part.chmod(0o644)  # mkstemp's 0600 is for secrets
         part.replace(path)
         part = None
     except OSError as error:
@@ -73,3 +76,12 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         if part is not None:
             part.unlink(missing_ok=True)
+
+
+def json_line(document: Any) -> str:
+    """A document as one line of JSON that is UTF-8 whatever is in it.
+
+    Bytes of a file's name that are no UTF-8 are lone surrogates in Python: they become \\udcXX escapes, which JSON has.
+    """
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "backslashreplace").decode()

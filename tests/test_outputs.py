@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import stat
 from pathlib import Path
 
 import pytest
 
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.export.outputs import beside
-from icnet_cli.outputs import refuse_taken, refuse_unwritable, whole_file
+from icnet_cli.outputs import json_line, refuse_taken, refuse_unwritable, whole_file
 from icnet_cli.video.atomic import PartFile
 
 EXISTS = "exists; overwrite it with -y or name another output"
@@ -97,3 +99,23 @@ def test_a_file_that_fails_leaves_the_one_before(tmp_path: Path, error: Exceptio
         assert str(caught.value) == f"cannot write {path}: no space left on device"
     assert path.read_bytes() == b"old"
     assert os.listdir(path.parent) == ["a.png"]
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o077, 0o600), (0o022, 0o644), (0o002, 0o664)])
+def test_who_may_read_a_file_is_as_the_umask_says(tmp_path: Path, mask: int, mode: int) -> None:
+    before = os.umask(mask)
+    try:
+        for _ in range(2):  # anew, and in place of the one before
+            with whole_file(tmp_path / "a.png") as part:
+                part.write_bytes(b"whole")
+            assert stat.S_IMODE((tmp_path / "a.png").stat().st_mode) == mode
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize("name", ["straße 車.jpg", "b\udcffp.jpg", "\\\udcff", "\N{AUTOMOBILE}\udc80\n"])
+def test_json_is_utf8_whatever_a_file_is_called(name: str) -> None:
+    line = json_line({"input": name})
+    assert json.loads(line.encode()) == {"input": name}
+    assert "\n" not in line
+    assert ("straße" in line) == ("straße" in name)

@@ -19,7 +19,9 @@ def remember(words: Sequence[str]) -> None:
 def with_resume() -> str:
     """The whole command that goes on with this one, to be typed into a shell; of an address only what may be shown."""
     words = [_shown(word) for word in _words.get()]
-    words += () if "--resume" in words else ("--resume",)
+    end = words.index("--") if "--" in words else len(words)  # what follows it is no option
+    if "--resume" not in words[:end]:
+        words.insert(end, "--resume")
     return shlex.join(["icnet", *words])
 
 

@@ -8,7 +8,6 @@ command quietly. A closed stderr must not end a run that is doing its work: `say
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from icnet_cli.config import Config, option
+from icnet_cli.outputs import json_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -70,7 +70,7 @@ def emit(text: str) -> None:
 
 def emit_json(document: Mapping[str, Any]) -> None:
     """Write the one JSON document of a command run with --json."""
-    emit(json.dumps(plain(document), ensure_ascii=False, allow_nan=False))
+    emit(json_line(plain(document)))
 
 
 def emit_table(table: RenderableType) -> None:
@@ -94,7 +94,7 @@ def say(text: str) -> None:
 
 def say_json(document: Mapping[str, Any]) -> None:
     """Write a JSON document on a line of stderr."""
-    say(json.dumps(plain(document), ensure_ascii=False, allow_nan=False))
+    say(json_line(plain(document)))
 
 
 def one_line(text: str) -> str:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import fields
-from difflib import get_close_matches
 from typing import Any
 
 from icnet_cli.cli import files
 from icnet_cli.cli.console import LoopConsole, emit_json, emit_table, say
 from icnet_cli.cli.progress import Status, watch
-from icnet_cli.cli.values import env_name
+from icnet_cli.cli.values import known_variables, unread_variables
 from icnet_cli.config import COMMANDS, DoctorConfig
 from icnet_cli.errors import IcnetError, check_error
 
 _STYLES = {"ok": "green", "absent": "dim", "warning": "yellow", "bad": "bold red"}
-# Environment variables that are no options.
-_OTHERS = {"ICNET_DEBUG", "ICNET_CACHE_DIR"}
 
 
 def doctor(config: DoctorConfig, console: LoopConsole) -> None:
@@ -68,21 +64,10 @@ def settings() -> Iterator[Any]:
             yield Finding("settings", "config file", BAD, str(error))
     else:
         yield Finding("settings", "config file", ABSENT, f"none at {path}")
-    known = known_variables()
-    given = sorted(name for name in os.environ if name.startswith("ICNET_"))
-    for name in given:
-        if name in known:
-            yield Finding("settings", name, OK, os.environ[name])
-        else:
-            near = get_close_matches(name, known, 1)
-            cure = f"is {near[0]} meant?" if near else "unset it"
-            yield Finding("settings", name, WARNING, "no option is called so", cure)
-
-
-def known_variables() -> set[str]:
-    """Every variable that some command reads."""
-    items = [item for kind in (*COMMANDS.values(), LoopConsole) for item in fields(kind)]
-    return {name for item in items if (name := env_name(item))} | _OTHERS
+    for name in sorted(known_variables() & set(os.environ)):
+        yield Finding("settings", name, OK, os.environ[name])
+    for name, why, meant in unread_variables():
+        yield Finding("settings", name, WARNING, why, meant or "unset it")
 
 
 def result_table(findings: list[dict[str, Any]]) -> Any:

@@ -19,7 +19,7 @@ from typing import Any
 from icnet_cli.cli.console import LoopConsole
 from icnet_cli.cli.values import env_name
 from icnet_cli.config import COMMANDS, flag_of
-from icnet_cli.errors import usage_error
+from icnet_cli.errors import usage_error, why
 
 _MAX_BYTES = 1 << 20  # a file with every option is 5 kB
 
@@ -60,10 +60,10 @@ def _read(path: Path) -> dict[str, Any]:
         if path.stat().st_size > _MAX_BYTES:
             raise usage_error(f"--config {path} is larger than {_MAX_BYTES} bytes, which no config file is")
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise usage_error(
-            f"--config {path} cannot be read: {error.__class__.__name__}; name a file"
-        ) from error
+    except OSError as error:
+        raise usage_error(f"--config {path} cannot be read: {why(error)}; name a file") from error
+    except UnicodeDecodeError as error:
+        raise usage_error(f"--config {path} is not text, which a config file is; name another") from error
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark else ""

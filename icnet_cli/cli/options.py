@@ -21,10 +21,11 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import typer
 
 from icnet_cli.cli import files, values
-from icnet_cli.cli.console import Console
+from icnet_cli.cli.console import Console, say
 from icnet_cli.cli.values import env_name
-from icnet_cli.config import COMMANDS, Config, flag_of
-from icnet_cli.errors import usage_error
+from icnet_cli.config import COMMANDS, EXPORT_SUFFIXES, Config, flag_of
+from icnet_cli.errors import IcnetError, usage_error
+from icnet_cli.training.launch import find_place
 
 C = TypeVar("C", bound=Config)
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
@@ -120,10 +121,41 @@ def build(kind: type[C], given: Mapping[str, Any], file: Mapping[str, str], plac
         found.problems += [text for text in others if not found.wrong(text)]
         raise usage_error("; ".join(found.located()))
     config = kind(**found.values)
-    found.problems = config.problems()
+    found.problems = config.problems() + _torch_problems(config, found.origins)
     if found.problems:
         raise usage_error("; ".join(found.located()))
     return config
+
+
+def _torch_problems(config: Config, origins: Mapping[str, str]) -> list[str]:
+    """What speaks against a --backend torch that was given: an exported file is run by what it was exported for.
+
+    Only here is it known that it was: it is also what `eval` and `compare` take by themselves. A .pt2 is run by torch.
+    """
+    if "--backend" not in origins or getattr(config, "backend", None) != "torch":
+        return []
+    runners = {suffix: name for name, suffix in EXPORT_SUFFIXES.items() if name != "pt2"}
+    named = [str(getattr(config, item.name)) for item in fields(config) if _names_weights(item)]
+    return [
+        f"--backend torch: {name} is run by {runners[suffix]}; leave it out"
+        for name in named
+        if (suffix := os.path.splitext(name)[1].lower()) in runners
+    ]
+
+
+def _names_weights(item: Field[Any]) -> bool:
+    return item.metadata.get("completes") == "weights"
+
+
+def _note_unread_variables() -> None:
+    """Say which ICNET_* variables do nothing; one process of those that train together says it."""
+    try:
+        speaks = find_place().speaks
+    except IcnetError:  # to be told by the command that needs to know its place
+        speaks = True
+    unread = [f"{name} is not read ({meant or why})" for name, why, meant in values.unread_variables()]
+    if unread and speaks:
+        say(f"note: {'; '.join(unread)}")
 
 
 def as_command(words: str, run: Callable[[Any, Any], None]) -> Callable[..., None]:
@@ -136,6 +168,8 @@ def as_command(words: str, run: Callable[[Any, Any], None]) -> Callable[..., Non
     talk: type[Console] = get_type_hints(run)["console"]
 
     def body(**given: Any) -> None:
+        if words != "doctor":  # which lists them all
+            _note_unread_variables()
         named = build(talk, given, {}).config_file
         file, place = files.options_for(words, named)
         run(build(kind, given, file, place), build(talk, given, file, place))

@@ -10,6 +10,7 @@ from icnet_cli.cli.console import LoopConsole, emit_json, say
 from icnet_cli.cli.progress import Status, watch
 from icnet_cli.cli.streams import was_closed
 from icnet_cli.config import STDOUT, SegmentConfig
+from icnet_cli.config.live import NOWHERE
 from icnet_cli.errors import ExitCode, IcnetError, output_error, usage_error
 
 _LEAST_SHOWN = 0.0005  # a share that rounds to 0.0 % says nothing
@@ -47,6 +48,10 @@ def _segment(config: SegmentConfig, console: LoopConsole) -> None:
     from icnet_cli.pipeline.segment import segment as run
 
     if is_batch(config):
+        if config.output == NOWHERE:
+            raise usage_error(
+                "--show is for one source, and there are several; name one, or a folder with -o"
+            )
         batch.segment_many(config, console)
         return
     watched = live.watched_run(config)
@@ -66,8 +71,8 @@ def note_what_stays(output: Path, error: BaseException) -> None:
     """Where a run that ends with `error` leaves something that can be resumed, have the closing line say how."""
     from icnet_cli.pipeline.leftover import left_behind
 
-    if isinstance(error, IcnetError) and error.code == ExitCode.USAGE:
-        return  # it says itself what is there
+    if output == NOWHERE or (isinstance(error, IcnetError) and error.code == ExitCode.USAGE):
+        return  # nothing was to stay, or it says itself what is there
     words = left_behind(output)
     if words:
         error.add_note(f"{words}; go on with: {again.with_resume()}")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import os
 import re
-from dataclasses import MISSING, Field
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, fields
+from difflib import get_close_matches
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from icnet_cli.config import flag_of
+from icnet_cli.cli.console import LoopConsole
+from icnet_cli.config import COMMANDS, flag_of
 from icnet_cli.config.fields import words_of
 from icnet_cli.config.live import NOWHERE
 
@@ -102,6 +106,9 @@ PARSERS: dict[str, Any] = {
     "tuple[float, ...]": lambda text: tuple(_parse_float(part) for part in _parts(text)),
     "tuple[str, ...]": lambda text: tuple(_parts(text)),
 }
+_PREFIX = "ICNET_"
+# Environment variables that are no options.
+_OTHERS = {"ICNET_DEBUG", "ICNET_CACHE_DIR"}
 _METAVARS = {"int": "N", "float": "X", "str": "TEXT", "Path": "PATH", "tuple[int, int]": "HxW"}
 
 
@@ -112,9 +119,48 @@ def type_of(item: Field[Any]) -> str:
 
 def env_name(item: Field[Any]) -> str | None:
     """ICNET_TIME_BUDGET for --time-budget; None where the environment is not asked."""
-    if item.metadata.get("argument") or not item.metadata.get("env", True):
+    return _variable(item) if item.metadata.get("env", True) else None
+
+
+def _variable(item: Field[Any]) -> str | None:
+    if item.metadata.get("argument"):
         return None
-    return "ICNET_" + flag_of(item).lstrip("-").replace("-", "_").upper()
+    return _PREFIX + flag_of(item).lstrip("-").replace("-", "_").upper()
+
+
+def _options() -> Iterator[Field[Any]]:
+    """Those of every command."""
+    for kind in (*COMMANDS.values(), LoopConsole):
+        yield from fields(kind)
+
+
+def known_variables() -> set[str]:
+    """Every variable that some command reads."""
+    return {name for item in _options() if (name := env_name(item))} | _OTHERS
+
+
+def unread_variables() -> list[tuple[str, str, str | None]]:
+    """The ICNET_ variables that are set and that nothing reads: the name, why, and which is meant, if that shows.
+
+    An empty one is as good as unset, as it is for an option.
+    """
+    known = known_variables()
+    typed = {name: flag_of(item) for item in _options() if (name := _variable(item))}
+    found: list[tuple[str, str, str | None]] = []
+    for name, value in sorted(os.environ.items()):
+        if not name.startswith(_PREFIX) or name in known or not value.strip():
+            continue
+        if name in typed:
+            found.append((name, f"{typed[name]} is taken from the command line only", None))
+        else:
+            found.append((name, "no option is called so", _meant(name, known)))
+    return found
+
+
+def _meant(name: str, known: set[str]) -> str | None:
+    # Without what all begin with, by which any two would be much alike.
+    near = get_close_matches(name[len(_PREFIX) :], [other[len(_PREFIX) :] for other in sorted(known)], 1)
+    return f"is {_PREFIX}{near[0]} meant?" if near else None
 
 
 def parse(item: Field[Any], text: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,8 @@ from icnet_cli.config.fields import option
 from icnet_cli.config.shared import WHAT
 
 LIVE = "Cameras and network addresses"
-NOWHERE = Path(os.devnull)  # no -o: the frames are only shown
+# Not given: of -o, the frames are only shown. No path that can be typed holds a NUL, so no file is taken for it.
+NOWHERE = Path("\0")
 # What is matched here is no file, and may hold a password.
 _LIVE = re.compile(
     r"camera:|/dev/(video\d+$|v4l/)|(rtsps?|rtmps?|https?|udp|tcp):|[a-z][a-z0-9+.-]*://", re.IGNORECASE

@@ -151,6 +151,8 @@ class SegmentConfig(PaintedConfig):
             found.append("--start needs a file: what comes through a pipe cannot be sought")
         if self.output == NOWHERE and not self.show:
             found.append("--output is missing: where to write a video, a picture or a folder; or --show")
+        if self.output == NOWHERE and self.show and self.resume:
+            found.append("--resume goes on with a file or a folder; name it with -o")
         sources = (self.source, *(self.more or ())) if self.source else ()
         if self.show and len(sources) > 1:
             found.append("--show is for one source")

@@ -37,5 +37,4 @@ def publish(parts: list[Path], folder: Path) -> None:
     for part in parts:
         with part.open("rb") as file:
             os.fsync(file.fileno())
-        part.chmod(0o644)
         part.replace(folder / part.name)

@@ -109,6 +109,7 @@ def open_engine(
     own = SUFFIXES[path.suffix.lower()]
     if device.startswith("cuda"):
         raise usage_error(f"{path} runs on the CPU; leave --device {device} out, or give the .safetensors")
+    # torch is also what `load`, `eval`, `compare` and `bench` say unasked; cli/options.py refuses one that was typed.
     if backend not in ("auto", "torch", own):
         raise usage_error(f"{path} is run by {own}, not --backend {backend}; leave it out")
     engine = ExportedEngine(path)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePath
 
 from icnet_cli.config import MAX_PIXELS
-from icnet_cli.errors import input_error, usage_error
+from icnet_cli.errors import IcnetError, input_error, printable, usage_error
 from icnet_cli.pixels.files import PICTURE_SUFFIXES
 from icnet_cli.video import VideoReader, open_video
 from icnet_cli.video.live_address import is_address
@@ -39,7 +39,7 @@ def open_source(
     if text == PIPE:
         return _pipe(selection, stream, max_pixels)
     if is_address(text):
-        return open_live(text, selection, stream, max_pixels, live or LiveOptions())
+        return _address(text, selection, stream, max_pixels, live or LiveOptions())
     if path.is_dir():
         return _folder(path, selection, max_pixels)
     if not os.path.lexists(path) and glob.has_magic(text):
@@ -49,6 +49,17 @@ def open_source(
             raise input_error(f"cannot read {text}: there is no such file")
         return PictureSource([path], [path.stem], selection, max_pixels)
     return _video(path, selection, stream, max_pixels, open_file)
+
+
+def _address(
+    text: str, selection: Selection, stream: int | None, max_pixels: int, live: LiveOptions
+) -> VideoSource:
+    try:
+        return open_live(text, selection, stream, max_pixels, live)
+    except IcnetError as error:
+        if os.path.isfile(text):  # what looks like a camera or an address, and is neither, may be this
+            error.add_note(f"./{printable(text)} names the file that is called so")
+        raise
 
 
 def _video(
@@ -80,7 +91,7 @@ def _folder(folder: Path, selection: Selection, max_pixels: int) -> PictureSourc
         raise input_error(
             f"the folder {folder} holds no videos and no pictures ({', '.join(PICTURE_SUFFIXES)})"
         )
-    return _pictures(pictures, folder, selection, max_pixels)
+    return _pictures(pictures, folder, selection, max_pixels, _gifs(files))
 
 
 def _glob(
@@ -102,7 +113,12 @@ def _glob(
         if glob.has_magic(part):
             break
         fixed.append(part)
-    return _pictures(pictures, Path(*fixed), selection, max_pixels)
+    return _pictures(pictures, Path(*fixed), selection, max_pixels, _gifs(found))
+
+
+def _gifs(files: list[Path]) -> list[Path]:
+    """Pictures to their owner, videos to us: named among pictures they are left out, and told."""
+    return sorted(file for file in files if file.suffix.lower() == ".gif")
 
 
 def _only_pictures(files: list[Path], where: str) -> list[Path]:
@@ -116,7 +132,9 @@ def _only_pictures(files: list[Path], where: str) -> list[Path]:
     return pictures
 
 
-def _pictures(files: list[Path], base: Path, selection: Selection, max_pixels: int) -> PictureSource:
+def _pictures(
+    files: list[Path], base: Path, selection: Selection, max_pixels: int, left_out: list[Path]
+) -> PictureSource:
     files = sorted(files, key=lambda file: natural_key(file.relative_to(base)))
     names = [file.relative_to(base).with_suffix("") for file in files]
     seen: dict[PurePath, Path] = {}
@@ -124,7 +142,7 @@ def _pictures(files: list[Path], base: Path, selection: Selection, max_pixels: i
         if name in seen:
             raise usage_error(f"{seen[name]} and {file} would be written under one name; rename one")
         seen[name] = file
-    return PictureSource(files, [name.as_posix() for name in names], selection, max_pixels)
+    return PictureSource(files, [name.as_posix() for name in names], selection, max_pixels, left_out)
 
 
 def natural_key(path: PurePath) -> list[list[tuple[int, int, str]]]:

@@ -267,7 +267,10 @@ class FolderSink:
         self._job.finish()
 
     def _write_index(self) -> None:
-        with (self._place / INDEX_FILE).open("w", newline="", encoding="utf-8") as file:
+        # Names as the disk has them: one that is no UTF-8 is written by its own bytes.
+        with (self._place / INDEX_FILE).open(
+            "w", newline="", encoding="utf-8", errors="surrogateescape"
+        ) as file:
             rows = csv.writer(file, lineterminator="\n")
             rows.writerow(["frame", "pts", "seconds", "file"])
             kept: set[str] = set()
@@ -301,8 +304,9 @@ def _not_in_pipe(source: Source, no_audio: bool) -> tuple[str, ...]:
         name for name in source.reader.info.other_streams if not (no_audio and name.startswith("audio"))
     ]
     if source.is_live:
-        return tuple(f"{name} (of a live source the pictures are kept)" for name in others)
-    return tuple(f"{name} (a pipe is read once, for its pictures; name a file to keep it)" for name in others)
+        return tuple(f"{name} is left out: of a live source the pictures are kept" for name in others)
+    why_not = "a pipe is read once, for its pictures; name a file to keep it"
+    return tuple(f"{name} is left out: {why_not}" for name in others)
 
 
 def open_sink(plan: Plan, config: SegmentConfig, source: Source, job: Job | None = None) -> Sink:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from icnet_cli.config import MAX_PIXELS
-from icnet_cli.errors import ExitCode, IcnetError, input_error, usage_error
-from icnet_cli.pixels.files import read_picture
+from icnet_cli.errors import ExitCode, IcnetError, input_error, printable, usage_error
+from icnet_cli.pixels.files import read_first_picture
 from icnet_cli.pixels.yuv import Planes
 from icnet_cli.video import Frame, VideoReader
 from icnet_cli.video.counted import Mark
@@ -40,8 +40,14 @@ class Selection:
 def damage_of(reader: Any) -> str | None:
     """What was wrong with a video that has been read, in words; None where nothing was."""
     found = []
-    if reader.frames_damaged:
-        found.append(f"{reader.frames_damaged} of {reader.frames_read} frames decoded with errors")
+    mistimed = getattr(reader, "frames_mistimed", 0)  # a live source has a clock of its own
+    if reader.frames_damaged > mistimed:
+        corrupt = reader.frames_damaged - mistimed
+        found.append(f"{corrupt} of {reader.frames_read} frames decoded with errors")
+    if mistimed:
+        found.append(
+            f"{mistimed} of {reader.frames_read} frames had a wrong time stamp (their time is guessed)"
+        )
     if reader.frames_lost:
         found.append(f"{reader.frames_lost} frames could not be decoded")
     if reader.shortfall is not None:
@@ -195,14 +201,22 @@ class VideoSource:
 
 
 class PictureSource:
-    """Picture files in their natural order. A damaged one is counted and left out."""
+    """Picture files in their natural order. A damaged one is counted and left out.
+
+    Args:
+        left_out: GIFs that lie among them, to be told.
+    """
 
     duration_s: float | None = None  # pictures have no times
     is_live = is_remote = False
-    notices: tuple[str, ...] = ()
 
     def __init__(
-        self, paths: list[Path], names: list[str], selection: Selection, max_pixels: int = MAX_PIXELS
+        self,
+        paths: list[Path],
+        names: list[str],
+        selection: Selection,
+        max_pixels: int = MAX_PIXELS,
+        left_out: Sequence[Path] = (),
     ) -> None:
         if selection.start_s is not None or selection.end_s is not None:
             raise usage_error("pictures have no times: --start and --end are for videos")
@@ -210,6 +224,8 @@ class PictureSource:
         self._numbered = list(enumerate(zip(paths, names, strict=True)))[chosen]
         self.paths = tuple(path for _, (path, _) in self._numbered)
         self._damaged: list[IcnetError] = []
+        self._several: list[tuple[Path, int]] = []  # files that hold more than one picture, and how many
+        self._left_out = left_out
         self._max_pixels = max_pixels
         self._from = 0  # pictures before this one were given to an earlier run
 
@@ -232,6 +248,20 @@ class PictureSource:
         more = f" (and {len(self._damaged) - 1} more)" if len(self._damaged) > 1 else ""
         return f"{self._damaged[0]}{more}"
 
+    @property
+    def notices(self) -> list[str]:
+        """What a user should know of it, a line each; complete once it is read."""
+        found = []
+        if self._several:
+            path, held = self._several[0]
+            more = f", as of {len(self._several) - 1} more" if len(self._several) > 1 else ""
+            found.append(f"{printable(path)} holds {held} pictures; the first is taken{more}")
+        if self._left_out:
+            count = "1 GIF is" if len(self._left_out) == 1 else f"{len(self._left_out)} GIFs are"
+            first = printable(self._left_out[0])
+            found.append(f"{count} left out ({first}): a GIF is read as a video; name it by itself")
+        return found
+
     def __iter__(self) -> Iterator[Picture]:
         given = self._from
         for index, (path, name) in self._numbered:
@@ -239,12 +269,14 @@ class PictureSource:
                 continue
             mark = self._mark(index)
             try:
-                picture = Picture(name, index, read_picture(path, self._max_pixels), mark=mark)
+                rgb, held = read_first_picture(path, self._max_pixels)
             except IcnetError as error:
                 self._damaged.append(error)
                 continue
+            if held > 1:
+                self._several.append((path, held))
             given += 1
-            yield picture
+            yield Picture(name, index, rgb, mark=mark)
         if not given:
             raise self._damaged[0]
 

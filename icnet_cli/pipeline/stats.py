@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import json
 from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import IO, Any
 
 from icnet_cli.errors import usage_error
-from icnet_cli.outputs import refuse_unwritable
+from icnet_cli.outputs import json_line, refuse_unwritable
 from icnet_cli.video.atomic import PartFile, writing_error
 
 from .items import Picture
@@ -59,7 +58,7 @@ class StatsFile:
         rounded = {name: round(share, _DIGITS) for name, share in shares.items()}
         tail = {} if confidence is None else {"confidence": round(confidence, _DIGITS)}
         if self._lines:
-            return json.dumps({**row, "share": rounded, **tail}, ensure_ascii=False) + "\n"
+            return json_line({**row, "share": rounded, **tail}) + "\n"
         made = StringIO()
         rows = csv.writer(made, lineterminator="\n")
         if not self.begun:
@@ -73,7 +72,8 @@ class StatsFile:
         try:
             if self._file is None:
                 self._part = self._new_part() if self._late else self._part
-                self._file = self._part.path.open("w", encoding="utf-8", newline="")
+                # A picture's name that is no UTF-8 is written by its own bytes, as the disk has it.
+                self._file = self._part.path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
             self._file.write(text)
         except OSError as error:
             raise writing_error(self._path, error) from error

@@ -14,7 +14,7 @@ from icnet_cli.errors import input_error, output_error, why
 from icnet_cli.outputs import whole_file
 
 from .cv import cv2
-from .headers import read_header
+from .headers import pictures_in, read_header
 
 Array = NDArray[np.uint8]
 
@@ -26,12 +26,21 @@ _JPEG_QUALITY = 95
 def read_picture(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Array:
     """A picture file as (H, W, 3) RGB uint8, upright by its EXIF orientation.
 
-    Grey and palette pictures become RGB, 16 bits become 8, transparency is dropped.
+    Grey and palette pictures become RGB, 16 bits become 8, transparency is dropped. Of an animated one it is the first.
 
     Raises:
         IcnetError: INPUT where the file is missing, is no picture, is damaged or cut short, or has more than
             `max_pixels` pixels (found from its header, before memory is taken). Flipped bits inside a JPEG's
             or WebP's compressed data cannot be told from a picture.
+    """
+    return read_first_picture(path, max_pixels)[0]
+
+
+def read_first_picture(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Array, int]:
+    """`read_picture`, and how many pictures the file holds: an animated WebP or PNG has more than one.
+
+    Raises:
+        IcnetError: as `read_picture`.
     """
     try:
         data = path.read_bytes()
@@ -46,7 +55,7 @@ def read_picture(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Array:
         )
     if header.damage:
         raise input_error(f"cannot read {path}: {header.damage}; restore it or leave it out")
-    return cv2.cvtColor(_decode(data, path), cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(_decode(data, path), cv2.COLOR_BGR2RGB), pictures_in(data)
 
 
 def _decode(data: bytes, path: Path) -> Array:

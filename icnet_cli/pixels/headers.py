@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 
@@ -16,6 +16,9 @@ class Header(NamedTuple):
     height: int  # as stored; an EXIF orientation may swap them
     width: int
     damage: str | None  # in words, where the file is not whole
+
+
+_WEBP_ANIMATED = 0x02  # among the flags of VP8X
 
 
 def read_header(data: bytes) -> Header | None:
@@ -27,6 +30,28 @@ def read_header(data: bytes) -> Header | None:
             except (struct.error, IndexError, ValueError):
                 return None
     return None
+
+
+def pictures_in(data: bytes) -> int:
+    """How many pictures an animated WebP or PNG file holds; 1 for every other file."""
+    if data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8X" and data[20:21] and data[20] & _WEBP_ANIMATED:
+        return max(1, sum(kind == b"ANMF" for kind, _ in _chunks(data, 12, "<4sI", 8)))
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        for kind, at in _chunks(data, 8, ">I4s", 12):
+            if kind == b"acTL" and at + 12 <= len(data):
+                return max(1, int.from_bytes(data[at + 8 : at + 12], "big"))
+            if kind == b"IDAT":
+                break
+    return 1
+
+
+def _chunks(data: bytes, at: int, form: str, extra: int) -> Iterator[tuple[bytes, int]]:
+    """The kind and place of each chunk: `form` is how a chunk's kind and length stand, `extra` what these add to it."""
+    while at + 8 <= len(data):
+        first, second = struct.unpack_from(form, data, at)
+        kind, length = (first, second) if isinstance(first, bytes) else (second, first)
+        yield kind, at
+        at += extra + length + (length % 2 if extra == 8 else 0)  # RIFF pads to even places
 
 
 def _jpeg(data: bytes) -> Header:

@@ -1,14 +1,17 @@
 """What a file says it holds, to be compared with what came out of it.
 
 Half a Matroska or AVI file plays without any error, so truncation is found only by comparison. A
-cut transport stream, a live Matroska file or a fragmented mp4 declares nothing and cannot be told.
+cut transport stream or a live Matroska file declares nothing and cannot be told; nor can a fragmented mp4 that is cut
+between two of its boxes.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import re
-from dataclasses import dataclass
+import struct
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -21,16 +24,27 @@ _SECONDS, _SHARE = Fraction(1), Fraction(2, 100)
 
 @dataclass(frozen=True)
 class Shortfall:
-    """What a truncated file lacks. `missing_frames` is None where the file declares no count."""
+    """What a truncated file lacks. `missing_frames` is None where the file declares no count.
 
-    missing_s: float
+    `missing_s` is None where it only shows that the file was cut, and not how much is missing.
+    """
+
+    missing_s: float | None
     declared_s: float
     missing_frames: int | None = None
 
     def __str__(self) -> str:
-        frames = "" if self.missing_frames is None else f" ({self.missing_frames} frames)"
-        lacking = f"the last {self.missing_s:.1f} s{frames} of {self.declared_s:.1f} s"
+        if self.missing_s is None:
+            return "the file is truncated: it ends amid one of its fragments, and how much is missing cannot be told"
+        frames = ""
+        if self.missing_frames is not None:
+            frames = f" ({self.missing_frames} frame{'' if self.missing_frames == 1 else 's'})"
+        lacking = f"the last {_seconds(self.missing_s)}{frames} of {_seconds(self.declared_s)}"
         return f"the file is truncated: {lacking} are not in it"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
 
 
 @dataclass(frozen=True)
@@ -38,13 +52,15 @@ class Declared:
     """A video stream's own statement of its length; None where it makes none.
 
     `duration` is in seconds, from the first frame; `end` is where the last frame ends on the file's clock.
-    `complete` says that the file's outermost element lies within the file, so nothing was cut off.
+    `complete` says that the file's outermost element lies within the file, so nothing was cut off; `cut` that one of
+    its parts passes the file's end, in a file that declares no length as a whole.
     """
 
     frames: int | None
     duration: Fraction | None
     end: Fraction | None
     complete: bool
+    cut: bool = False
 
     def expected(self, rate: Fraction | None, before: int, end_s: float | None) -> int | None:
         """Frames to be expected at `rate` a second, without those `before` the range and behind `end_s`."""
@@ -62,6 +78,10 @@ class Declared:
 
         `packets` is None where reading did not begin at the start; `frame_s` is the usual duration of a frame.
         """
+        found = self._lacking(packets, end, frame_s)
+        return Shortfall(None, float(self.duration or 0)) if found is None and self.cut else found
+
+    def _lacking(self, packets: int | None, end: Fraction | None, frame_s: Fraction) -> Shortfall | None:
         declared_s = float(self.duration or 0)
         if self.frames is not None and packets is not None:
             missing = self.frames - packets
@@ -80,8 +100,15 @@ class Declared:
         return None
 
 
+def declared_by_file(container: Any, stream: Any, path: Path) -> Declared:
+    """`declared_by`, with a look into the file that `path` is."""
+    declared = declared_by(container, stream, path)
+    is_mp4 = str(container.format.name).startswith("mov")
+    return replace(declared, cut=True) if is_mp4 and _ends_in_a_fragment(path) else declared
+
+
 def declared_by(container: Any, stream: Any, path: Path) -> Declared:
-    """Read what `container` says about `stream`."""
+    """Read what `container` says about `stream`. An mp4's `path` may be the name of something else than a file."""
     name = str(container.format.name)
     own = None if stream.duration is None else stream.duration * stream.time_base
     if name.startswith("mov"):
@@ -120,6 +147,30 @@ def _riff_is_whole(path: Path) -> bool:
     with open(path, "rb") as file:
         head = file.read(8)
     return 8 + int.from_bytes(head[4:8], "little") <= path.stat().st_size
+
+
+_MOST_BOXES = 1 << 18  # as many as two days of fragments of a second; a hostile file can have more
+
+
+def _ends_in_a_fragment(path: Path) -> bool:
+    """Whether an mp4 has fragments (moof) and ends within one of its outermost boxes: then it was cut there."""
+    fragmented, at, size = False, 0, path.stat().st_size
+    with open(path, "rb", buffering=0) as file:
+        for _ in range(_MOST_BOXES):
+            file.seek(at, os.SEEK_SET)
+            head = file.read(16)
+            if len(head) < 8:
+                return fragmented and len(head) > 0
+            length, kind = struct.unpack_from(">I4s", head)
+            fragmented = fragmented or kind == b"moof"
+            if length == 1 and len(head) == 16:
+                (length,) = struct.unpack_from(">Q", head, 8)
+            if length < 8:  # 0: it lasts to the end of the file, wherever that is
+                return False
+            if at + length > size:
+                return fragmented
+            at += length
+    return False
 
 
 _SEGMENT = 0x18538067

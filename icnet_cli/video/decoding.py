@@ -18,9 +18,10 @@ from av.codec.context import Flags
 
 from icnet_cli.errors import IcnetError, input_error, printable
 from icnet_cli.video.counted import Counted, frames_before
-from icnet_cli.video.declared import Declared, Shortfall, declared_by
+from icnet_cli.video.declared import Declared, Shortfall, declared_by_file
 from icnet_cli.video.one_clock import VideoClock, can_restart, ticks_per_frame
 from icnet_cli.video.source import choose_video, decoder_limit, open_source, require_known_codec
+from icnet_cli.video.stamps import Stamps, stamp
 
 # FFmpeg's decoder of HEVC, with a thread a picture, waits for ever for what a damaged file refers to; with threads
 # within a picture it takes 1.3 times as long (1280x720, two cores), a fraction of what the network takes.
@@ -52,9 +53,7 @@ class Decoding:
         self.shortfall: Shortfall | None = None
         self._await_key = False
         self._threaded = True  # pictures decoded several at once
-        self._last_pts: int | None = None
         self._given_pts: int | None = None  # pictures up to here have been given
-        self._times_own = True  # no picture's time had to be made up
         self._cut_short = False  # the range ended before the file did
         # Of the file, where a seek may land: behind it a clock can have begun anew.
         self._latest_byte: int | None = None
@@ -64,6 +63,7 @@ class Decoding:
         self._offset = max(Fraction(self._container.start_time or 0, av.time_base), Fraction(0))
         self._guessed_ticks = ticks_per_frame(self._stream)
         self._counted = Counted(self._time_base, self._guessed_ticks)
+        self._begin_stamps()
         start, self._first_index = self._start, 0
         if start is not None:  # so that `index` is the source's own number
             self._first_index = frames_before(self._packets(), self._time_base, start)
@@ -81,7 +81,7 @@ class Decoding:
         return self.connect()
 
     def _declaration(self) -> Declared:
-        return declared_by(self._container, self._stream, self.path)
+        return declared_by_file(self._container, self._stream, self.path)
 
     def _open(self, number: int | None) -> None:
         self._container = self._connect()
@@ -98,6 +98,10 @@ class Decoding:
 
     def _begin_clock(self) -> None:
         self._clock = VideoClock(self._stream, restarts=can_restart(self._container))
+
+    def _begin_stamps(self, last: int | None = None) -> None:
+        self._stamps = Stamps(self._time_base, self._guessed_ticks, last)
+        self.frames_mistimed = 0
 
     def _reopen(self) -> None:
         """From the beginning, in a decoder that remembers nothing."""
@@ -184,19 +188,23 @@ class Decoding:
     def _decode(self) -> Generator[Any, None, None]:
         """av.VideoFrames in the range, in order, with a pts each."""
         start, end = self._start, self.range_end
-        for picture in self._pictures():
-            if self._was_given(picture):
-                continue
-            self._give_time(picture)
+        for picture in self._timed():
             if end is not None and picture.pts * self._time_base >= end:
                 self._cut_short = True
                 return
             if start is None or picture.pts * self._time_base >= start:
                 yield picture
         self._find_shortfall()
-        if self.shortfall is not None and self._threaded and self._reopens and self._last_pts is not None:
+        if self._may_go_back():
             self._go_back()
             yield from self._decode()
+
+    def _timed(self) -> Iterator[Any]:
+        """Pictures that have not been given yet, each with its time."""
+        for picture in self._pictures():
+            if not self._was_given(picture):
+                yield from self._stamps.feed(picture)
+        yield from self._stamps.flush()
 
     def _pictures(self) -> Iterator[Any]:
         """Whatever can be decoded, in order."""
@@ -219,39 +227,33 @@ class Decoding:
                 failures = 0
             yield from pictures
 
+    def _may_go_back(self) -> bool:
+        # By its time it is known what was given before: not where a stamp is wrong.
+        known = self._stamps.last is not None and not self.frames_mistimed
+        return self.shortfall is not None and self._threaded and self._reopens and known
+
     def _go_back(self) -> None:
         """Read again from before the last picture, decoding one at a time.
 
         At the broken last packet of a truncated file, a decoder of several threads drops the good pictures that wait
         in it without a word; seen with HEVC.
         """
-        assert self._last_pts is not None
+        last = self._stamps.last
+        assert last is not None
         self._threaded = False
-        self._given_pts = self._last_pts
+        self._given_pts = last
         self._counted.read_again()
-        self._read_before(self._last_pts * self._time_base)
+        self._read_before(last * self._time_base)
 
     def _was_given(self, picture: Any) -> bool:
         """Whether this picture was given before we went back; the first that was not ends the asking."""
         if self._given_pts is None:
             return False
-        pts = picture.pts if picture.pts is not None else picture.dts
-        if pts is not None and pts <= self._given_pts:
+        at = stamp(picture)
+        if at is not None and at <= self._given_pts:
             return True
         self._given_pts = None
         return False
-
-    def _give_time(self, picture: Any) -> None:
-        """Make sure of a pts that is later than the last one's: encoders and players take no other."""
-        pts = picture.pts if picture.pts is not None else picture.dts
-        if pts is None or (self._last_pts is not None and pts <= self._last_pts):
-            self._times_own = False
-        if self._last_pts is not None:
-            if pts is None:
-                pts = self._last_pts + self._guessed_ticks
-            elif pts <= self._last_pts:
-                pts = self._last_pts + 1
-        picture.pts = self._last_pts = pts or 0
 
     def _find_shortfall(self) -> None:
         packets, end = None if self.start_s else self._counted.packets, self._counted.end

@@ -91,7 +91,8 @@ class VideoClock:
 
     def _goes_back(self, packet: Any) -> bool:
         # Behind the last but one, too: after a packet that was stamped too late the next one only seems to go back.
-        if packet.dts is None or not self._newest:
+        # One packet alone is no recording: of it and the next it cannot be said which was stamped wrong.
+        if packet.dts is None or len(self._newest) < 2:
             return False
         return bool(packet.dts < min(self._newest) - _BACK / self._base)
 

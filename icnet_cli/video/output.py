@@ -72,6 +72,11 @@ class OutputFile:
         """Packets of other tracks that were damaged and could not be copied."""
         return self._tracks.packets_lost if self._tracks is not None else 0
 
+    @property
+    def track_notes(self) -> tuple[str, ...]:
+        """What a user should know of the other tracks' packets, a line each."""
+        return self._tracks.notes if self._tracks is not None else ()
+
     def _add_streams(self) -> Any:
         """The streams in the source's order, the video in its place."""
         others = self._tracks.streams if self._tracks else []

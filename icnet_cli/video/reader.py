@@ -21,9 +21,10 @@ __all__ = ["Frame", "Mark", "VideoInfo", "VideoReader", "open_video"]
 class VideoReader(Decoding):
     """Iterates over the frames of one video stream; made by `open_video`, used as a context manager.
 
-    While iterating, `frames_read`, `frames_damaged` (decoded with errors) and `frames_lost` (packets that gave no
-    picture) grow. After the last frame `finished` is True and `shortfall` says what a truncated file lacks, or is None.
-    `mark` is where the frame that was given last stands.
+    While iterating, `frames_read`, `frames_damaged` (decoded with errors, or stamped with a wrong time; those of them
+    that decoded well are the `frames_mistimed`) and `frames_lost` (packets that gave no picture) grow. After the last
+    frame `finished` is True and `shortfall` says what a truncated file lacks, or is None. `mark` is where the frame
+    that was given last stands.
     """
 
     def __init__(
@@ -94,10 +95,12 @@ class VideoReader(Decoding):
         # A picture is shown until the next one comes, whatever its packet said: with B-frames in mp4 the
         # packets' durations are those of decoding order.
         duration = following.pts - picture.pts if following is not None else self._last_duration(picture)
-        damaged = bool(picture.is_corrupt)
+        corrupt, mistimed = bool(picture.is_corrupt), self._stamps.take_guess(picture.pts)
+        damaged = corrupt or mistimed
         index = self._first_index + self.frames_read
         self.mark = self._mark(index, picture)
         self.frames_damaged += damaged
+        self.frames_mistimed += mistimed and not corrupt
         self.frames_read += 1
         return Frame(
             index,
@@ -112,7 +115,7 @@ class VideoReader(Decoding):
 
     def _mark(self, index: int, picture: Any) -> Mark:
         read, wounds = self._counted, (self.frames_damaged, self.frames_lost)
-        seekable = self._reopens and self._times_own and read.all_dated and not any(wounds)
+        seekable = self._reopens and self._stamps.all_own and read.all_dated and not any(wounds)
         seekable = seekable and not self._clock.seams  # behind which a time may be found twice
         byte = self._clock.position if can_restart(self._container) else None
         return Mark(index, picture.pts, read.newest_dts, read.packets, read.end, *wounds, seekable, byte)
@@ -136,7 +139,8 @@ class VideoReader(Decoding):
             self._latest_byte = mark.byte
             self._read_before(mark.pts * self._time_base)
             # What precedes the frame in time is decoded and dropped: B-frames, and those of an open GOP.
-            self._given_pts = self._last_pts = mark.pts - 1
+            self._given_pts = mark.pts - 1
+            self._begin_stamps(mark.pts - 1)
             self._counted.go_on_from(mark)
             self.frames_damaged, self.frames_lost = mark.frames_damaged, mark.frames_lost
             self.frames_read = mark.index - self._first_index

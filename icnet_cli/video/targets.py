@@ -56,6 +56,10 @@ class _Target:
         return 0 if self._output is None else self._output.packets_lost
 
     @property
+    def track_notes(self) -> tuple[str, ...]:
+        return () if self._output is None else self._output.track_notes
+
+    @property
     def shape_lost(self) -> bool:
         return self._output is not None and self._output.shape_lost
 

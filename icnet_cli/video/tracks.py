@@ -18,6 +18,7 @@ from av.stream import Discard
 from icnet_cli.errors import printable, usage_error
 from icnet_cli.video.containers import OutputPlan, container_for_audio, holds
 from icnet_cli.video.one_clock import TracksClock, VideoClock, can_restart
+from icnet_cli.video.sound_stamps import SoundStamps, sound_ticks
 from icnet_cli.video.source import is_cover
 
 # What a source's tags say of its own file or its own encoding, and would be false of ours.
@@ -64,6 +65,7 @@ class OtherTracks:
         self._last_dts: dict[int, int] = {}
         self._late: set[int] = set()  # streams whose last packet had to be moved behind the one before it
         self._waiting: Any = None
+        self._stamps: dict[int, SoundStamps] = {}
         self._shift = Fraction(0)
         self.packets_lost = 0
         self.left_out: tuple[str, ...] = ()
@@ -106,6 +108,17 @@ class OtherTracks:
             f"a {plan.suffix} file with {plan.codec.family} video cannot hold the {codec} audio "
             f"of {printable(source)}; {cure}"
         )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of the packets so far, a line each."""
+        found, mistimed = [], sum(stamps.mistimed for stamps in self._stamps.values())
+        if mistimed:
+            whose = "its" if mistimed == 1 else "their"
+            found.append(f"{_packets(mistimed)} of sound had a wrong time stamp ({whose} time is guessed)")
+        if self.packets_lost:
+            found.append(f"{_packets(self.packets_lost)} of other tracks were damaged and are left out")
+        return tuple(found)
 
     @property
     def time_bases(self) -> list[Fraction]:
@@ -166,13 +179,23 @@ class OtherTracks:
             except Exception:  # damaged: ask again a few times; the reader reports the damage
                 self.packets_lost += 1
 
+    def _well_timed(self) -> Iterator[Any]:
+        """The same; a packet of sound with a wrong stamp has one that follows the packet before."""
+        for packet in self._demux():
+            if packet.stream.type == "audio" and packet.size:
+                yield from self._stamps.setdefault(packet.stream.index, SoundStamps()).feed(packet)
+            else:
+                yield packet
+        for stamps in self._stamps.values():
+            yield from stamps.flush()
+
     def _on_one_clock(self) -> Iterator[Any]:
         """The packets to copy, moved by as much as the video where the source's clock begins anew."""
         if not self._restarts:
-            yield from self._demux()
+            yield from self._well_timed()
             return
         clock = TracksClock(VideoClock(self._video, restarts=True))
-        for packet in self._demux():
+        for packet in self._well_timed():
             if packet.stream.index == self._video.index:
                 yield from clock.feed_video(packet)
             elif packet.size:
@@ -231,7 +254,7 @@ class OtherTracks:
         if packet.pts is not None and packet.dts is not None:
             packet.pts = max(packet.pts, packet.dts)
         if not packet.duration and packet.stream.type == "audio":
-            packet.duration = _sound_ticks(packet)
+            packet.duration = sound_ticks(packet)  # without it mp4 ends before its last packet
         packet.stream = self._targets[index]
         self.mux(output, packet)
 
@@ -254,13 +277,10 @@ class OtherTracks:
         self._container.close()
 
 
+def _packets(count: int) -> str:
+    return "1 packet" if count == 1 else f"{count} packets"
+
+
 def _is_time_code(stream: Any) -> bool:
     """QuickTime's time code track: the muxer makes it again from the video's own tag, and refuses the copied one."""
     return stream.type == "data" and "timecode" in stream.metadata
-
-
-def _sound_ticks(packet: Any) -> int:
-    """How long a packet of sound lasts, where Matroska does not say: without it mp4 ends before its last packet."""
-    context = packet.stream.codec_context
-    samples, rate = getattr(context, "frame_size", 0) or 1024, getattr(context, "sample_rate", 0) or 48000
-    return max(1, round(Fraction(samples, rate) / packet.time_base))

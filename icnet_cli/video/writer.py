@@ -138,7 +138,7 @@ class VideoWriter:
                 f"{printable(self.path.name)}: its samples are {self._encoding.aspect} as wide as high, which this "
                 f"{self._plan.suffix} file cannot say{_SHAPE_CURES.get(self._plan.suffix, '')}"
             )
-        return tuple(found)
+        return (*found, *self._target.track_notes)
 
     @property
     def packets_lost(self) -> int:

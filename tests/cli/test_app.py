@@ -20,6 +20,7 @@ from icnet_cli.cli.failures import HungUpError, TerminatedError
 from icnet_cli.cli.progress import Status, watch
 from icnet_cli.cli.weights import _lines
 from icnet_cli.config import SegmentConfig
+from icnet_cli.config.live import NOWHERE
 from icnet_cli.errors import (
     ExitCode,
     check_error,
@@ -217,7 +218,7 @@ def test_every_verb_has_help(icnet: Icnet, verb: str) -> None:
     outcome = icnet(*verb.split(), "--help")
     assert outcome.code == 0
     assert "--json" in outcome.out
-    assert os.devnull not in outcome.out  # what stands for "not given" is no default to show
+    assert str(NOWHERE) not in outcome.out  # what stands for "not given" is no default to show
 
 
 def test_the_version(icnet: Icnet) -> None:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from icnet_cli.cli import app
 from icnet_cli.cli.console import LoopConsole
 from icnet_cli.config import SegmentConfig
 from icnet_cli.errors import IcnetError
+from icnet_cli.pixels.files import write_picture
 from tests.cli.conftest import Icnet
 
 
@@ -89,8 +92,19 @@ def test_a_wrong_config_file_is_refused(refused, tmp_path: Path, text: str, said
     assert said in refused(2, "segment", "a", "-o", "b", "-c", write_config(tmp_path, text))
 
 
-def test_a_config_file_that_is_not_there_is_refused(refused, tmp_path: Path) -> None:
-    assert "no.yaml" in refused(2, "segment", "a", "-o", "b", "-c", tmp_path / "no.yaml")
+def test_a_config_file_that_is_none_is_refused(
+    refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the system's words, not in Python's."""
+    line = ("segment", "a", "-o", "b")
+    missing, binary = tmp_path / "no.yaml", tmp_path / "binary"
+    binary.write_bytes(b"\xff\xfe\x00")
+    gone = f"icnet: --config {missing} cannot be read: no such file or directory; name a file\n"
+    assert refused(2, *line, "-c", missing) == gone
+    assert "cannot be read: is a directory; name a file" in refused(2, *line, "-c", tmp_path)
+    assert "is not text" in refused(2, *line, "-c", binary)
+    monkeypatch.setenv("ICNET_CONFIG", str(missing))
+    assert refused(2, *line) == gone
 
 
 def test_a_wrong_environment_variable_is_named(refused, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,9 +112,98 @@ def test_a_wrong_environment_variable_is_named(refused, monkeypatch: pytest.Monk
     assert "(from ICNET_SIZE)" in refused(2, "segment", "a", "-o", "b")
 
 
-def test_an_output_is_not_taken_from_the_environment(refused, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_output_is_not_taken_from_the_environment(icnet: Icnet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ICNET_OUTPUT", "b.mp4")
-    assert "--output is missing" in refused(2, "segment", "a")
+    outcome = icnet("segment", "a")
+    note, refusal = outcome.err.splitlines()
+    assert (outcome.code, outcome.out) == (2, "")
+    assert note == "note: ICNET_OUTPUT is not read (--output is taken from the command line only)"
+    assert "--output is missing" in refusal
+
+
+@pytest.mark.parametrize("verb", ["segment a -o b", "weights path icnet-camvid"])
+def test_variables_that_do_nothing_are_told_in_a_line(
+    icnet: Icnet, seen: list[SegmentConfig], monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    silent = {"ICNET_DEBUG": "1", "ICNET_CACHE_DIR": "c", "ICNET_KEEP": "0.5", "ICNET_EMPTY": "", "ICNE": "1"}
+    for name, value in silent.items():
+        monkeypatch.setenv(name, value)
+    assert icnet(*verb.split()).err == ""
+    for name in ("ICNET_SIEZ", "ICNET_OVERWRITE", "ICNET_XYZZY"):
+        monkeypatch.setenv(name, "1")
+    outcome = icnet(*verb.split(), "--json")
+    assert outcome.code == 0
+    assert "note" not in outcome.out
+    assert outcome.err == (
+        "note: ICNET_OVERWRITE is not read (--overwrite is taken from the command line only); "
+        "ICNET_SIEZ is not read (is ICNET_SIZE meant?); ICNET_XYZZY is not read (no option is called so)\n"
+    )
+
+
+@pytest.mark.parametrize("words", ["--help", "--version", "segment --help"])
+def test_help_notes_nothing(icnet: Icnet, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+    monkeypatch.setenv("ICNET_SIEZ", "1")
+    outcome = icnet(*words.split())
+    assert (outcome.code, outcome.err) == (0, "")
+
+
+def test_one_process_of_many_notes_it(
+    icnet: Icnet, seen: list[SegmentConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ICNET_SIEZ", "1")
+    for name, value in {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    said = []
+    for rank in ("0", "1", "none"):
+        monkeypatch.setenv("RANK", rank)
+        said.append(icnet("segment", "a", "-o", "b").err.startswith("note: ICNET_SIEZ"))
+    assert said == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "segment a -o b --weights net.onnx",
+        "eval d --weights net.ONNX",
+        "eval --temporal v.mp4 --weights net.xml",
+        "compare icnet-camvid net.onnx v.mp4",
+        "bench --weights net.xml",
+    ],
+)
+def test_torch_does_not_run_what_was_exported(
+    icnet: Icnet, refused, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: str
+) -> None:
+    """Where it is asked for: by itself it is what `eval` and `compare` say, and means the file's own."""
+    monkeypatch.chdir(tmp_path)
+    line = words.split()
+    name, own = ("net.xml", "openvino") if "net.xml" in line else ("net.onnx", "onnx")
+    name = "net.ONNX" if "net.ONNX" in line else name
+    said = f"icnet: --backend torch: {name} is run by {own}; leave it out"
+    assert refused(2, *line, "--backend", "torch") == f"{said}\n"
+    monkeypatch.setenv("ICNET_BACKEND", "torch")
+    assert refused(2, *line) == f"{said} (from ICNET_BACKEND)\n"
+    monkeypatch.delenv("ICNET_BACKEND")
+    assert "--backend" not in icnet(*line).err
+
+
+@pytest.mark.parametrize("device", [os.devnull, "/dev/full"])
+def test_a_device_is_an_output_that_was_given(
+    refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    if not Path(device).exists():
+        pytest.skip(f"no {device} here")
+    monkeypatch.chdir(tmp_path)
+    write_picture(Path("in.png"), np.zeros((32, 32, 3), np.uint8))
+    said = f"icnet: {device} exists and is not a folder; name another output\n"
+    assert refused(2, "segment", "in.png", "-o", device) == said
+    assert "is missing" not in refused(3, "eval", device)
+
+
+def test_what_is_only_shown_cannot_be_resumed_or_many(refused, tmp_path: Path) -> None:
+    assert "--resume goes on with a file" in refused(2, "segment", "a", "--show", "--resume")
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).touch()
+    assert "--show is for one source, and there are several" in refused(2, "segment", tmp_path, "--show")
 
 
 def test_all_problems_are_said_at_once(refused) -> None:

@@ -129,3 +129,42 @@ def test_a_source_that_has_gone_since_does_not_undo_what_is_finished(
     with pytest.raises(IcnetError) as caught:
         run(segmenter, video, output, resume=True)
     assert caught.value.code is ExitCode.USAGE
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.png", "out"])
+def test_the_report_tells_what_the_output_does(resumed: Resumed, tmp_path: Path, name: str) -> None:
+    """A Matroska file declares what 10 frames at a constant rate would last; these do not come at one."""
+    options = {"frames": 1} if name == "out.png" else {}
+    before, after = (resumed(tmp_path / name, **options) for _ in range(2))
+    assert after["finished_before"]
+    for key in ("input", "output", "frames", "output_size"):
+        assert after[key] == before[key], key
+    if name == "out.mp4":
+        assert after["duration_s"] == pytest.approx(before["duration_s"], abs=0.1)
+
+
+def test_a_folder_whose_pictures_were_moved_is_still_complete(resumed: Resumed, tmp_path: Path) -> None:
+    resumed(tmp_path / "out")
+    for picture in (tmp_path / "out").glob("*.png"):
+        picture.unlink()
+    report = resumed(tmp_path / "out")
+    assert (report["frames"], report.get("output_size")) == (10, None)
+    (tmp_path / "out" / "index.csv").write_text("a,b\n1,2\n")
+    assert "its index.csv is not one that icnet wrote" in refusal(resumed, tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out"])
+def test_statistics_that_were_not_made_then_are_asked_for_in_vain(
+    tmp_path: Path, video: Path, segmenter: Segmenter, name: str
+) -> None:
+    output, stats = tmp_path / name, tmp_path / "s.csv"
+    run(segmenter, video, output)
+    with pytest.raises(IcnetError) as caught:
+        run(segmenter, video, output, resume=True, stats=stats)
+    assert caught.value.code is ExitCode.USAGE
+    assert (
+        str(caught.value) == f"{output} is complete already, but {stats} is missing; make both anew with -y"
+    )
+    run(segmenter, video, output, resume=True, stats=stats, overwrite=True)
+    assert stats.exists()
+    assert run(segmenter, video, output, resume=True, stats=stats)[1]["finished_before"]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from itertools import pairwise
 from pathlib import Path, PurePath
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.pipeline.opening import natural_key, open_source
-from icnet_cli.pipeline.sources import PictureSource, Selection, VideoSource
+from icnet_cli.pipeline.sources import PictureSource, Selection, VideoSource, damage_of
 from icnet_cli.pixels.files import write_picture
 
 from .conftest import TIMES, frames, write_video
@@ -103,6 +106,41 @@ def test_a_damaged_picture_is_left_out_and_counted(folder: Path) -> None:
     assert [p.index for p in source] == [1, 2]
     assert source.frames_damaged == 1
     assert "img2.png" in str(source.problem)
+
+
+def test_a_file_of_several_pictures_is_told(tmp_path: Path) -> None:
+    write_picture(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8))
+    still = (tmp_path / "a.png").read_bytes()
+    several = struct.pack(">I4sII", 8, b"acTL", 4, 0) + struct.pack(
+        ">I", zlib.crc32(struct.pack(">4sII", b"acTL", 4, 0))
+    )
+    for name in ("b.png", "c.png"):
+        (tmp_path / name).write_bytes(still[:33] + several + still[33:])
+    source = open_source(str(tmp_path), ALL)
+    assert len(list(source)) == 3
+    assert source.notices == [f"{tmp_path / 'b.png'} holds 4 pictures; the first is taken, as of 1 more"]
+    source = open_source(str(tmp_path / "a.png"), ALL)
+    list(source)
+    assert source.notices == []
+
+
+def test_gifs_that_are_left_out_are_told(folder: Path) -> None:
+    source = PictureSource(
+        [folder / "img2.png"], ["img2"], ALL, left_out=[folder / "x.gif", folder / "y.gif"]
+    )
+    assert len(list(source)) == 1
+    (line,) = source.notices
+    assert line.startswith("2 GIFs are left out")
+
+
+def test_a_wrong_time_stamp_is_a_problem_of_its_own() -> None:
+    read = {"frames_read": 40, "frames_lost": 0, "shortfall": None}
+    one = damage_of(SimpleNamespace(frames_damaged=1, frames_mistimed=1, **read))
+    assert one == "1 of 40 frames had a wrong time stamp (their time is guessed)"
+    both = damage_of(SimpleNamespace(frames_damaged=3, frames_mistimed=1, **read))
+    assert both == f"2 of 40 frames decoded with errors; {one}"
+    assert damage_of(SimpleNamespace(frames_damaged=0, frames_mistimed=0, **read)) is None
+    assert "1 of 40" in str(damage_of(SimpleNamespace(frames_damaged=1, **read)))
 
 
 def test_pictures_that_are_all_damaged_are_an_error(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,14 @@ from icnet_cli.pixels.cv import cv2
 from icnet_cli.pixels.files import (
     encode_labels_png,
     encode_picture,
+    read_first_picture,
     read_picture,
     shrink_or_grow,
     write_atomically,
     write_labels_png,
     write_picture,
 )
-from icnet_cli.pixels.headers import read_header
+from icnet_cli.pixels.headers import pictures_in, read_header
 
 LOSSLESS = (".png", ".bmp", ".tif", ".tiff")
 ALL = (*LOSSLESS, ".jpg", ".jpeg", ".webp")
@@ -90,6 +92,47 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path: Path) -> 
     with pytest.raises(IcnetError, match="more than the 15 pixels"):
         read_picture(tmp_path / "small.png", max_pixels=15)
     assert read_picture(tmp_path / "small.png", max_pixels=16).shape == (4, 4, 3)
+
+
+def chunk(kind: bytes, data: bytes, order: str) -> bytes:
+    """A chunk of a PNG (">") or a RIFF file ("<")."""
+    if order == ">":
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return kind + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)
+
+
+def animated_png(count: int) -> bytes:
+    data = encode_labels_png(np.full((8, 8), 77, np.uint8))
+    return data[:33] + chunk(b"acTL", struct.pack(">II", count, 0), ">") + data[33:]
+
+
+def animated_webp(picture: np.ndarray, count: int) -> bytes:
+    """So many times the same picture, each shown for 40 ms."""
+    height, width = picture.shape[:2]
+    size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    still = encode_picture(picture, ".webp")[12:]
+    frame = chunk(b"ANMF", bytes(6) + size + (40).to_bytes(3, "little") + b"\0" + still, "<")
+    parts = chunk(b"VP8X", b"\x02\0\0\0" + size, "<") + chunk(b"ANIM", bytes(6), "<") + frame * count
+    return b"RIFF" + struct.pack("<I", 4 + len(parts)) + b"WEBP" + parts
+
+
+def test_the_pictures_of_an_animated_file_are_counted(tmp_path: Path, picture: np.ndarray) -> None:
+    for name, data, held in (
+        ("a.webp", animated_webp(picture, 5), 5),
+        ("b.png", animated_png(3), 3),
+        ("c.webp", encode_picture(picture, ".webp"), 1),
+        ("d.png", encode_picture(picture, ".png"), 1),
+        ("e.jpg", encode_picture(picture, ".jpg"), 1),
+    ):
+        (tmp_path / name).write_bytes(data)
+        found, count = read_first_picture(tmp_path / name)
+        assert count == held, name
+        np.testing.assert_array_equal(found, read_picture(tmp_path / name))
+
+
+@pytest.mark.parametrize("data", [b"", b"RIFF\0\0\0\0WEBPVP8X", b"\x89PNG\r\n\x1a\n" + b"\0\0\0\4acTL"])
+def test_a_header_that_ends_early_counts_one(data: bytes) -> None:
+    assert pictures_in(data) == 1
 
 
 def with_orientation(jpeg: bytes, orientation: int) -> bytes:

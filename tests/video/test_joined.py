@@ -162,6 +162,11 @@ def both_times(order: list[tuple[Any, int]]) -> list[int]:
 STEADY = [100_000 + n * TS_STEP for n in range(40)]
 
 
+def test_a_bad_stamp_on_the_first_packet_is_no_seam() -> None:
+    ticks = [10_000_000, *STEADY[1:]]
+    assert video_times(ticks) == ticks
+
+
 @pytest.mark.parametrize("bad", [0, 50_000, 10_000_000])
 def test_one_bad_stamp_is_no_seam(bad: int) -> None:
     ticks = [*STEADY[:20], bad, *STEADY[21:]]

@@ -12,7 +12,7 @@ import pytest
 from video_clips import make_clip, number_in, numbers, times
 
 from icnet_cli.errors import ExitCode, IcnetError
-from icnet_cli.video import open_video
+from icnet_cli.video import Shortfall, open_video
 
 TICK = Fraction(1, 90000)
 VARIABLE = [0, 3003, 6006, 15000, 15100, 40000, 40091, 90000, 91000, 130000, 130900, 200000]
@@ -175,6 +175,44 @@ def test_a_hole_in_the_middle_is_counted_and_the_rest_read(tmp_path: Path) -> No
     assert reader.frames_damaged + reader.frames_lost > 0
     assert reader.frames_read >= 20
     assert _read(make_clip(tmp_path / "sound.mp4")).frames_damaged == 0
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        ((0.04, 0.4), "the last 40 ms of 400 ms are not in it"),
+        ((0.04, 12.0, 1), "the last 40 ms (1 frame) of 12.0 s are not in it"),
+        ((2.0, 12.0, 50), "the last 2.0 s (50 frames) of 12.0 s are not in it"),
+        ((None, 0.6), "it ends amid one of its fragments, and how much is missing cannot be told"),
+    ],
+)
+def test_little_that_is_missing_is_no_nothing(missing: tuple[Any, ...], words: str) -> None:
+    assert str(Shortfall(*missing)) == f"the file is truncated: {words}"
+
+
+def _boxes(data: bytes) -> list[int]:
+    """Where each of an mp4's outermost boxes begins, and where the last one ends."""
+    found = [0]
+    while found[-1] < len(data):
+        found.append(found[-1] + int.from_bytes(data[found[-1] : found[-1] + 4], "big"))
+    return found
+
+
+def test_a_fragmented_mp4_that_is_cut_in_a_box_says_so(tmp_path: Path) -> None:
+    told = {"movflags": "frag_keyframe+empty_moov"}
+    ticks, path = range(24), tmp_path / "whole.mp4"
+    whole = make_clip(path, ticks, Fraction(1, 25), container_options=told, options={"g": "6"})
+    assert _read(whole).shortfall is None
+    data, edges = whole.read_bytes(), _boxes(whole.read_bytes())
+    cut = tmp_path / "cut.mp4"
+    silent, step = [], (len(data) - edges[4]) // 25
+    for at in [*range(edges[4] + 3, len(data), step), *edges[4:]]:
+        cut.write_bytes(data[:at])
+        if _read(cut).shortfall is None:
+            silent.append(at)
+    # Behind a whole fragment it is a whole file that is shorter; the index at the end (mfra) is nobody's duty.
+    assert set(silent) <= set(edges)
+    assert edges[4] in silent
 
 
 def test_the_shortfall_reads_as_a_sentence(tmp_path: Path) -> None:
