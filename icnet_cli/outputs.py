@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     """A hidden file beside `path` to write to; it gets the name when the block is left, and goes where it fails.
 
     Who may read it is as the umask says, which only the system can be asked for without changing it for other threads:
-    so it is made as any new file, not by `mkstemp`.
+    so it is made as any new file, not by `mkstemp`. What a writer puts in its place (safetensors does) gets that mode.
 
     Raises:
         IcnetError: OUTPUT where the disk is full, the folder may not be written, ...
@@ -64,11 +65,13 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         made = path.with_name(f"{hidden(path)}{os.urandom(4).hex()}.part")
-        os.close(os.open(made, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-        part = made
+        descriptor = os.open(made, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        part, mode = made, os.fstat(descriptor).st_mode
+        os.close(descriptor)
         yield part
         with part.open("rb") as file:
             os.fsync(file.fileno())
+        part.chmod(stat.S_IMODE(mode))
         part.replace(path)
         part = None
     except OSError as error:

@@ -8,6 +8,8 @@ import stat
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.export.outputs import beside
@@ -109,6 +111,9 @@ def test_who_may_read_a_file_is_as_the_umask_says(tmp_path: Path, mask: int, mod
             with whole_file(tmp_path / "a.png") as part:
                 part.write_bytes(b"whole")
             assert stat.S_IMODE((tmp_path / "a.png").stat().st_mode) == mode
+        with whole_file(tmp_path / "a.safetensors") as part:
+            save_file({"a": torch.zeros(2)}, part)  # which writes a file of its own, and gives it this name
+        assert stat.S_IMODE((tmp_path / "a.safetensors").stat().st_mode) == mode
     finally:
         os.umask(before)
 

@@ -62,10 +62,11 @@ _FOLDER = 0x10  # MS-DOS's mark, which torch writes nowhere: a tensor that has i
 
 def _load(path: Path) -> dict[str, Any]:
     with zipfile.ZipFile(path) as archive:
-        spoiled = archive.testzip()  # torch does not look at the checksums that it writes
-        folders = any(item.external_attr & _FOLDER for item in archive.infolist())
-    if spoiled is not None or folders:
-        raise zipfile.BadZipFile("it is not what was written")
+        for item in archive.infolist():
+            if item.external_attr & _FOLDER or item.compress_type != zipfile.ZIP_STORED:
+                raise zipfile.BadZipFile("no entry of torch's")
+        if archive.testzip() is not None:  # torch does not look at the checksums that it writes
+            raise zipfile.BadZipFile("it is not what was written")
     return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from icnet_cli.errors import IcnetError, output_error, usage_error, why
 
+_TRIES, _PAUSE_S = 5, 0.01
 LOCK_FILE = ".lock"  # it stays: whoever removed it could take it from a process that has just opened it
 
 
@@ -54,7 +56,7 @@ class RunLock:
             raise output_error(f"run folder {folder} cannot be written: {why(error)}") from error
         held, key = _Held(descriptor), _key(descriptor)
         if key not in _HELD:
-            if not _lock(descriptor):
+            if not _lock_soon(descriptor):
                 held.close()
                 raise in_use(folder)
             _HELD[key] = held
@@ -100,6 +102,15 @@ def _key(descriptor: int) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
+def _lock_soon(descriptor: int) -> bool:
+    """As `_lock`; a look of another process, which is over at once, is no refusal."""
+    for _ in range(_TRIES):
+        if _lock(descriptor):
+            return True
+        time.sleep(_PAUSE_S)
+    return False
+
+
 def _lock(descriptor: int, shared: bool = False) -> bool:
     """Lock a file until it is closed, which a killed process does too; False where another process has it.
 
@@ -111,7 +122,7 @@ def _lock(descriptor: int, shared: bool = False) -> bool:
         return True
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except (BlockingIOError, PermissionError):  # the latter is what CIFS says
         return False
     except OSError:
         pass  # a file system without locks

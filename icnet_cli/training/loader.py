@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -147,20 +149,44 @@ def _leave_signals_to_the_parent(worker: int) -> None:
 def _deaths_told_between_batches(loader: DataLoader[Any]) -> Iterator[Iterator[Any]]:
     """The loader's batches; a worker's death is raised where the next one is asked for, and nowhere else.
 
-    torch's handler of SIGCHLD raises wherever this process happens to be, amid an optimizer's step too. Without it
-    the loader itself looks after its workers, each five seconds that it waits for one.
+    torch's handler of SIGCHLD raises wherever this process happens to be, amid an optimizer's step or a save too.
+    Without it the loader itself looks after its workers, each five seconds that it waits for one.
     """
+    main = threading.current_thread() is threading.main_thread()
+    ours = bool(loader.num_workers) and main and hasattr(signal, "SIGCHLD")
+    before = signal.getsignal(signal.SIGCHLD) if ours else None
     loading = iter(loader)
-    ours = bool(loader.num_workers) and threading.current_thread() is threading.main_thread()
-    torchs = signal.getsignal(signal.SIGCHLD) if ours and hasattr(signal, "SIGCHLD") else None
-    if torchs is not None:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    if ours:
+        torchs = getattr(before, "__module__", "").startswith("torch.")
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL if torchs or before is None else before)
+    # At the end of the process Python tells what is left by a signal, which they do not heed, and waits for them.
+    at_exit = partial(_kill, loading)
+    atexit.register(at_exit)
     try:
         yield loading
-    except RuntimeError as error:
-        if "DataLoader worker (pid" in str(error):
+    except (RuntimeError, OSError, EOFError) as error:
+        if _has_lost_one(loading):
             raise WorkerLostError from error
         raise
     finally:
-        if torchs is not None:
-            signal.signal(signal.SIGCHLD, torchs)
+        if loader.num_workers:
+            loading._shutdown_workers()  # type: ignore[attr-defined]
+            _kill(loading)
+        atexit.unregister(at_exit)
+        if ours and before is not None:
+            signal.signal(signal.SIGCHLD, before)
+
+
+def _has_lost_one(loading: Any) -> bool:
+    """Whether a worker has not ended by itself: torch says so in several ways, one of them a connection that broke."""
+    workers = getattr(loading, "_workers", ())
+    for worker in workers:
+        worker.join(0.2)  # it may just be ending
+    return any(worker.exitcode for worker in workers)
+
+
+def _kill(loading: Any) -> None:
+    """Those that have not ended, though they were told to: stuck in a read, or never told."""
+    for worker in getattr(loading, "_workers", ()):
+        if worker.is_alive():
+            worker.kill()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -17,6 +19,7 @@ class Statistics:
     def __init__(self, network: nn.Module) -> None:
         layers = [module for module in network.modules() if isinstance(module, _BatchNorm)]
         self._now = [buffer for layer in layers for buffer in layer.buffers(recurse=False)]
+        self._real = [buffer for buffer in self._now if buffer.is_floating_point()]
         self._before = [buffer.clone() for buffer in self._now]
 
     def keep(self) -> None:
@@ -25,9 +28,12 @@ class Statistics:
             torch._foreach_copy_(self._before, self._now)
 
     def restore_unless(self, finite: Tensor) -> None:
-        """After its backward pass: as they were, where `finite` (boolean, of one value) is False.
+        """After its backward pass: as they were, where `finite` (boolean, of one value) is False or they are not.
 
-        Nothing is asked of the device.
+        A variance may overflow and the loss not: what is divided by it is 0. Nothing is asked of the device.
         """
+        if self._real:
+            largest = torch.stack(torch._foreach_norm(self._real, math.inf))
+            finite = finite & torch.isfinite(largest).all()
         for now, before in zip(self._now, self._before, strict=True):
             torch.where(finite, now, before, out=now)

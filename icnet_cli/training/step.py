@@ -93,8 +93,9 @@ class Stepper:
             return value, torch.isfinite(value)
         loss = self._forward(pictures, labels, self._taught(pictures, labels))
         value = loss.detach()
-        # What the host asks for is whether all ranks' are.
-        finite = torch.isfinite(value) if self.deferred else torch.tensor(self._finite(value))
+        # Of all ranks: BatchNorm's statistics are one.
+        told = torch.isfinite(self.ranks.sum(value.clone())) if self.deferred else self._finite(value)
+        finite = torch.as_tensor(told)
         if self.deferred or finite:
             # DistributedDataParallel takes the mean of the ranks' gradients; these losses are parts of a sum.
             self.scaler.scale(loss * (self.ranks.world / self.run.accumulate)).backward()

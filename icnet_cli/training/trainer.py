@@ -330,7 +330,12 @@ class Trainer:
             normalisation=self.recipe.normalisation,
             card=card,
         )
-        save_weights(run.folder / f"{name}.safetensors", network, meta)
+        try:
+            save_weights(run.folder / f"{name}.safetensors", network, meta)
+        except IcnetError as error:
+            if error.code is ExitCode.CHECK:
+                error.add_note(f"training diverged; go on with --resume {run.folder} and a lower --lr")
+            raise
 
     def _save_if_due(self, signals: DeferredSignals) -> None:
         # Several heed what they agreed on: a signal that one of them has had since is for their next look.

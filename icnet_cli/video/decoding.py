@@ -229,7 +229,7 @@ class Decoding:
 
     def _may_go_back(self) -> bool:
         # By its time it is known what was given before: not where a stamp is wrong.
-        known = self._stamps.last is not None and not self.frames_mistimed
+        known = self._stamps.last is not None and not self._stamps.any_wrong
         return self.shortfall is not None and self._threaded and self._reopens and known
 
     def _go_back(self) -> None:

@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 _LEAP_S = Fraction(1, 2)  # less is how sound starts late and is cut
+_STALE_S = 2  # less is how far one track is from another in a file
 _MOST_HELD = 16  # packets that one wrong stamp can lead astray: a transport stream may put so many under one
 
 
@@ -38,13 +39,22 @@ class SoundStamps:
     def feed(self, packet: Any) -> list[Any]:
         """The packets whose time is certain now that this one has come, in order."""
         if packet.dts is None:
-            return self._take([packet]) if not self._held else self._hold(packet)
+            if not self._held:
+                return self._take([packet])
+            self._held.append(packet)
+            return self._release() if self._end is None or len(self._held) > _MOST_HELD else []
         if self._held:
             return self._settle(packet)
         # The first of all has none before it to be held against.
         if self._end is None or packet.dts - self._end > _leap(packet):
             return self._hold(packet)
         return self._take([packet])
+
+    def meanwhile(self, at: Fraction) -> list[Any]:
+        """What is certain now that another track of the file is at `at` (seconds): the time of a leap has come."""
+        if not self._held or self._end is None or at - self._end * self._held[0].time_base < _STALE_S:
+            return []
+        return self._release()
 
     def flush(self) -> list[Any]:
         """What is left at the end."""
@@ -57,7 +67,9 @@ class SoundStamps:
     def _settle(self, packet: Any) -> list[Any]:
         """What is certain of those that are held, by the packet that comes next."""
         start, length = self._start_by(packet), sum(map(sound_ticks, self._held))
-        if start is not None and abs(packet.dts - (start + length)) <= _leap(packet):
+        # Sound that is only sparse never goes back, however little is known of how long its packets last.
+        back = any(held.dts is not None and held.dts > packet.dts for held in self._held)
+        if back and start is not None and abs(packet.dts - (start + length)) <= _leap(packet):
             return self._take([*self._retimed(start), packet])
         if self._end is None or len(self._held) == _MOST_HELD:
             return [*self._release(), *self.feed(packet)]
@@ -68,7 +80,8 @@ class SoundStamps:
         if self._end is not None:
             return self._end
         first = self._held[0]
-        return packet.dts - sound_ticks(first) if first.dts - packet.dts > _leap(packet) else None
+        start = packet.dts - sound_ticks(first)
+        return start if start >= 0 and first.dts - packet.dts > _leap(packet) else None
 
     def _retimed(self, at: int) -> list[Any]:
         held, self._held = self._held, []

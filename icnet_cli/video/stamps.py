@@ -31,11 +31,13 @@ class Stamps:
     Attributes:
         last: the time that was given last.
         all_own: whether no picture's time had to be made up.
+        any_wrong: whether a picture's stamp was wrong.
     """
 
     def __init__(self, time_base: Fraction, frame_ticks: int, last: int | None = None) -> None:
         self.last = last
         self.all_own = True
+        self.any_wrong = False
         self._frame_ticks = frame_ticks
         self._leap = max(round(_LEAP_S / time_base), _LEAP_FRAMES * frame_ticks)
         self._held: list[Any] = []
@@ -114,5 +116,6 @@ class Stamps:
         picture.pts = self.last = at
         self.all_own = self.all_own and own
         if guessed:
+            self.any_wrong = True
             self._guessed.add(at)
         return picture

@@ -182,6 +182,9 @@ class OtherTracks:
     def _well_timed(self) -> Iterator[Any]:
         """The same; a packet of sound with a wrong stamp has one that follows the packet before."""
         for packet in self._demux():
+            for index, others in self._stamps.items():
+                if packet.dts is not None and index != packet.stream.index:
+                    yield from others.meanwhile(packet.dts * packet.time_base)
             if packet.stream.type == "audio" and packet.size:
                 yield from self._stamps.setdefault(packet.stream.index, SoundStamps()).feed(packet)
             else:

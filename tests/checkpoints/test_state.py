@@ -30,6 +30,12 @@ def test_a_full_disk_is_told_and_the_checkpoint_before_stays(small_disk: object,
     assert load_state(tmp_path) == {"step": 1}
 
 
+def _deflated(data: bytes) -> bytes:
+    """One bit: the directory says of the first entry that it is compressed."""
+    place = data.index(b"PK\1\2") + 10
+    return data[:place] + bytes([data[place] ^ 8]) + data[place + 1 :]
+
+
 def _zeroed(data: bytes) -> bytes:
     return data[:4096] + bytes(64) + data[4160:]
 
@@ -42,6 +48,7 @@ def _zeroed(data: bytes) -> bytes:
         lambda data: b"hello world",
         lambda data: pickle.dumps({"step": 3}),
         _zeroed,
+        _deflated,
     ],
 )
 def test_the_one_before_is_taken_where_the_newest_is_damaged(

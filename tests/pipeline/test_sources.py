@@ -133,6 +133,14 @@ def test_gifs_that_are_left_out_are_told(folder: Path) -> None:
     assert line.startswith("2 GIFs are left out")
 
 
+@pytest.mark.parametrize("name", ["", "/*", "/**/*"])
+def test_gifs_among_pictures_are_left_out_and_told(folder: Path, name: str) -> None:
+    assert not any("GIF" in notice for notice in open_source(f"{folder}{name}", ALL).notices)
+    (folder / "x.GIF").write_bytes(b"GIF89a")
+    (notice,) = open_source(f"{folder}{name}", ALL).notices
+    assert notice.startswith(f"1 GIF is left out ({folder}/x.GIF)")
+
+
 def test_a_wrong_time_stamp_is_a_problem_of_its_own() -> None:
     read = {"frames_read": 40, "frames_lost": 0, "shortfall": None}
     one = damage_of(SimpleNamespace(frames_damaged=1, frames_mistimed=1, **read))

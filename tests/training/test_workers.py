@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from icnet_cli.checkpoints.state import list_states, load_state
+from icnet_cli.errors import ExitCode
 from icnet_cli.training.loader import AugmentedDataset, WorkerLostError, load_batches
 from icnet_cli.training.run import Run, prepare
 from tests.robust.launcher import ROOT
@@ -73,6 +74,10 @@ def test_a_signal_to_the_whole_group_saves(
     assert load_state(tmp_path / "run")["step"] == int(kept.stem.split("-")[1])
 
 
+def command_of(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 def children(pid: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
@@ -103,13 +108,59 @@ def test_their_death_is_told_where_the_next_batch_is_asked_for(run: Run) -> None
     batches = load_batches(dataset, [[0]] * 100, 0, 0, 1, False)
     next(batches)
     for pid in children(os.getpid()):
-        if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+        if b"resource_tracker" not in command_of(pid):
             os.kill(pid, signal.SIGKILL)
     time.sleep(0.5)  # torch's handler would raise here
     with pytest.raises(WorkerLostError):
         list(batches)
     after = signal.getsignal(signal.SIGCHLD)
     assert after == before or getattr(after, "__module__", "").startswith("torch.")
+
+
+def test_another_ones_death_is_not_told_amid_the_save(run: Run) -> None:
+    recipe = run.recipe
+    dataset = AugmentedDataset(run.train, recipe.augment, recipe.stage_at(0.0), recipe.normalisation.fill)
+    batches = load_batches(dataset, [[0]] * 100, 0, 0, 2, False)
+    next(batches)
+    first, second = (pid for pid in children(os.getpid()) if b"resource_tracker" not in command_of(pid))
+    os.kill(first, signal.SIGKILL)
+    with pytest.raises(WorkerLostError) as caught:
+        list(batches)
+    with suppress(ProcessLookupError):  # it has been told to end
+        os.kill(second, signal.SIGKILL)
+    time.sleep(0.5)
+    assert caught.value.code is ExitCode.DEVICE
+    assert not [pid for pid in children(os.getpid()) if b"resource_tracker" not in command_of(pid)]
+
+
+API = """
+import sys
+from pathlib import Path
+from icnet_cli.config import TrainConfig
+from icnet_cli.training.trainer import StepDone, train
+from icnet_cli.training import trainer
+dataset, recipe, output = sys.argv[1:]
+options = dict(dataset=Path(dataset), recipe=recipe, output=Path(output), model="fast-scnn", keep=0.125, device="cpu")
+for event in train(TrainConfig(**options, workers=2)):
+    if isinstance(event, StepDone) and event.step == 2:
+        trainer.Trainer._train_batch = None  # not callable: an error of the program's own, that nobody catches
+"""
+
+
+def test_a_script_that_fails_ends(camvid: Path, tmp_path: Path) -> None:
+    """The traceback keeps the loader, and Python waits at its end for workers that heed no signal."""
+    recipe = write_recipe(tmp_path, steps=1_000_000, crop_size=[32, 32], evaluations=1)
+    command = [sys.executable, "-c", API, str(camvid), str(recipe), str(tmp_path / "run")]
+    ended = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert ended.returncode == 1
+    assert "TypeError" in ended.stderr
 
 
 @pytest.fixture

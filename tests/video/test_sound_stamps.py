@@ -53,7 +53,7 @@ def fed(ticks: Iterable[int | None], duration: int = TICKS) -> tuple[list[int | 
 
 
 EVEN = [5_000 + n * TICKS for n in range(60)]
-HOUR = 3600 * 90_000
+HOUR, LEAP = 3600 * 90_000, 45_000
 
 
 @pytest.mark.parametrize(("place", "under"), [(0, 1), (1, 1), (7, 3), (30, 16), (58, 1), (1, 16)])
@@ -71,6 +71,8 @@ def test_all_packets_under_one_stamp_are_put_right(place: int, under: int) -> No
         EVEN[:30] + [at + HOUR for at in EVEN[30:]] + [at + 2 * HOUR for at in EVEN],
         [*EVEN[:59], EVEN[59] + HOUR],
         [EVEN[0], EVEN[1] + HOUR],
+        [5_000 + n * (LEAP + 10) for n in range(60)],  # sound with pauses
+        EVEN[:30] + [EVEN[30] + LEAP + n * 100 for n in range(1, 31)],  # packets shorter than they say
         EVEN[:30] + EVEN[:30],  # a clock that begins anew is not this one's affair
         [at + HOUR for at in EVEN[:30]] + EVEN,
         [None, *EVEN[1:20], None, *EVEN[21:]],
@@ -90,3 +92,25 @@ def test_as_many_are_held_as_one_stamp_can_lead_astray() -> None:
     assert counts[:6] == [0, 2, 1, 1, 1, 0]  # the first waits for the second
     assert counts[6:21] == [0] * 15
     assert sum(counts) == 40
+
+
+def packet_at(at: int | None) -> Any:
+    return SimpleNamespace(dts=at, pts=at, duration=TICKS, time_base=Fraction(1, 90_000))
+
+
+def test_packets_without_a_time_are_not_held_for_ever() -> None:
+    stamps = SoundStamps()
+    assert sum(len(stamps.feed(packet_at(at))) for at in [5_000] + [None] * 100) == 101
+    assert sum(len(stamps.feed(packet_at(at))) for at in [HOUR] + [None] * 100) == 101
+
+
+def test_a_leap_is_believed_once_the_file_has_come_so_far() -> None:
+    """A track of warnings speaks for a moment, each minute: it is not held until the next time."""
+    stamps = SoundStamps()
+    assert sum(len(stamps.feed(packet_at(at))) for at in EVEN[:5]) == 5
+    late = packet_at(EVEN[4] + HOUR)
+    assert stamps.feed(late) == []
+    assert stamps.meanwhile(Fraction(1, 5)) == []
+    assert stamps.meanwhile(Fraction(3600)) == [late]
+    assert late.dts == EVEN[4] + HOUR
+    assert stamps.mistimed == 0
