@@ -9,7 +9,6 @@ A pickle is read by `torch.load(weights_only=True)`, which runs no code, and by 
 
 from __future__ import annotations
 
-import pickle
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -43,6 +42,7 @@ from .ported import (
     take_network,
     take_resnet_trunk,
 )
+from .state import DAMAGED
 
 # B 103.939, G 116.779, R 123.68, no division (the authors' evaluation code).
 CAFFE_NORMALISATION = Normalisation((123.68, 116.779, 103.939), (1.0, 1.0, 1.0), "BGR")
@@ -143,8 +143,7 @@ def _read_pickle(path: Path) -> Mapping[str, Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickle protocols: it is read, or it is not
             return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError,
-            AssertionError, pickle.UnpicklingError, zipfile.BadZipFile) as error:  # fmt: skip
+    except DAMAGED as error:
         raise weights_error(
             "it is no state dict that can be read without running code, or it is damaged"
         ) from error

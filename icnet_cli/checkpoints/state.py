@@ -19,6 +19,13 @@ from icnet_cli.errors import input_error
 
 KEPT = 2
 
+# What `torch.load` ends with where a file is damaged or none of torch's: its unpickler trusts what it reads to be what
+# was written.
+DAMAGED = (
+    OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, AssertionError,
+    pickle.UnpicklingError, struct.error, zipfile.BadZipFile,
+)  # fmt: skip
+
 
 def save_state(folder: Path, step: int, state: dict[str, Any]) -> Path:
     """Write `checkpoint-STEP.pt`, then let go of all but the last two."""
@@ -50,13 +57,6 @@ def list_states(folder: Path) -> list[Path]:
     return sorted(folder.glob("checkpoint-*.pt"))
 
 
-# What reading one that is damaged ends with: torch's unpickler trusts what it reads to be what was written.
-_DAMAGED = (
-    OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, AssertionError,
-    pickle.UnpicklingError, struct.error, zipfile.BadZipFile,
-)  # fmt: skip
-
-
 _FOLDER = 0x10  # MS-DOS's mark, which torch writes nowhere: a tensor that has it is read as nothing at all
 
 
@@ -80,7 +80,7 @@ def load_state(folder: Path) -> dict[str, Any]:
     for path in reversed(found):
         try:
             return _load(path)
-        except _DAMAGED:
+        except DAMAGED:
             continue  # cut short by a crash of the disk: the one before it is whole
     if found:
         names = ", ".join(path.name for path in found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from icnet_cli.checkpoints.format import load_weights, save_weights
@@ -34,7 +34,7 @@ class Beginning:
     folder: Path
     state: State
     tuning: Run | None
-    lock: RunLock = field(default_factory=RunLock)
+    lock: RunLock
 
 
 def begin(config: PruneConfig) -> Beginning:
