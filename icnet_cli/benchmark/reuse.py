@@ -76,7 +76,7 @@ def _timed(
         labels = config.view == "labels"
         job = SegmentConfig(
             str(config.video), Path(folder) / ("labels" if labels else "out.mp4"), view=config.view,
-            frames=config.frames, preset=None if labels else config.preset,
+            frames=config.frames, device=config.device, preset=None if labels else config.preset,
             # Without smoothing `--reuse 1` is each frame for itself, and takes no flow.
             reuse=None if word == "1" else word, reuse_kind="scores" if word == "1" else config.reuse_kind,
             smooth=config.smooth,

@@ -50,7 +50,7 @@ def video_report(
     with tempfile.TemporaryDirectory() as folder:
         job = SegmentConfig(
             str(config.video), Path(folder) / _output_name(config.view), view=config.view, frames=config.frames,
-            preset=config.preset if config.view != "labels" else None, hwaccel=config.hwaccel,
+            preset=config.preset if config.view != "labels" else None, hwaccel=config.hwaccel, device=config.device,
         )  # fmt: skip
         try:
             report = yield from run(job, segmenter)

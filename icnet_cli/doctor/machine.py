@@ -69,6 +69,8 @@ def gpu() -> Iterator[Finding]:
     """The driver, and the GPUs that torch can use."""
     import torch
 
+    from icnet_cli.inference.device import has_bf16
+
     group, driver = "gpu", driver_version()
     if driver:
         yield Finding(group, "driver", OK, driver)
@@ -86,7 +88,7 @@ def gpu() -> Iterator[Finding]:
         return
     for index in range(torch.cuda.device_count()):
         known = torch.cuda.get_device_properties(index)
-        bf16 = "" if torch.cuda.is_bf16_supported(including_emulation=False) else ", no bf16"
+        bf16 = "" if has_bf16(torch.device("cuda", index)) else ", no bf16"
         detail = (
             f"{known.name}, {known.total_memory / 2**30:.0f} GiB, compute {known.major}.{known.minor}{bf16}"
         )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from icnet_cli.checkpoints.format import Normalisation
-from icnet_cli.errors import device_error
+from icnet_cli.errors import device_error, is_out_of_memory
 from icnet_cli.evaluation.confusion import Labels
 from icnet_cli.inference.graphs import CALLS, SIZES
 from icnet_cli.inference.segmenter import SMALLEST, Segmenter
@@ -136,7 +136,9 @@ def upsample_scores(scores: Tensor, size: Size, align_corners: bool, network_siz
 def _memory_words(device: torch.device) -> Iterator[None]:
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         raise device_error(
             f"out of memory on {device}; give a smaller --size, fewer --scales or another --device"
         ) from error

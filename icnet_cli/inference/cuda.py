@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from icnet_cli.checkpoints.format import Normalisation
+from icnet_cli.errors import is_out_of_memory
 
 from .device import set_exactness
 from .device_steps import DeviceJob, DeviceSteps
@@ -67,9 +68,9 @@ class CudaEngine(TorchEngine):
             return self._plain(pictures)
         try:
             return self._compiled(pictures)  # type: ignore[no-any-return]
-        except torch.OutOfMemoryError:
-            raise
         except Exception as error:
+            if is_out_of_memory(error):
+                raise
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             self._notes.append(f"the network runs as torch has it, not compiled: {reason}")
             self._compiled, self.backend = None, "torch"

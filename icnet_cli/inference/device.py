@@ -45,10 +45,15 @@ def choose_precision(name: str, device: torch.device) -> str:
         return "fp16" if device.type == "cuda" else "fp32"
     if name not in PRECISIONS:
         raise usage_error(f"--precision must be auto, {', '.join(PRECISIONS)}, not {name!r}")
-    on_gpu = device.type == "cuda"
-    if name == "bf16" and on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
+    if name == "bf16" and device.type == "cuda" and not has_bf16(device):
         raise device_error(f"{device} has no bf16; use --precision fp16")
     return name
+
+
+def has_bf16(gpu: torch.device) -> bool:
+    """Whether a GPU computes in bf16 itself; torch's own question is about the current one."""
+    with torch.cuda.device(gpu):
+        return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def set_exactness(precision: str) -> None:

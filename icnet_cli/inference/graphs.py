@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from icnet_cli.errors import is_out_of_memory
+
 from .streams import CaptureError, Work, graph_of
 
 Function = Callable[[Tensor], Tensor]
@@ -85,7 +87,9 @@ class Graphed:
             return None
         try:
             self._graphs[key] = _Graph(self._function, x, self._capture)
-        except (CaptureError, torch.OutOfMemoryError) as error:
+        except (CaptureError, RuntimeError, MemoryError) as error:
+            if not (isinstance(error, CaptureError) or is_out_of_memory(error)):
+                raise
             # A graph has memory of its own: where that is lacking, there may be enough to run without one.
             reason = error if isinstance(error, CaptureError) else f"no memory for one on {x.device}"
             self.note = f"the network runs operator by operator, not as a CUDA graph: {reason}"

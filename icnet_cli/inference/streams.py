@@ -20,6 +20,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from icnet_cli.errors import is_out_of_memory
+
 Work = Callable[[], None]
 
 
@@ -205,7 +207,8 @@ def captured(work: Work, stream: torch.cuda.Stream, pool: Any = None) -> Work:
     except Exception as error:
         # Torch fails once more where a broken capture ends, and then its stream stays the current one.
         torch.cuda.set_stream(before)
-        if isinstance(_first(error), torch.OutOfMemoryError):
+        _draw_anew(stream.device)
+        if is_out_of_memory(_first(error)):
             raise _first(error) from None
         said = str(_first(error)).strip() or type(_first(error)).__name__
         raise CaptureError(said.splitlines()[0]) from error
@@ -213,6 +216,14 @@ def captured(work: Work, stream: torch.cuda.Stream, pool: Any = None) -> Work:
         if collecting:
             gc.enable()
     return graph.replay
+
+
+def _draw_anew(device: torch.device) -> None:
+    """Give a device's random numbers a state that no capture holds; drawing from that of a broken one fails."""
+    index = torch.cuda.current_device() if device.index is None else device.index
+    generator = torch.cuda.default_generators[index]
+    new = torch.Generator(device).manual_seed(generator.initial_seed())
+    generator.graphsafe_set_state(new.graphsafe_get_state())
 
 
 def _first(error: BaseException) -> BaseException:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from icnet_cli.errors import is_out_of_memory
 from icnet_cli.pixels.labels import source_positions
 
 Kernel = Callable[[Tensor, "Axis", "Axis", Tensor], None]
@@ -65,7 +66,7 @@ class ScoreUpsampler:
         try:
             self._kernel(scores, self._rows, self._columns, labels)
         except Exception as error:
-            if self._kernel is upsample_torch or isinstance(error, torch.OutOfMemoryError):
+            if self._kernel is upsample_torch or is_out_of_memory(error):
                 raise
             # A kernel is compiled at its first call, for which a machine may lack something.
             self._fall_back(error)

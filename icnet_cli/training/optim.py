@@ -40,11 +40,20 @@ def build_optimizer(
     if recipe.name == "adamw":
         return torch.optim.AdamW(groups, lr=lr, fused=fused or None)
     optimizer = torch.optim.SGD(groups, lr=lr, momentum=recipe.momentum, fused=fused or None)
-    if fused and recipe.momentum:
-        # Its first step makes the buffers without filling them; left out by the flag, it would leave them so.
-        for parameter in (p for group in groups for p in group["params"]):
-            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    if fused:
+        fill_momentum(optimizer)
     return optimizer
+
+
+def fill_momentum(optimizer: torch.optim.Optimizer) -> None:
+    """Give a fused SGD with momentum the buffers that it lacks: new ones, and after a state from before its first step.
+
+    Its first step makes them without filling them; left out by the flag, it would leave them so.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"] if group.get("momentum") else ():
+            if optimizer.state[parameter].get("momentum_buffer") is None:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def rate_at(progress: float, recipe: ScheduleRecipe) -> float:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -18,22 +16,27 @@ class Statistics:
 
     def __init__(self, network: nn.Module) -> None:
         layers = [module for module in network.modules() if isinstance(module, _BatchNorm)]
-        self._now = [buffer for layer in layers for buffer in layer.buffers(recurse=False)]
-        self._real = [buffer for buffer in self._now if buffer.is_floating_point()]
-        self._before = [buffer.clone() for buffer in self._now]
+        buffers = [buffer for layer in layers for buffer in layer.buffers(recurse=False)]
+        # One kind of number at a time: over several, torch copies lists one tensor after the other.
+        self._real = [buffer for buffer in buffers if buffer.is_floating_point()]  # (C,)
+        self._counts = [buffer for buffer in buffers if not buffer.is_floating_point()]  # ()
+        self.keep()
 
     def keep(self) -> None:
         """Remember them, before a batch."""
-        if self._now:
-            torch._foreach_copy_(self._before, self._now)
+        if self._real:
+            self._real_before, self._counts_before = torch.cat(self._real), torch.stack(self._counts)
 
     def restore_unless(self, finite: Tensor) -> None:
         """After its backward pass: as they were, where `finite` (boolean, of one value) is False or they are not.
 
-        A variance may overflow and the loss not: what is divided by it is 0. Nothing is asked of the device.
+        A variance may overflow and the loss not: what is divided by it is 0. Nothing is asked of the device. All
+        are looked at as one: two hundred small tensors one by one keep a GPU waiting for the host.
         """
-        if self._real:
-            largest = torch.stack(torch._foreach_norm(self._real, math.inf))
-            finite = finite & torch.isfinite(largest).all()
-        for now, before in zip(self._now, self._before, strict=True):
-            torch.where(finite, now, before, out=now)
+        if not self._real:
+            return
+        real, counts = torch.cat(self._real), torch.stack(self._counts)
+        finite = finite & torch.isfinite(real).all()
+        chosen = torch.where(finite, real, self._real_before).split([tensor.numel() for tensor in self._real])
+        torch._foreach_copy_(self._real, list(chosen))
+        torch._foreach_copy_(self._counts, list(torch.where(finite, counts, self._counts_before).unbind()))

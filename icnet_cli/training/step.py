@@ -16,14 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from icnet_cli.inference.device import choose_precision
+from icnet_cli.inference.device import choose_precision, has_bf16
 from icnet_cli.inference.graphs import Capture
 from icnet_cli.models import Network
 from icnet_cli.training.captured import CapturedPass
 from icnet_cli.training.distil import Teachers
 from icnet_cli.training.losses import CascadeLoss, class_weights
 from icnet_cli.training.normalise import Normalise
-from icnet_cli.training.optim import Ema, build_optimizer
+from icnet_cli.training.optim import Ema, build_optimizer, fill_momentum
 from icnet_cli.training.run import Run, label_shares
 from icnet_cli.training.statistics import Statistics
 
@@ -189,6 +189,8 @@ class Stepper:
         self.network.load_state_dict(state["network"])
         groups = [group | {"fused": self.deferred or None} for group in state["optimizer"]["param_groups"]]
         self.optimizer.load_state_dict(state["optimizer"] | {"param_groups": groups})
+        if self.deferred:
+            fill_momentum(self.optimizer)
         if state["scaler"]:  # empty where the run had no fp16 so far: its scale is then found anew
             self.scaler.load_state_dict(state["scaler"])
         if self.ema and state["ema"]:
@@ -245,5 +247,5 @@ def _autocast(precision: str, device: torch.device) -> torch.dtype | None:
     if precision == "auto":
         if device.type != "cuda":
             return None
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+        return torch.bfloat16 if has_bf16(device) else torch.float16
     return {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}[choose_precision(precision, device)]

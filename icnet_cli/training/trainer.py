@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,23 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from icnet_cli.checkpoints.format import WeightsMeta, read_meta, save_weights
 from icnet_cli.checkpoints.state import list_states, load_state, save_state, state_path
 from icnet_cli.config import TrainConfig
-from icnet_cli.errors import (
-    ENDED,
-    AlreadyToldError,
-    ExitCode,
-    IcnetError,
-    check_error,
-    input_error,
-    is_out_of_memory,
-)
+from icnet_cli.errors import ENDED, AlreadyToldError, ExitCode, IcnetError, check_error
 from icnet_cli.reports.plots import plot_training
 from icnet_cli.training.conduct import arithmetic, memory_words
 from icnet_cli.training.events import EvalDone, Event, Notice, StepDone
 from icnet_cli.training.feed import batches_of, open_feed
 from icnet_cli.training.journal import Journal
+from icnet_cli.training.keeping import checkpoint_words, keep_weights, kept_miou
 from icnet_cli.training.loader import WorkerLostError
 from icnet_cli.training.metrics import MetricsLog, NoLog
 from icnet_cli.training.optim import rate_at
@@ -171,7 +162,7 @@ class Trainer:
             yield from self._settle(signals)
         if self.ranks.writes:
             self._save()
-        self._save_weights("last")
+        keep_weights(self.run, self.stepper.averaged(), "last", self.step, self.epoch)
         self.log.close()
         if self.ranks.writes and self.log.path.exists():  # a few steps without an evaluation leave no row
             plot_training(self.log.path, self.run.folder / "curves.png")
@@ -299,43 +290,13 @@ class Trainer:
         better = confusion.miou > self.best_miou
         if better:
             self.best_miou = confusion.miou
-            self._save_weights("best")
+            keep_weights(self.run, network, "best", self.step, self.epoch, best_miou=self.best_miou)
         event = EvalDone(self.step, self.epoch, confusion.miou, confusion.pixel_accuracy, better)
         self.log.evaluation(event, self.seconds)
         if self.journal:
             self.journal.write_page()
         yield event
         self._looked_at = time.monotonic()
-
-    def _save_weights(self, name: str) -> None:
-        run, network = self.run, self.stepper.averaged()
-        if not self.ranks.writes:
-            return
-        card: dict[str, Any] = {
-            "recipe": self.recipe.name,
-            "seed": run.config.seed,
-            "step": self.step,
-            "epochs": self.epoch,
-            "splits": list(self.recipe.splits),
-            "dataset": run.layout.name,
-        }
-        if name == "best":
-            card["best_miou"] = self.best_miou
-        if run.teachers:
-            card["teachers"] = [Path(name).name for name in self.recipe.teachers]
-        meta = WeightsMeta.of(
-            run.network,
-            run.layout.classes,
-            run.train_size,
-            normalisation=self.recipe.normalisation,
-            card=card,
-        )
-        try:
-            save_weights(run.folder / f"{name}.safetensors", network, meta)
-        except IcnetError as error:
-            if error.code is ExitCode.CHECK:
-                error.add_note(f"training diverged; go on with --resume {run.folder} and a lower --lr")
-            raise
 
     def _save_if_due(self, signals: DeferredSignals) -> None:
         # Several heed what they agreed on: a signal that one of them has had since is for their next look.
@@ -384,10 +345,10 @@ class Trainer:
         folder = self.run.folder
         state = self.ranks.first(lambda: load_state(folder) if list_states(folder) else None)
         if state is not None:
-            with _checkpoint_words(self.run):
+            with checkpoint_words(self.run):
                 self._restore(state)
             # Weights that were kept after the checkpoint may be better than what these steps come to once more.
-            self.best_miou = max(self.best_miou, self.ranks.first(lambda: _kept_miou(folder)))
+            self.best_miou = max(self.best_miou, self.ranks.first(lambda: kept_miou(folder)))
         self.log.rewind(self.step)
 
     def _restore(self, state: dict[str, Any]) -> None:
@@ -408,25 +369,3 @@ class Trainer:
 
     def _words(self) -> Any:
         return memory_words(self.run, lambda: self.stage)
-
-
-def _kept_miou(folder: Path) -> float:
-    """What the best weights of a run folder measured when they were written; -1 where nothing says so."""
-    try:
-        measured = read_meta(folder / "best.safetensors").card.get("best_miou")
-    except IcnetError:
-        return -1.0
-    return measured if isinstance(measured, float) else -1.0
-
-
-@contextmanager
-def _checkpoint_words(run: Run) -> Iterator[None]:
-    """A checkpoint that loads but is no state of this network, in one line."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        if is_out_of_memory(error) or isinstance(error, torch.distributed.DistError):
-            raise
-        raise input_error(
-            f"the newest checkpoint of {run.folder} is not one of this run's; remove it: --resume takes the one before"
-        ) from error

@@ -118,6 +118,7 @@ def test_an_encoder_preset_is_passed_on(video: Path) -> None:
         )
     assert [job.preset for job in jobs] == ["ultrafast", None]
     assert [job.output.name for job in jobs] == ["out.mp4", "labels"]
+    assert [job.device for job in jobs] == ["cpu", "cpu"], "whose decoder it is that is timed"
     assert not any(job.output.parent.exists() for job in jobs), "what was written is thrown away"
 
 

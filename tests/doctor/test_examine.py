@@ -185,11 +185,12 @@ def test_gpus_and_drivers(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: FakeGpu)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+    monkeypatch.setattr("icnet_cli.inference.device.has_bf16", lambda gpu: gpu.index == 1)
     monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91000)
     found = list(machine.gpu())
     assert {finding.name: finding.state for finding in found} == states
     if gpus:
+        assert of(found, "cuda:0").detail == "Fake GPU, 24 GiB, compute 8.9, no bf16"
         assert of(found, "cuda:1").detail == "Fake GPU, 24 GiB, compute 8.9"
     elif driver:
         assert of(found, "cuda").cure

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 import torch
 
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.inference.device import choose_device, choose_precision, device_words, set_exactness
+from icnet_cli.training.step import _autocast
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -55,10 +59,26 @@ def test_auto_never_takes_half_precision_on_a_cpu() -> None:
 
 
 def test_a_gpu_without_bf16_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
-    with pytest.raises(IcnetError, match="fp16") as caught:
-        choose_precision("bf16", GPU)
+    """That one, not the current one: machines have GPUs of several kinds."""
+    current = [torch.device("cuda", 0)]
+
+    @contextmanager
+    def entered(device: torch.device) -> Iterator[None]:
+        current.append(device)
+        yield
+        current.pop()
+
+    monkeypatch.setattr(torch.cuda, "device", entered)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: current[-1].index == 0)
+    old = torch.device("cuda", 1)
+    assert choose_precision("bf16", torch.device("cuda", 0)) == "bf16"
+    with pytest.raises(IcnetError, match=r"cuda:1 has no bf16; use --precision fp16") as caught:
+        choose_precision("bf16", old)
     assert caught.value.code == ExitCode.DEVICE
+    assert [_autocast("auto", gpu) for gpu in (torch.device("cuda", 0), old)] == [
+        torch.bfloat16,
+        torch.float16,
+    ]
 
 
 _HINTS = "\nCUDA kernel errors might be asynchronously reported at some other API call"

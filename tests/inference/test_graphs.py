@@ -95,11 +95,18 @@ def test_what_cannot_be_captured_runs_as_it_is_and_says_so_once() -> None:
     assert len(graphed) == 0
 
 
-def test_a_graph_for_which_there_is_no_memory_is_done_without() -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
+def test_a_graph_for_which_there_is_no_memory_is_done_without(error: Exception) -> None:
     """The same picture was labelled a moment before; without memory for the work itself that is told as ever."""
 
     def full(work: Callable[[], None], device: torch.device) -> Callable[[], None]:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has")
+        raise error
 
     def greedy(x: Tensor) -> Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has")

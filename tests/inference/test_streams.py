@@ -13,6 +13,29 @@ import torch
 from icnet_cli.inference import streams
 from icnet_cli.inference.streams import CaptureError, CpuStreams, CudaStreams, captured, graph_of, streams_of
 
+CPU = torch.device("cpu")
+
+
+class Generator:
+    """Torch's, as far as its state is shared with graphs."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.state = object()
+        self.seed = 0
+
+    def manual_seed(self, seed: int) -> Generator:
+        self.seed = seed
+        return self
+
+    def initial_seed(self) -> int:
+        return self.seed
+
+    def graphsafe_get_state(self) -> Generator:
+        return self
+
+    def graphsafe_set_state(self, other: Generator) -> None:
+        self.state, self.seed = other.state, other.seed
+
 
 class Cuda:
     """Notes what is asked for; streams and events have numbers in the order in which they are made."""
@@ -22,6 +45,7 @@ class Cuda:
         self.current = "default"
         self.made = 0
         self.fails: Exception | None = None
+        self.default_generators = [Generator(CPU).manual_seed(7)]
         outer = self
 
         class Stream:
@@ -75,6 +99,9 @@ class Cuda:
                 raise self.fails  # torch's capture_end comes before its stream is left
             self.current = before
 
+    def current_device(self) -> int:
+        return 0
+
     def set_stream(self, stream: Any) -> None:
         self.current = stream.name
 
@@ -99,6 +126,7 @@ class Cuda:
 def cuda(monkeypatch: pytest.MonkeyPatch) -> Cuda:
     fake = Cuda()
     monkeypatch.setattr(streams.torch, "cuda", fake)
+    monkeypatch.setattr(streams.torch, "Generator", Generator)
     return fake
 
 
@@ -136,7 +164,7 @@ def test_a_capture_warms_up_and_replays_on_the_compute_stream(cuda: Cuda) -> Non
 def test_what_a_capture_cannot_hold_is_told_in_a_line(cuda: Cuda) -> None:
     cuda.fails = RuntimeError("operation not permitted when stream is capturing\nCUDA kernel errors might")
     with pytest.raises(CaptureError, match=r"^operation not permitted when stream is capturing$"):
-        captured(lambda: None, cuda.Stream())
+        captured(lambda: None, cuda.Stream(CPU))
 
 
 def test_memory_that_runs_out_amid_a_capture_is_told_as_such(cuda: Cuda) -> None:
@@ -146,10 +174,10 @@ def test_memory_that_runs_out_amid_a_capture_is_told_as_such(cuda: Cuda) -> None
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(torch.OutOfMemoryError):
-        captured(work, cuda.Stream())
+        captured(work, cuda.Stream(CPU))
     cuda.fails = RuntimeError("operation failed due to a previous error during capture")
     with pytest.raises(torch.OutOfMemoryError):
-        captured(work, cuda.Stream())
+        captured(work, cuda.Stream(CPU))
 
 
 def test_a_capture_that_breaks_off_tells_its_cause_and_leaves_its_stream(cuda: Cuda) -> None:
@@ -160,9 +188,13 @@ def test_a_capture_that_breaks_off_tells_its_cause_and_leaves_its_stream(cuda: C
         raise RuntimeError("operation not permitted when stream is capturing\nsecond line")
 
     cuda.fails = RuntimeError("operation failed due to a previous error during capture")
+    numbers = cuda.default_generators[0]
+    held = numbers.state
     with pytest.raises(CaptureError, match=r"^operation not permitted when stream is capturing$"):
-        captured(work, cuda.Stream())
+        captured(work, cuda.Stream(CPU))
     assert cuda.current == "default"
+    assert numbers.state is not held, "torch draws nothing more from the state of a broken capture"
+    assert numbers.seed == 7
 
 
 def test_a_graph_of_its_own_comes_after_what_was_asked_before_it(cuda: Cuda) -> None:

@@ -16,6 +16,7 @@ from icnet_cli.inference.graphs import Capture as Capturing
 from icnet_cli.training import captured, trainer
 from icnet_cli.training.captured import CapturedPass
 from icnet_cli.training.feed import batches_of, open_feed
+from icnet_cli.training.keeping import keep_weights
 from icnet_cli.training.run import prepare
 from icnet_cli.training.step import Stepper
 from icnet_cli.training.trainer import Notice, StepDone, Trainer, train
@@ -190,7 +191,7 @@ def test_parameters_that_the_loss_does_not_reach_have_no_gradient() -> None:
 def test_what_a_graph_cannot_hold_has_none(long: TrainConfig, tmp_path: Path, change: dict[str, Any]) -> None:
     if "teachers" in change:
         job = Trainer(prepare(replace(long, output=tmp_path / "teacher")))
-        job._save_weights("last")
+        keep_weights(job.run, job.stepper.averaged(), "last", 0, 0)
         change = {"teachers": (str(tmp_path / "teacher" / "last.safetensors"),)}
     run = prepare(replace(long, **change))
     assert Stepper(run, deferred=True, capture=Capture()).captured is None

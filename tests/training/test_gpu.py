@@ -13,6 +13,8 @@ import pytest
 import torch
 from torch import nn
 
+from icnet_cli.checkpoints.format import load_weights
+from icnet_cli.checkpoints.state import load_state
 from icnet_cli.config import TrainConfig
 from icnet_cli.training import captured, trainer
 from icnet_cli.training.feed import HostFeed, batches_of, open_feed
@@ -128,14 +130,15 @@ def test_a_step_as_a_graph_is_the_step(
         for module in stepper.network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()
-        pictures, labels = epoch(run, feed)[0]
+        two = epoch(run, feed)[:2]
+        assert not torch.equal(two[0][0], two[1][0]), "a graph that keeps to its first batch would be seen"
         # ICNet's loss is 500 there, and falls to a hundredth in a few steps at the rate of the other.
         rate = 1e-6 if model == "icnet" else 1e-4
-        kept = [stepper.batch(pictures, labels, rate)[0] for _ in range(4)]
+        kept = [stepper.batch(*two[turn % 2], rate)[0] for turn in range(4)]
         torch.cuda.synchronize()
         torch.cuda.set_sync_debug_mode("error")
         try:
-            kept += [stepper.batch(pictures, labels, rate)[0] for _ in range(4)]
+            kept += [stepper.batch(*two[turn % 2], rate)[0] for turn in range(4)]
         finally:
             torch.cuda.set_sync_debug_mode("default")
         assert stepper.captured is not None
@@ -143,6 +146,53 @@ def test_a_step_as_a_graph_is_the_step(
         assert (stepper.captured._graph is not None) == (after == 2)
         losses.append([float(loss) for loss in kept])
     assert losses[0] == pytest.approx(losses[1], rel=1e-3 if precision == "fp32" else 5e-2)
+
+
+def test_a_run_has_a_graph_for_each_stage(
+    gpu: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two crops, dropout, the Lovasz loss, BatchNorm at work, evaluations in between."""
+    monkeypatch.setattr(captured, "AFTER", 2)
+    replayed: list[tuple[int, ...]] = []
+    replay = captured._Graph.__call__
+
+    def noted(graph: captured._Graph, pictures: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        replayed.append(tuple(pictures.shape[2:]))
+        return replay(graph, pictures, labels)
+
+    monkeypatch.setattr(captured._Graph, "__call__", noted)
+    recipe = write_recipe(tmp_path, **RECIPE | {"loss": RECIPE["loss"] | {"lovasz": 0.5}, "epochs": 8})
+    job = Trainer(prepare(replace(gpu, recipe=str(recipe), keep=0.25)))
+    events = list(job.events())
+    assert job.stepper.note is None
+    assert {replayed.count(size) > 2 for size in ((32, 32), (48, 32))} == {True}
+    losses = [event.loss for event in events if isinstance(event, StepDone)]
+    assert len(losses) == 24
+    assert sum(losses[-5:]) < sum(losses[:5])
+    assert sum(isinstance(event, EvalDone) for event in events) == 3
+
+
+def test_a_captured_pass_that_is_not_finite_moves_nothing(
+    gpu: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(captured, "AFTER", 1)
+    run = prepare(gpu)
+    stepper = Stepper(run)
+    batch, *_ = epoch(run, open_feed(run))
+    for _ in range(3):
+        stepper.batch(*batch, 0.01)
+    assert stepper.captured is not None
+    assert stepper.captured._graph is not None
+    weight = next(stepper.network.parameters()).detach()
+    good = weight.clone()
+    weight.fill_(float("nan"))
+    before = {name: value.clone() for name, value in stepper.network.state_dict().items()}
+    assert not torch.isfinite(stepper.batch(*batch, 0.01)[0])
+    after = stepper.network.state_dict()
+    assert all(torch.equal(before[name].nan_to_num(), after[name].nan_to_num()) for name in before)
+    weight.copy_(good)
+    assert torch.isfinite(stepper.batch(*batch, 0.01)[0])  # the failing twin: another does move them
+    assert not torch.equal(weight, good)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
@@ -182,7 +232,9 @@ def test_deterministic_and_resumed(gpu: TrainConfig, tmp_path: Path, monkeypatch
 def test_a_run_begun_on_a_cpu_goes_on_on_a_gpu(config: TrainConfig, tmp_path: Path) -> None:
     stop_after(2, replace(config, output=tmp_path / "run"))
     list(train(replace(config, output=None, resume=tmp_path / "run", device="cuda")))
-    assert (tmp_path / "run" / "last.safetensors").exists()
+    assert load_state(tmp_path / "run")["step"] == 6
+    loaded = load_weights(tmp_path / "run" / "last.safetensors").network.state_dict().values()
+    assert all(torch.isfinite(value).all() for value in loaded)
 
 
 def test_out_of_memory_names_what_to_halve(gpu: TrainConfig) -> None:
@@ -214,4 +266,7 @@ def test_synchronised_batch_norm_is_the_whole_batchs(camvid: Path, tmp_path: Pat
         group = Group(folder, json.loads((folder / "codes").read_text()))
         assert set(group.codes) == {0}, group.words()
         losses.append(group.losses())
-    assert losses[1] == pytest.approx(losses[0], rel=5e-3)
+    # The first: over the four values that such crops leave at 1/32, rounding alone moves the third by a percent.
+    # Halves that are normalised each for itself have 1.9 % less.
+    assert losses[1][0] == pytest.approx(losses[0][0], rel=2e-3)
+    assert len(losses[0]) == len(losses[1]) > 1

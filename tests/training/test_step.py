@@ -345,6 +345,22 @@ def test_fused_momentum_is_there_before_the_first_step(run: Run) -> None:
     assert not any(buffer.any() for buffer in buffers)
 
 
+def test_fused_momentum_is_there_after_a_state_from_before_the_first_step(run: Run) -> None:
+    """A first step that is left out, as fp16's often is, would leave buffers of whatever memory held."""
+    run = replace(run, accumulate=2, recipe=replace(run.recipe, optimizer=OptimizerRecipe("sgd", 0.02)))
+    one, other = (
+        Stepper(replace(run, network=copy.deepcopy(run.network)), deferred=way) for way in (False, True)
+    )
+    take(one, some_batches(run, 1))
+    state = one.state_dict()
+    assert not state["optimizer"]["state"]
+    other.load_state_dict(state, same_batches=True)
+    assert len(other.optimizer.state) == len(list(run.network.parameters()))
+    other.optimizer.found_inf = torch.tensor(1.0)  # type: ignore[attr-defined]
+    other.optimizer.step()
+    assert not any(kept["momentum_buffer"].any() for kept in other.optimizer.state.values())
+
+
 def test_deterministic_trains_and_leaves_torch_as_it_was(config: TrainConfig, tmp_path: Path) -> None:
     seen = []
     for event in train(replace(config, deterministic=True)):
