@@ -11,7 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from icnet_cli.video.declared import ebml_number
+from icnet_cli.video.structure import ebml_number
 
 _SILENT = ("ffv1", "vp9", "av1")  # H.264 and HEVC say it themselves, and exactly
 _ROOM = bytes.fromhex("53b8810054b28104")  # StereoMode 0, DisplayUnit 4

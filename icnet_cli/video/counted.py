@@ -19,6 +19,7 @@ class Mark:
         index, pts: of the frame.
         dts: the newest packet that had been read by then; it and those before it have been counted.
         packets, packet_end: how many whole packets, and where the last of them ends, in seconds.
+        skipped: the seconds of long pauses between them.
         frames_damaged, frames_lost: before this frame.
         seekable: whether the frame can be found again by its time: every frame so far had one of its own, and no
             damage makes what is decoded depend on where decoding began.
@@ -30,6 +31,7 @@ class Mark:
     dts: int | None = None
     packets: int = 0
     packet_end: Fraction | None = None
+    skipped: Fraction = Fraction(0)
     frames_damaged: int = 0
     frames_lost: int = 0
     seekable: bool = False
@@ -38,13 +40,21 @@ class Mark:
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
         end = self.packet_end
-        return {**self.__dict__, "packet_end": None if end is None else [end.numerator, end.denominator]}
+        return {
+            **self.__dict__,
+            "packet_end": None if end is None else list(end.as_integer_ratio()),
+            "skipped": list(self.skipped.as_integer_ratio()),
+        }
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> Mark:
         """The mark that `to_dict` wrote."""
-        end = document["packet_end"]
-        return cls(**{**document, "packet_end": None if end is None else Fraction(*end)})
+        end, skipped = document["packet_end"], document.get("skipped", (0, 1))
+        given = {"packet_end": None if end is None else Fraction(*end), "skipped": Fraction(*skipped)}
+        return cls(**{**document, **given})
+
+
+_PAUSE = Fraction(1, 2)  # seconds without a picture
 
 
 class Counted:
@@ -58,6 +68,7 @@ class Counted:
         self._time_base, self._frame_ticks = time_base, frame_ticks
         self.packets = 0
         self.end: Fraction | None = None  # where the last whole packet ends, in seconds
+        self.skipped = Fraction(0)  # seconds of pauses longer than `_PAUSE`
         self.newest_dts: int | None = None
         self.all_dated = True  # whether each had a decoding time, by which it is known again
         self._until: int | None = None
@@ -73,7 +84,10 @@ class Counted:
         if packet.size and not packet.is_corrupt:
             self.packets += 1
             if packet.pts is not None:
-                end = (packet.pts + (packet.duration or self._frame_ticks)) * self._time_base
+                begin = packet.pts * self._time_base
+                if self.end is not None and begin - self.end > _PAUSE:
+                    self.skipped += begin - self.end
+                end = begin + (packet.duration or self._frame_ticks) * self._time_base
                 self.end = end if self.end is None else max(end, self.end)
 
     def is_new(self, packet: Any) -> bool:
@@ -86,7 +100,7 @@ class Counted:
 
     def go_on_from(self, mark: Mark) -> None:
         """As if everything before `mark` had been read here."""
-        self.packets, self.end = mark.packets, mark.packet_end
+        self.packets, self.end, self.skipped = mark.packets, mark.packet_end, mark.skipped
         self.newest_dts = mark.dts
         self.read_again()
 

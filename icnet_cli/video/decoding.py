@@ -18,7 +18,7 @@ from av.codec.context import Flags
 
 from icnet_cli.errors import IcnetError, input_error, printable
 from icnet_cli.video.counted import Counted, frames_before
-from icnet_cli.video.declared import Declared, Shortfall, declared_by_file
+from icnet_cli.video.declared import Declared, Shortfall, declared_by_file, looked_into
 from icnet_cli.video.one_clock import VideoClock, can_restart, ticks_per_frame
 from icnet_cli.video.source import choose_video, decoder_limit, open_source, require_known_codec
 from icnet_cli.video.stamps import Stamps, stamp
@@ -26,6 +26,11 @@ from icnet_cli.video.stamps import Stamps, stamp
 # FFmpeg's decoder of HEVC, with a thread a picture, waits for ever for what a damaged file refers to; with threads
 # within a picture it takes 1.3 times as long (1280x720, two cores), a fraction of what the network takes.
 _NO_FRAME_THREADS = ("hevc",)
+
+# Codecs of whose pictures none begins with zeros alone.
+_NEVER_BLANK = frozenset(
+    ("h264", "hevc", "mpeg4", "mpeg1video", "mpeg2video", "mjpeg", "vp9", "libdav1d", "av1")
+)
 
 # A decoder that fails this often without giving a single frame in between has nothing more to give.
 _HOPELESS = 200
@@ -82,6 +87,10 @@ class Decoding:
 
     def _declaration(self) -> Declared:
         return declared_by_file(self._container, self._stream, self.path)
+
+    def _declaration_now(self) -> Declared:
+        """At the end of reading, what was declared at its beginning: the file may have been cut meanwhile."""
+        return looked_into(self._declared, str(self._container.format.name), self.path)
 
     def _open(self, number: int | None) -> None:
         self._container = self._connect()
@@ -196,8 +205,11 @@ class Decoding:
                 yield picture
         self._find_shortfall()
         if self._may_go_back():
+            found = self.shortfall
             self._go_back()
             yield from self._decode()
+            # A seek may lead to what reading on did not find (AVI, by its index): something is missing all the same.
+            self.shortfall = found
 
     def _timed(self) -> Iterator[Any]:
         """Pictures that have not been given yet, each with its time."""
@@ -214,6 +226,9 @@ class Decoding:
             if self._await_key and packet.size and not packet.is_keyframe:
                 continue
             self._await_key = False
+            if self._is_blank(packet):
+                self.frames_lost += self._counted.is_new(packet)
+                continue
             try:
                 pictures = self._stream.codec_context.decode(packet)
             except Exception:
@@ -226,6 +241,14 @@ class Decoding:
             if pictures:
                 failures = 0
             yield from pictures
+
+    def _is_blank(self, packet: Any) -> bool:
+        """Whether a packet holds zeros alone, as those of a hollow file do: FFmpeg's MPEG-4 makes pictures of them."""
+        return (
+            packet.size > 1
+            and self._stream.codec_context.name in _NEVER_BLANK
+            and not bytes(packet).strip(b"\0")
+        )
 
     def _may_go_back(self) -> bool:
         # By its time it is known what was given before: not where a stamp is wrong.
@@ -257,7 +280,8 @@ class Decoding:
 
     def _find_shortfall(self) -> None:
         packets, end = None if self.start_s else self._counted.packets, self._counted.end
-        self.shortfall = self._declared.compare(packets, end, self._guessed_ticks * self._time_base)
+        frame_s = self._guessed_ticks * self._time_base
+        self.shortfall = self._declaration_now().compare(packets, end, frame_s, self._counted.skipped)
         if self.range_end is not None and end is not None and end >= self.range_end:
             self.shortfall = None  # what is missing lies outside the range
 

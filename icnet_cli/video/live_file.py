@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
+
+import av
 
 from icnet_cli.errors import IcnetError
 from icnet_cli.video.declared import Declared, declared_by
@@ -51,8 +54,14 @@ class RemoteFile(VideoReader):
         # What mkv and avi declare is judged with a look into the file.
         if str(self._container.format.name).startswith("mov"):
             return declared_by(self._container, self._stream, self.path)
-        own, base = self._stream.duration, self._stream.time_base
+        own, base, total = self._stream.duration, self._stream.time_base, self._container.duration
+        is_hls = str(self._container.format.name).startswith("hls")
+        if own is None and is_hls and total:
+            return Declared(None, Fraction(total, av.time_base), None, complete=False, gapless=True)
         return Declared(None, None if own is None else own * base, None, complete=False)
+
+    def _declaration_now(self) -> Declared:
+        return self._declared  # there is no file to look into
 
     def _size_in_bytes(self) -> int:
         return max(0, int(self._container.size))

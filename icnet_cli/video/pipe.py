@@ -92,5 +92,8 @@ class PipeReader(VideoReader):
             return declared_by(self._container, self._stream, self.path)
         return Declared(None, None, None, complete=False)
 
+    def _declaration_now(self) -> Declared:
+        return self._declared  # there is no file to look into
+
     def _size_in_bytes(self) -> int:
         return 0

@@ -118,7 +118,9 @@ class VideoReader(Decoding):
         seekable = self._reopens and self._stamps.all_own and read.all_dated and not any(wounds)
         seekable = seekable and not self._clock.seams  # behind which a time may be found twice
         byte = self._clock.position if can_restart(self._container) else None
-        return Mark(index, picture.pts, read.newest_dts, read.packets, read.end, *wounds, seekable, byte)
+        return Mark(
+            index, picture.pts, read.newest_dts, read.packets, read.end, read.skipped, *wounds, seekable, byte
+        )
 
     def _last_duration(self, picture: Any) -> int:
         """How long the last picture is shown: to the track's own end where the file declares it and was read to it."""

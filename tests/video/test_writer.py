@@ -17,8 +17,8 @@ from video_clips import corner_colours, make_clip, number_in, numbers, picture, 
 from icnet_cli.errors import ExitCode
 from icnet_cli.video import VideoWriter, open_video
 from icnet_cli.video.containers import check_output
-from icnet_cli.video.declared import ebml_number
 from icnet_cli.video.encoding import Encoding
+from icnet_cli.video.structure import ebml_number
 
 
 @pytest.mark.parametrize("b_frames", [0, 2])

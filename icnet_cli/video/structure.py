@@ -1,0 +1,128 @@
+"""A look into a file's own structure, without a demuxer: whether what it says lies in it does.
+
+A file may have its full size and yet be hollow: allocated in one piece before a crash, a download that is not
+finished, a copy made in place. Demuxers skip what they cannot read and say nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+_MOST_PARTS = 1 << 18  # as many as two days of fragments of a second; a hostile file can have more
+
+
+def has_index(path: Path) -> bool:
+    """Whether the first RIFF list of an AVI file ends within the file, with its index there."""
+    size = path.stat().st_size
+    with open(path, "rb", buffering=0) as file:
+        head = file.read(1 << 16)
+        end = 8 + int.from_bytes(head[4:8], "little")
+        if end > size:
+            return False
+        if b"indx" in head:  # of OpenDML, which begins with it
+            return True
+        at = 12
+        for _ in range(_MOST_PARTS):
+            file.seek(at, os.SEEK_SET)
+            head = file.read(8)
+            if len(head) < 8 or at >= end or not any(head[:4]):
+                return False
+            if head[:4] == b"idx1":
+                return True
+            at += 8 + int.from_bytes(head[4:8], "little") + (head[4] & 1)  # chunks begin at even places
+    return False
+
+
+def ends_in_a_fragment(path: Path) -> bool:
+    """Whether an mp4 has fragments (moof) and ends within one of its outermost boxes: then it was cut there."""
+    fragmented, at, size = False, 0, path.stat().st_size
+    with open(path, "rb", buffering=0) as file:
+        for _ in range(_MOST_PARTS):
+            file.seek(at, os.SEEK_SET)
+            head = file.read(16)
+            if len(head) < 8:
+                return fragmented and len(head) > 0
+            length, kind = struct.unpack_from(">I4s", head)
+            fragmented = fragmented or kind == b"moof"
+            if length == 1 and len(head) == 16:
+                (length,) = struct.unpack_from(">Q", head, 8)
+            if length < 8:  # 0: it lasts to the end of the file, wherever that is
+                return False
+            if at + length > size:
+                return fragmented
+            at += length
+    return False
+
+
+_SEGMENT = 0x18538067
+# What may follow one another in a segment (RFC 9559, section 5.1): seek head, info, tracks, chapters, clusters, cues,
+# attachments, tags, empty space, a checksum.
+_IN_SEGMENT = frozenset(
+    (
+        0x114D9B74,
+        0x1549A966,
+        0x1654AE6B,
+        0x1043A770,
+        0x1F43B675,
+        0x1C53BB6B,
+        0x1941A469,
+        0x1254C367,
+        0xEC,
+        0xBF,
+    )
+)
+
+
+def segment_of(path: Path) -> tuple[bool, bool]:
+    """Of a Matroska file: whether its segment ends within the file, and whether something in it begins nowhere.
+
+    Where the first holds and not the second nothing is missing, however long the last frame. Nothing is known of a
+    segment or a cluster that does not say how long it is, as live recordings do not.
+    """
+    size = path.stat().st_size
+    with open(path, "rb", buffering=0) as file:
+        head = file.read(4096)
+        at, end = _segment(head)
+        if end is None:
+            return False, False
+        for _ in range(_MOST_PARTS):
+            if at >= min(end, size):
+                break
+            file.seek(at, os.SEEK_SET)
+            head = file.read(12)
+            identifier, after = ebml_number(head, 0, keep_marker=True)
+            if identifier not in _IN_SEGMENT or after >= len(head):
+                return end <= size, at + len(head) < size  # not the few bytes before a cut
+            length, after = ebml_number(head, after, keep_marker=False)
+            if length is None:
+                break
+            at += after + length
+    return end <= size, False
+
+
+def _segment(head: bytes) -> tuple[int, int | None]:
+    """Where the segment's contents begin, and where they end; None where that is not said."""
+    at = 0
+    while at + 12 <= len(head):
+        identifier, at = ebml_number(head, at, keep_marker=True)
+        size, at = ebml_number(head, at, keep_marker=False)
+        if identifier is None or size is None:
+            break
+        if identifier == _SEGMENT:
+            return at, at + size
+        at += size
+    return 0, None
+
+
+def ebml_number(data: bytes, at: int, *, keep_marker: bool) -> tuple[int | None, int]:
+    """An EBML variable-length number (RFC 8794, section 4) and the offset after it; None for the 'unknown' value."""
+    length = 9 - data[at].bit_length() if at < len(data) else 9
+    if length > 8 or at + length > len(data):
+        return None, len(data)
+    value = int.from_bytes(data[at : at + length], "big")
+    if keep_marker:
+        return value, at + length
+    value &= (1 << (7 * length)) - 1
+    return (None if value == (1 << (7 * length)) - 1 else value), at + length

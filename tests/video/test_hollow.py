@@ -1,0 +1,154 @@
+"""Files of full size that hold nothing in places: what is missing there is told."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from live_reading import served
+from live_servers import Site, transport_stream
+from video_clips import HEIGHT, TS_STEP, WIDTH, make_clip
+
+from icnet_cli.video import Shortfall, open_video
+from icnet_cli.video.live_address import parse_address
+from icnet_cli.video.live_file import RemoteFile
+from icnet_cli.video.structure import segment_of
+
+FRAMES = 100  # four seconds
+CODECS = {".mkv": "libx264", ".webm": "libvpx-vp9", ".avi": "mpeg4", ".mp4": "mpeg4"}
+
+
+def clip(path: Path) -> Path:
+    """In clusters of a fifth of a second where there are clusters."""
+    codec, clusters = CODECS[path.suffix], {"cluster_time_limit": "200"}
+    options = {"cpu-used": "8", "deadline": "realtime"} if codec == "libvpx-vp9" else {"g": "5"}
+    muxing = clusters if path.suffix in (".mkv", ".webm") else {}
+    return make_clip(
+        path, range(FRAMES), Fraction(1, 25), codec=codec, options=options, container_options=muxing
+    )
+
+
+def read(path: Path) -> Any:
+    with open_video(path) as reader:
+        for frame in reader:
+            frame.rgb()
+    return reader
+
+
+def hollow(data: bytes, first: float, last: float) -> bytes:
+    """With zeros between two shares of it."""
+    begin, end = int(len(data) * first), int(len(data) * last)
+    return data[:begin] + bytes(end - begin) + data[end:]
+
+
+@pytest.mark.parametrize("suffix", CODECS)
+def test_zeros_at_the_end_are_no_end(suffix: str, tmp_path: Path) -> None:
+    """As a crash leaves a file that was allocated in one piece; its header still says how long it is."""
+    path = clip(tmp_path / f"a{suffix}")
+    whole = read(path)
+    assert (whole.frames_read, whole.shortfall) == (FRAMES, None)
+    if suffix == ".mp4":
+        path = make_clip(
+            path, range(FRAMES), Fraction(1, 25), codec="mpeg4", container_options={"movflags": "faststart"}
+        )
+    path.write_bytes(hollow(path.read_bytes(), 0.6, 1.0))
+    reader = read(path)
+    assert reader.frames_read - reader.frames_damaged < 0.8 * FRAMES
+    if suffix == ".mp4":
+        assert reader.frames_lost > 0.2 * FRAMES
+    else:
+        assert 0.8 < reader.shortfall.missing_s < 2.4
+        assert "truncated: the last" in str(reader.shortfall)
+
+
+@pytest.mark.parametrize("removed", [False, True])
+@pytest.mark.parametrize("suffix", [".mkv", ".webm", ".avi"])
+def test_a_hole_is_told(suffix: str, removed: bool, tmp_path: Path) -> None:
+    path = clip(tmp_path / f"a{suffix}")
+    data = path.read_bytes()
+    length = len(data)
+    path.write_bytes(
+        data[: length * 4 // 10] + data[length * 7 // 10 :] if removed else hollow(data, 0.4, 0.7)
+    )
+    reader = read(path)
+    assert reader.shortfall is not None
+    assert 0.5 < reader.shortfall.missing_s < 2.4
+    if suffix != ".avi":
+        assert "damaged" in str(reader.shortfall)
+        assert reader.shortfall.declared_s == pytest.approx(4, abs=0.05)
+
+
+def test_what_is_cut_while_it_is_read_is_told(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    noise = (rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8) for _ in range(FRAMES))
+    path = make_clip(tmp_path / "a.mkv", range(FRAMES), Fraction(1, 25), codec="ffv1", pictures=noise)
+    size = path.stat().st_size
+    assert size > 200_000  # more than is read ahead
+    with open_video(path) as reader:
+        frames = iter(reader)
+        next(frames)
+        with path.open("r+b") as file:
+            file.truncate(size // 2)
+        assert sum(1 for _ in frames) < FRAMES - 1
+    assert "truncated: the last" in str(reader.shortfall)
+
+
+@pytest.mark.parametrize(
+    ("shortfall", "words"),
+    [
+        (Shortfall(2.4, 10.0, inside=True), "the file is damaged: 2.4 s of 10.0 s are not in it"),
+        (
+            Shortfall(None, 0.0, inside=True),
+            "the file is damaged: a part of it cannot be read, and how much is missing cannot be told",
+        ),
+    ],
+)
+def test_it_is_told_in_a_sentence(shortfall: Shortfall, words: str) -> None:
+    assert str(shortfall) == words
+
+
+def test_a_segment_is_looked_through(tmp_path: Path) -> None:
+    path = clip(tmp_path / "a.mkv")
+    data = path.read_bytes()
+    cut = tmp_path / "cut.mkv"
+    assert segment_of(path) == (True, False)
+    for end in range(200, len(data), 97):
+        cut.write_bytes(data[:end])
+        assert segment_of(cut) == (False, False), (
+            end
+        )  # of a file that is cut everything is sound as far as it goes
+    cut.write_bytes(data + b"what somebody added")
+    assert segment_of(cut) == (True, False)
+    cut.write_bytes(hollow(data, 0.4, 0.7))
+    assert segment_of(cut) == (True, True)
+    live = make_clip(tmp_path / "live.mkv", range(8), Fraction(1, 25), container_options={"live": "1"})
+    assert segment_of(live) == (False, False)  # it does not say how long anything is
+    cut.write_bytes(b"")
+    assert segment_of(cut) == (False, False)
+
+
+@pytest.mark.parametrize("missing", [(), (1, 2)])
+def test_a_part_that_a_server_lacks_is_told(
+    missing: tuple[int, ...], servers: list[Any], tmp_path: Path
+) -> None:
+    """FFmpeg passes over it, and the pictures behind it come after a pause."""
+    parts = {f"/{n}.ts": transport_stream(tmp_path, start=TS_STEP * 10 * n) for n in range(4)}
+    listed = "".join(f"#EXTINF:0.4,\n{n}.ts\n" for n in range(4))
+    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-MEDIA-SEQUENCE:0\n{listed}#EXT-X-ENDLIST\n"
+    for n in missing:
+        del parts[f"/{n}.ts"]
+    site = served(servers, Site({"/list.m3u8": playlist, **parts}))
+    with RemoteFile(parse_address(f"{site.url}/list.m3u8"), timeout_s=5.0) as file:
+        assert sum(1 for _ in file) == 40 - 10 * len(missing)
+    if not missing:
+        assert file.shortfall is None
+    else:
+        assert str(file.shortfall) == "the file is damaged: 800 ms of 1.6 s are not in it"
+
+
+def test_a_pause_in_a_whole_file_is_nothing(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "a.mkv", [0, 40, 80, 5000, 5040], Fraction(1, 1000))
+    assert read(path).shortfall is None
