@@ -253,14 +253,29 @@ def _movie_timescale(time_bases: list[Fraction]) -> int:
     return scale
 
 
+# Which loudspeakers so many channels are for, where a source does not say (FFmpeg's own assumption).
+_LOUDSPEAKERS = ("mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1")
+
+
+def twin(output: Any, stream: Any) -> Any:
+    """A stream of `output` for the packets of another container's stream."""
+    made = output.add_stream_from_template(stream, opaque=True)
+    made.disposition = stream.disposition
+    # avi, mkv and mxf only count the channels of PCM; mp4 takes none without a layout, and says so at the very end.
+    if stream.type == "audio" and output.format.name == "mp4":
+        layout = stream.codec_context.layout
+        if layout.name == f"{layout.nb_channels} channels" and layout.nb_channels <= len(_LOUDSPEAKERS):
+            made.layout = _LOUDSPEAKERS[layout.nb_channels - 1]
+    return made
+
+
 def holds(muxer: str, stream: Any) -> bool:
     """Whether a container can take a stream's packets as they are: asked by writing a header to memory."""
     logger = logging.getLogger("libav")
     disabled, logger.disabled = logger.disabled, True
     try:
         with av.open(io.BytesIO(), "w", format=muxer) as trial:
-            copy = trial.add_stream_from_template(stream, opaque=True)
-            copy.disposition = stream.disposition
+            twin(trial, stream)
             trial.start_encoding()
         return True
     except Exception:

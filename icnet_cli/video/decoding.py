@@ -64,8 +64,10 @@ class Decoding:
         self._latest_byte: int | None = None
         self._open(number)
         self._declared = self._declaration()
-        # Sound may begin a little before zero (an encoder's priming); players do not show that.
-        self._offset = max(Fraction(self._container.start_time or 0, av.time_base), Fraction(0))
+        self._offset = Fraction(self._container.start_time or 0, av.time_base)
+        if (self._stream.start_time or 0) >= 0:
+            # Sound may begin a little before zero (an encoder's priming); players do not show that.
+            self._offset = max(self._offset, Fraction(0))
         self._guessed_ticks = ticks_per_frame(self._stream)
         self._counted = Counted(self._time_base, self._guessed_ticks)
         self._begin_stamps()
@@ -132,6 +134,16 @@ class Decoding:
         # Ranges are given from the file's own beginning, as players show time; streams of
         # recorders and broadcasters begin at any number.
         return None if not self.start_s else self._offset + Fraction(self.start_s) - _SLACK
+
+    @property
+    def origin(self) -> Fraction | None:
+        """What an output has at zero, in seconds on the source's clock; None: that clock is kept.
+
+        Pictures before zero (a transport stream's, whose clock wraps in its first minute) would be shown by no player.
+        """
+        if self.start_s:
+            return self._offset + Fraction(self.start_s)
+        return self._offset if self._offset < 0 else None
 
     @property
     def range_end(self) -> Fraction | None:

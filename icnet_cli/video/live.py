@@ -62,7 +62,7 @@ class LiveReader:
     """
 
     # Of a VideoReader: no range is read, nothing is declared, nothing can be gone on from.
-    start_s = end_s = range_end = shortfall = mark = None
+    start_s = end_s = origin = range_end = shortfall = mark = None
 
     def __init__(
         self,

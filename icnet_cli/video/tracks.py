@@ -16,7 +16,7 @@ import av
 from av.stream import Discard
 
 from icnet_cli.errors import printable, usage_error
-from icnet_cli.video.containers import OutputPlan, container_for_audio, holds
+from icnet_cli.video.containers import OutputPlan, container_for_audio, holds, twin
 from icnet_cli.video.one_clock import TracksClock, VideoClock, can_restart
 from icnet_cli.video.sound_stamps import SoundStamps, sound_ticks
 from icnet_cli.video.source import is_cover
@@ -136,9 +136,8 @@ class OtherTracks:
 
     def add_to(self, output: Any, stream: Any) -> None:
         """Make the stream's twin in the output."""
-        target = output.add_stream_from_template(stream, opaque=True)
+        target = twin(output, stream)
         target.metadata.update(carried_metadata(dict(stream.metadata), cut=bool(self._shift)))
-        target.disposition = stream.disposition
         self._targets[stream.index] = target
 
     def shift_by(self, start: Fraction) -> None:
@@ -148,6 +147,8 @@ class OtherTracks:
             return  # a clock that may begin anew cannot be sought by; what precedes the range is passed over
         # A caption that is on when the range begins may have begun long before.
         back = 60 if any(stream.type == "subtitle" for stream in self.streams) else 1
+        if start - back <= (self._video.start_time or 0) * self._video.time_base:
+            return  # a seek goes by the pictures, and would pass over what is heard before the first of them
         with contextlib.suppress(av.FFmpegError):  # what cannot be sought is read from its beginning
             self._container.seek(int((start - back) * av.time_base), backward=True)
 

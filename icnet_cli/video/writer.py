@@ -196,8 +196,8 @@ class VideoWriter:
         if self._encoding is None:
             pix_fmt = self._pix_fmt or pix_fmt_for(self._plan.codec.encoder, picture)
             info = self._source.info if self._source else None
-            if self._source is not None and self._source.start_s:
-                self._shift = start
+            if self._source is not None and self._source.origin is not None:
+                self._shift = self._beginning(self._source, start)
             self._encoding = Encoding.of(
                 self._plan, (self.width, self.height), pix_fmt, self.colour, time_base=self._time_base,
                 rate=self._rate, info=info, interlaced=self._keeps_fields(pix_fmt), crf=self._crf,
@@ -210,6 +210,11 @@ class VideoWriter:
             else None
         )
         return self._encoding.painter(fields)
+
+    def _beginning(self, source: VideoReader, first: Fraction) -> Fraction:
+        """What becomes zero: a range's first picture, but not what is heard before it where that comes late."""
+        origin = source.origin or Fraction(0)
+        return first if source.start_s and first - origin <= 1 / self._rate else origin
 
     def _keeps_fields(self, pix_fmt: str) -> bool:
         """Whether the source's pattern of fields is kept: where there is one, and the encoder is told how."""

@@ -79,6 +79,23 @@ def test_audio_packets_are_identical_and_keep_their_times(
     assert numbers(out) == list(range(25))
 
 
+@pytest.mark.parametrize("source", [".avi", ".mkv"])
+def test_sound_whose_loudspeakers_are_not_named_fits_into_an_mp4(tmp_path: Path, source: str) -> None:
+    """The muxer refuses it only when all has been worked; nothing is lost by calling two channels stereo."""
+    codec = "mjpeg" if source == ".avi" else "libx264"
+    pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    path = make_clip(
+        tmp_path / f"in{source}", range(25), Fraction(1, 25), codec=codec, pix_fmt=pix_fmt, audio="pcm_s16le"
+    )
+    with av.open(str(path)) as container:
+        assert container.streams.audio[0].codec_context.layout.name == "2 channels"
+    out = tmp_path / "out.mp4"
+    copy(path, out)
+    assert b"".join(packets(out, "audio")) == b"".join(packets(path, "audio"))
+    with av.open(str(out)) as container:
+        assert container.streams.audio[0].codec_context.layout.name == "stereo"
+
+
 def test_audio_that_does_not_fit_is_refused_before_any_work(tmp_path: Path) -> None:
     path = clip(tmp_path / "in.mkv", audio="flac")
     message = refusal(ExitCode.USAGE, path, tmp_path / "out.mov")

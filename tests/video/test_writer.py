@@ -12,7 +12,7 @@ import av
 import numpy as np
 import pytest
 from copying import PATTERNS, TICK, VARIABLE, copy, refusal
-from video_clips import corner_colours, make_clip, number_in, numbers, picture, times
+from video_clips import TS_STEP, corner_colours, make_clip, number_in, numbers, picture, times
 
 from icnet_cli.errors import ExitCode
 from icnet_cli.video import VideoWriter, open_video
@@ -80,6 +80,46 @@ def test_a_range_begins_at_zero(tmp_path: Path) -> None:
         sound = [p.pts * p.time_base for p in out.demux(audio=0) if p.size]
     assert 0 <= sound[0] < 0.03
     assert 0.36 < sound[-1] < 0.4
+
+
+def test_a_range_whose_pictures_come_late_keeps_the_sound_before_them(tmp_path: Path) -> None:
+    path = make_clip(
+        tmp_path / "in.mp4", [90000 + n * 3600 for n in range(10)], TICK, audio="aac", audio_seconds=1.4
+    )
+    for start, first in ((0.5, Fraction(1, 2)), (1.2, Fraction(0))):
+        out = tmp_path / f"{start}.mp4"
+        copy(path, out, start_s=start)
+        assert times(out)[0][0] == first
+        with av.open(str(out)) as container:
+            sound = [p.pts * p.time_base for p in container.demux(audio=0) if p.size]
+        assert 0 <= sound[0] < 0.03
+        assert sound[-1] + Fraction(1024, 48000) == pytest.approx(1.4 - start, abs=0.03)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_pictures_before_zero_are_shown(tmp_path: Path, suffix: str) -> None:
+    """A transport stream whose clock wraps in its first minute is read as one that begins before zero."""
+    path = make_clip(
+        tmp_path / "in.ts", [n * TS_STEP for n in range(60)], TICK, audio="aac",
+        container_options={"output_ts_offset": "95442.4"},
+    )  # fmt: skip
+    before, out = times(path), tmp_path / f"out{suffix}"
+    assert before[0][0] < -1 < 0 < before[-1][0]
+    copy(path, out)
+    after = times(out)
+    assert numbers(out) == list(range(60))
+    with av.open(str(path)) as a, av.open(str(out)) as b:
+        heard, copied = ([p.pts * p.time_base for p in c.demux(audio=0) if p.size] for c in (a, b))
+    assert len(heard) == len(copied)
+    moved = after[0][0] - before[0][0]
+    assert min(after[0][0], copied[0]) == pytest.approx(0, abs=0.001)
+    for old, new in (
+        *zip(heard, copied, strict=True),
+        *((x[0], y[0]) for x, y in zip(before, after, strict=True)),
+    ):
+        assert new - old == pytest.approx(moved, abs=0.002)
+    copy(path, tmp_path / f"range{suffix}", start_s=1.0)
+    assert numbers(tmp_path / f"range{suffix}")[0] in (24, 25)  # seconds count from where the stream begins
 
 
 def test_frames_in_any_time_base_without_a_source(tmp_path: Path) -> None:
