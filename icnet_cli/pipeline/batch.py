@@ -25,7 +25,7 @@ from .leftover import left_behind as held_by
 from .opening import natural_key
 from .palette import read_palette
 from .segment import DamagedInputError, segment
-from .sources import VIDEO_SUFFIXES
+from .sources import GIF, VIDEO_SUFFIXES
 
 if TYPE_CHECKING:
     from icnet_cli.inference.segmenter import Segmenter
@@ -204,7 +204,7 @@ def _matches(pattern: str) -> list[Path]:
 
 
 def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_SUFFIXES
+    return path.suffix.lower() in (*VIDEO_SUFFIXES, GIF)
 
 
 def _is_picture(path: Path) -> bool:
