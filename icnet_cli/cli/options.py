@@ -20,7 +20,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-from icnet_cli.cli import files, values
+from icnet_cli.cli import files, names, values
 from icnet_cli.cli.console import Console, say
 from icnet_cli.cli.values import env_name
 from icnet_cli.config import COMMANDS, EXPORT_SUFFIXES, Config, flag_of
@@ -172,7 +172,9 @@ def as_command(words: str, run: Callable[[Any, Any], None]) -> Callable[..., Non
             _note_unread_variables()
         named = build(talk, given, {}).config_file
         file, place = files.options_for(words, named)
-        run(build(kind, given, file, place), build(talk, given, file, place))
+        config = build(kind, given, file, place)
+        names.refuse_too_long(config)
+        run(config, build(talk, given, file, place))
 
     # The help has a command's own options first, then those that it has from a base.
     ordered = sorted(fields(kind), key=lambda item: item.name not in inspect.get_annotations(kind))

@@ -145,6 +145,8 @@ def test_what_is_a_batch(tmp_path: Path, videos: Path, folder: Path) -> None:
         ("inside", ExitCode.USAGE, "lies in the source"),
         ("exists", ExitCode.USAGE, "overwrite it with -y"),
         ("input", ExitCode.USAGE, "is an input itself"),
+        ("long", ExitCode.USAGE, "a name that is too long"),
+        ("loop", ExitCode.USAGE, "leads to itself"),
         ("codec", ExitCode.USAGE, "cannot hold"),
         ("missing", ExitCode.INPUT, "no such file"),
         ("empty", ExitCode.INPUT, "holds no videos"),
@@ -177,6 +179,10 @@ def test_what_is_refused_before_any_work(
             [videos / "b.mp4", videos / "night" / "a.mkv"],
             {"output": videos, "overwrite": True},
         )
+    elif what == "long":  # 255 bytes, and one more as .mp4
+        shutil.copy(videos / "b.mp4", videos / f"{'x' * 252}.ts")
+    elif what == "loop":
+        (tmp_path / "out").symlink_to("out")
     elif what == "codec":
         shutil.copy(videos / "b.mp4", videos / "c.webm")
         options["codec"] = "h264"
