@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import stat
@@ -13,14 +14,46 @@ from typing import Any
 from icnet_cli.errors import output_error, printable, usage_error, why
 
 
+def is_too_long(path: str | Path) -> bool:
+    """Whether no file can be called that: most systems take 255 bytes a name, and what `pathlib` asks raises.
+
+    Each part is asked for by itself as well, since of a folder that is missing nothing is known.
+    """
+    return any(_is_refused_as_long(name) for name in (path, *Path(path).parts))
+
+
+def _is_refused_as_long(path: str | Path) -> bool:
+    try:
+        os.lstat(path)
+    except (OSError, ValueError) as error:
+        return getattr(error, "errno", None) == errno.ENAMETOOLONG
+    return False
+
+
+def resolved(path: Path) -> Path:
+    """An output's name with links followed.
+
+    Raises:
+        IcnetError: USAGE where it has a name that no file can have, or links to itself.
+    """
+    target = Path(os.path.realpath(path))
+    if is_too_long(target):
+        raise usage_error(f"cannot write {printable(path, 60)}: the name is too long; use a shorter one")
+    if target.is_symlink():  # followed to the end, and a link all the same
+        raise usage_error(
+            f"cannot write {printable(path)}: it is a link that leads to itself; name another output"
+        )
+    return target
+
+
 def refuse_taken(path: Path, *, overwrite: bool, inputs: tuple[Path, ...] = ()) -> Path:
     """Check that a file may be written at `path`, and return it with links resolved.
 
     Raises:
-        IcnetError: USAGE where it is one of the inputs (hard and symbolic links included), a folder or a device, or
-            exists and may not be overwritten.
+        IcnetError: USAGE where it is one of the inputs (hard and symbolic links included), a folder or a device,
+            exists and may not be overwritten, has a name that no file can have, or links to itself.
     """
-    target = Path(os.path.realpath(path))
+    target = resolved(path)
     for source in inputs:
         with contextlib.suppress(OSError):  # one of the two is not there
             if os.path.samefile(source, target):

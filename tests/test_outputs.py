@@ -124,3 +124,25 @@ def test_json_is_utf8_whatever_a_file_is_called(name: str) -> None:
     assert json.loads(line.encode()) == {"input": name}
     assert "\n" not in line
     assert ("straße" in line) == ("straße" in name)
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize("place", ["", "missing/"])
+def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path, place: str) -> None:
+    with pytest.raises(IcnetError, match="the name is too long") as caught:
+        refuse_taken(tmp_path / f"{place}{LONG}.mp4", overwrite=True)
+    assert caught.value.code == ExitCode.USAGE
+    longest = tmp_path / f"{'x' * 251}.mp4"
+    assert refuse_taken(longest, overwrite=True) == longest
+
+
+def test_a_link_that_leads_to_itself_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "loop.mp4").symlink_to("loop.mp4")
+    for overwrite in (False, True):
+        with pytest.raises(IcnetError, match="leads to itself") as caught:
+            refuse_taken(tmp_path / "loop.mp4", overwrite=overwrite)
+        assert caught.value.code == ExitCode.USAGE
+    (tmp_path / "free.mp4").symlink_to("made.mp4")
+    assert refuse_taken(tmp_path / "free.mp4", overwrite=False) == tmp_path / "made.mp4"

@@ -20,11 +20,12 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-from icnet_cli.cli import files, values
+from icnet_cli.cli import files, names, values
 from icnet_cli.cli.console import Console, say
+from icnet_cli.cli.streams import was_closed
 from icnet_cli.cli.values import env_name
 from icnet_cli.config import COMMANDS, EXPORT_SUFFIXES, Config, flag_of
-from icnet_cli.errors import IcnetError, usage_error
+from icnet_cli.errors import IcnetError, output_error, usage_error
 from icnet_cli.training.launch import find_place
 
 C = TypeVar("C", bound=Config)
@@ -172,7 +173,13 @@ def as_command(words: str, run: Callable[[Any, Any], None]) -> Callable[..., Non
             _note_unread_variables()
         named = build(talk, given, {}).config_file
         file, place = files.options_for(words, named)
-        run(build(kind, given, file, place), build(talk, given, file, place))
+        config, console = build(kind, given, file, place), build(talk, given, file, place)
+        names.refuse_too_long(config)
+        if console.json and was_closed("stdout"):  # known before the work whose report would be lost
+            raise output_error(
+                "--json writes to stdout, which is closed; leave it out, or redirect it to a file"
+            )
+        run(config, console)
 
     # The help has a command's own options first, then those that it has from a base.
     ordered = sorted(fields(kind), key=lambda item: item.name not in inspect.get_annotations(kind))

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from icnet_cli.config import STDOUT, SegmentConfig
 from icnet_cli.config.live import is_live_name
-from icnet_cli.errors import ExitCode, IcnetError, input_error, output_error, usage_error, why
+from icnet_cli.errors import ExitCode, IcnetError, input_error, output_error, printable, usage_error, why
+from icnet_cli.outputs import is_too_long, resolved
 from icnet_cli.pixels.files import PICTURE_SUFFIXES
 from icnet_cli.video import CONTAINERS, check_output
 
@@ -25,7 +26,7 @@ from .leftover import left_behind as held_by
 from .opening import natural_key
 from .palette import read_palette
 from .segment import DamagedInputError, segment
-from .sources import VIDEO_SUFFIXES
+from .sources import GIF, VIDEO_SUFFIXES
 
 if TYPE_CHECKING:
     from icnet_cli.inference.segmenter import Segmenter
@@ -156,7 +157,7 @@ def _check_output_folder(config: SegmentConfig) -> None:
         raise usage_error(f"{output} exists and is not a folder; name another output")
     if config.stats is not None:
         raise usage_error("--stats is for one source, and there are several; leave it out")
-    target = Path(os.path.realpath(output))
+    target = resolved(output)
     for source in (config.source, *(config.more or ())):
         folder = Path(os.path.realpath(source))
         if folder.is_dir() and (folder == target or folder in target.parents):
@@ -204,7 +205,7 @@ def _matches(pattern: str) -> list[Path]:
 
 
 def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_SUFFIXES
+    return path.suffix.lower() in (*VIDEO_SUFFIXES, GIF)
 
 
 def _is_picture(path: Path) -> bool:
@@ -237,6 +238,10 @@ def _check_names(jobs: list[Job]) -> None:
 
 def _check_free(job: Job, config: SegmentConfig) -> None:
     output = job.output
+    if is_too_long(output):  # .ts, say, becomes .mp4
+        raise usage_error(
+            f"{printable(job.source, 60)} would be written under a name that is too long; rename it"
+        )
     if output.exists() and os.path.samefile(output, job.source):
         raise usage_error(f"{output} is an input itself; name another output folder")
     if config.overwrite or config.resume:

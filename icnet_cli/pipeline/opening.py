@@ -16,7 +16,7 @@ from icnet_cli.video.live_address import is_address
 from icnet_cli.video.pipe import STDIN, PipeReader
 
 from .live import LiveOptions, open_live
-from .sources import VIDEO_SUFFIXES, PictureSource, Selection, VideoSource
+from .sources import GIF, VIDEO_SUFFIXES, PictureSource, Selection, VideoSource
 
 PIPE = "-"  # the source that is standard input
 _WORDS_SHOWN = 3
@@ -118,7 +118,7 @@ def _glob(
 
 def _gifs(files: list[Path]) -> list[Path]:
     """Pictures to their owner, videos to us: named among pictures they are left out, and told."""
-    return sorted(file for file in files if file.suffix.lower() == ".gif")
+    return sorted(file for file in files if file.suffix.lower() == GIF)
 
 
 def _only_pictures(files: list[Path], where: str) -> list[Path]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from icnet_cli.config import STDOUT, SegmentConfig
 from icnet_cli.config.live import NOWHERE
 from icnet_cli.errors import IcnetError, output_error, usage_error
-from icnet_cli.outputs import refuse_unwritable
+from icnet_cli.outputs import refuse_unwritable, resolved
 from icnet_cli.video import CONTAINERS, check_output
 from icnet_cli.video.formats import check_pix_fmt
 from icnet_cli.video.partfolder import is_part_folder, part_of
@@ -215,7 +215,7 @@ def _check_single_picture(config: SegmentConfig, source: Source, view: str) -> N
 
 
 def _free_folder(output: Path, inputs: tuple[Path, ...], overwrite: bool) -> Path:
-    target = Path(os.path.realpath(output))
+    target = resolved(output)
     for path in inputs:
         real = Path(os.path.realpath(path))
         if real == target or target in real.parents:

@@ -23,8 +23,13 @@ from .items import Picture
 
 # Suffixes by which a folder's content is called video. A single file may have any: its content decides.
 VIDEO_SUFFIXES = (
-    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".m2ts", ".mpg", ".mpeg", ".flv", ".wmv", ".y4m",
+    ".mp4", ".m4v", ".mov", ".qt", ".f4v", ".3gp", ".3g2", ".mkv", ".mk3d", ".webm", ".avi", ".divx",
+    ".ts", ".mts", ".m2ts", ".m2t", ".trp", ".mpg", ".mpeg", ".mpe", ".vob", ".m1v", ".m2v", ".mpv",
+    ".wmv", ".asf", ".flv", ".ogv", ".ogm", ".mxf", ".gxf", ".wtv", ".dv", ".nut", ".rm", ".rmvb", ".y4m",
+    ".h264", ".264", ".avc", ".hevc", ".h265", ".265", ".ivf", ".obu", ".mjpeg", ".mjpg", ".h261", ".h263",
 )  # fmt: skip
+# Read as a video by itself and among videos; among pictures it is neither, and left out.
+GIF = ".gif"
 
 
 @dataclass(frozen=True)

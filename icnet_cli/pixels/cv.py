@@ -7,6 +7,7 @@ from this file, and a user reads both cures in one line.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from icnet_cli.errors import ExitCode, IcnetError
@@ -27,5 +28,9 @@ cv2: Any = _cv2
 # One picture at a time is worked on by several threads of ours (decode, network, encode);
 # OpenCV's own pool on top of them only makes them wait for one another.
 cv2.setNumThreads(1)
+
+# What it cannot read is told in our words; its own lines on stderr (a 32-bit TIFF's, say) name its source files.
+if "OPENCV_LOG_LEVEL" not in os.environ:
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_FATAL)
 
 __all__ = ["cv2"]

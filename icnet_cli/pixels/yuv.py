@@ -80,9 +80,12 @@ class YuvColour:
 
 
 def subsampling(planes: Planes) -> tuple[int, int]:
-    """How many rows and columns of Y each chroma sample covers: (2, 2) for 4:2:0, (1, 2) for 4:2:2."""
+    """How many rows and columns of Y each chroma sample covers: (2, 2) for 4:2:0, (1, 2) for 4:2:2.
+
+    A side of one pixel, which has one sample either way, counts as subsampled: video's planes are.
+    """
     full, chroma = planes.y.shape, planes.u.shape
-    steps = tuple(1 if c == f else 2 for f, c in zip(full, chroma, strict=True))
+    steps = tuple(1 if c == f > 1 else 2 for f, c in zip(full, chroma, strict=True))
     if planes.u.shape != planes.v.shape or any(
         -(-f // s) != c for f, s, c in zip(full, steps, chroma, strict=True)
     ):

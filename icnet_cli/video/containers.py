@@ -271,6 +271,8 @@ def twin(output: Any, stream: Any) -> Any:
 
 def holds(muxer: str, stream: Any) -> bool:
     """Whether a container can take a stream's packets as they are: asked by writing a header to memory."""
+    if muxer == "webm" and stream.type == "attachment":
+        return False  # FFmpeg takes it without a word and writes nothing of it
     logger = logging.getLogger("libav")
     disabled, logger.disabled = logger.disabled, True
     try:

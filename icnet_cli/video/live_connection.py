@@ -16,6 +16,7 @@ from icnet_cli.video.declared import Declared
 from icnet_cli.video.frame import Converter, Turn
 from icnet_cli.video.info import VideoInfo, describe
 from icnet_cli.video.live_address import Address, cameras_here
+from icnet_cli.video.pipe import INDEX_FIRST
 from icnet_cli.video.source import DEFAULT_MAX_PIXELS, choose_video, decoder_limit, require_known_codec
 
 _HOPELESS = 200  # packets that give no picture, one after another
@@ -60,6 +61,28 @@ def open_address(address: Address, *, max_pixels: int, timeout_s: float) -> Any:
         )
     except Exception as error:
         raise told(address, error, timeout_s) from _scrubbed(address, error)
+
+
+def without_ranges(address: Address, *, max_pixels: int, timeout_s: float) -> IcnetError | None:
+    """What is said of an mp4 that was opened and gives no picture because its server sends files from their beginning
+    only: its index was read, and what stands before it cannot be gone back to. None where that is not why."""
+    try:
+        container = open_address(address, max_pixels=max_pixels, timeout_s=timeout_s)
+    except IcnetError:
+        return None
+    try:
+        next(container.demux(), None)
+    except OSError as error:
+        if error.errno == errno.EIO and str(container.format.name).startswith("mov"):
+            return input_error(
+                f"cannot read {address.public}: an mp4 or mov whose index stands at its end needs a server that gives "
+                f"parts of a file (byte ranges), and this one does not: save it to a file, or {INDEX_FIRST}"
+            )
+    except Exception:  # damaged, which has been said
+        return None
+    finally:
+        container.close()
+    return None
 
 
 def _target(address: Address) -> str:

@@ -10,11 +10,11 @@ from typing import Any
 
 import av
 
-from icnet_cli.errors import IcnetError
+from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.video.declared import Declared, declared_by
 from icnet_cli.video.frame import Frame
 from icnet_cli.video.live_address import Address
-from icnet_cli.video.live_connection import open_address
+from icnet_cli.video.live_connection import open_address, without_ranges
 from icnet_cli.video.reader import DEFAULT_MAX_PIXELS, VideoReader
 
 
@@ -44,7 +44,10 @@ class RemoteFile(VideoReader):
                 Path(address.public), stream=stream, start_s=start_s, end_s=end_s, max_pixels=max_pixels
             )
         except IcnetError as error:
-            raise self._told(error) from self._cause(error)
+            known = error.code == ExitCode.INPUT and without_ranges(
+                address, max_pixels=max_pixels, timeout_s=timeout_s
+            )
+            raise known or self._told(error) from self._cause(error)
         self.name = address.public
 
     def connect(self) -> Any:

@@ -17,9 +17,10 @@ from icnet_cli.video.source import FORMATS, decoder_limit, reading
 
 STDIN = 0
 _NAME = Path("stdin")  # what messages call it
+INDEX_FIRST = "move the index first with `ffmpeg -i in.mp4 -c copy -movflags +faststart out.mp4`"
 _CURE = (
     "an mp4 or mov whose index stands at its end cannot be read from a pipe: give the file's name, "
-    "or move the index first with `ffmpeg -i in.mp4 -c copy -movflags +faststart out.mp4`"
+    f"or {INDEX_FIRST}"
 )
 _NOTHING = "nothing came through it; see whether the program before it wrote anything, or name a file"
 

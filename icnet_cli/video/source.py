@@ -158,6 +158,11 @@ def require_regular_file(path: Path) -> None:
         raise reading_error(path, error) from error
     if stat.S_ISDIR(status.st_mode):
         raise input_error(f"cannot read {printable(path)}: it is a folder, not a video file")
+    if stat.S_ISFIFO(status.st_mode):
+        raise input_error(
+            f"cannot read {printable(path)}: it is a pipe, not a file; save it to a file first, or name - and redirect "
+            f"it: icnet segment - < {printable(path)}"
+        )
     if not stat.S_ISREG(status.st_mode):
         raise input_error(f"cannot read {printable(path)}: it is not a regular file; save it to a file first")
     if status.st_size == 0:

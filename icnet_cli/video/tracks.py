@@ -91,8 +91,7 @@ class OtherTracks:
             elif stream.type == "audio":
                 self._refuse_audio(source, stream, plan)
             else:
-                name = f"{stream.type} {printable(stream.name or 'unknown', 40)} (stream {stream.index})"
-                left.append(f"{name} is left out: {plan.container.muxer} cannot hold it")
+                left.append(_left_out(stream, plan))
         self.left_out = tuple(left)
         return taken
 
@@ -283,6 +282,15 @@ class OtherTracks:
 
 def _packets(count: int) -> str:
     return "1 packet" if count == 1 else f"{count} packets"
+
+
+def _left_out(stream: Any, plan: OutputPlan) -> str:
+    """What is said of a track that does not come along, with why."""
+    name = f"{stream.type} {printable(stream.name or 'unknown', 40)} (stream {stream.index})"
+    if stream.type == "video":
+        why = "only mp4 keeps a cover" if is_cover(stream) else "one video is written"
+        return f"{name} is left out: {why}"
+    return f"{name} is left out: {plan.container.muxer} cannot hold it"
 
 
 def _is_time_code(stream: Any) -> bool:

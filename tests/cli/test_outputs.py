@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -36,3 +37,42 @@ def test_a_file_that_is_there_and_a_folder(
     assert said == f"icnet: {there} exists; overwrite it with -y or name another output\n"
     assert there.read_text() == "mine"
     assert refused(2, *words, folder, "-y") == f"icnet: {folder} is a folder; name a file in it\n"
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    ("code", "line"),
+    [
+        (2, "segment VIDEO -o LONG.mp4"),
+        (2, "segment VIDEO -o LONG"),
+        (2, "segment VIDEO VIDEO -o LONG"),
+        (2, "segment VIDEO -o out.mp4 --stats LONG.csv"),
+        (2, "segment VIDEO -o out.mp4 --palette LONG.yaml"),
+        (2, "compare A B VIDEO -o LONG.mp4"),
+        (2, "export A --to onnx -o LONG.onnx"),
+        (2, "bench --plot LONG.png"),
+        (3, "segment LONG.mp4 -o out.mp4"),
+        (3, "segment LONG -o out"),
+        (3, "segment VIDEO LONG.mp4 -o out"),
+        (3, "paint LONG.mkv VIDEO -o out.mp4"),
+        (3, "eval LONG"),
+        (3, "data check LONG"),
+        (3, "report LONG"),
+        (4, "segment VIDEO -o out.mp4 --weights LONG.safetensors"),
+        (4, "weights show LONG.safetensors"),
+    ],
+)
+def test_a_name_that_no_file_can_have_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Callable[..., str], code: int, line: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "VIDEO").write_bytes(b"something")
+    words = [word.replace("LONG", LONG) for word in line.split()]
+    assert "the name is too long" in refused(code, *words)
+    assert [path.name for path in tmp_path.iterdir() if path.name != "xdg"] == ["VIDEO"]
+
+
+def test_a_long_address_is_no_file_name(refused: Callable[..., str]) -> None:
+    assert "too long" not in refused(3, "segment", f"http://127.0.0.1:9/{LONG}", "-o", "out.mp4")

@@ -37,7 +37,7 @@ def test_the_null_device_takes_the_closed_streams_number(number: int, name: str)
 @pytest.mark.parametrize(
     "words",
     [
-        "--version", "--help", "weights list", "weights list --json", "eval none --json",
+        "--version", "--help", "weights list", "eval none",
         "bench --quick --size 32x64 --model fast-scnn --device cpu --progress none",
     ],
 )  # fmt: skip
@@ -46,6 +46,16 @@ def test_a_report_that_has_nowhere_to_go_is_no_bug(words: str) -> None:
     assert done.returncode == (3 if words.startswith("eval none") else 0), done.stderr
     assert "internal error" not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", ["weights list --json", "eval none --json", "segment none.mp4 -o o.mp4 --json"]
+)
+def test_a_document_for_a_closed_stdout_is_refused_in_one_line(words: str) -> None:
+    done = closed(">&-", "-m", "icnet_cli", *words.split())
+    assert done.returncode == 5
+    assert done.stderr.startswith("icnet: --json writes to stdout, which is closed")
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("words", ["segment street.mp4 -o -", "paint labels.mkv street.mp4 -o -"])

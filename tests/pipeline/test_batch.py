@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from icnet_cli.inference.segmenter import Segmenter
 from icnet_cli.pipeline import jobs, resume
 from icnet_cli.pipeline.batch import is_batch, plan_jobs, segment_many
 from icnet_cli.video import open_video
+from tests.video.video_clips import make_clip
 
 from .conftest import frames, write_video
 
@@ -88,6 +90,41 @@ def test_a_container_that_is_only_read_becomes_mp4(tmp_path: Path, videos: Path)
     assert outputs == ["b.mp4", "d.mp4", "a.mkv"]
 
 
+KINDS = {
+    ".mxf": ("mpeg2video", "mxf"), ".mts": ("libx264", "mpegts"), ".m2ts": ("libx264", "mpegts"),
+    ".vob": ("mpeg2video", "vob"), ".m2v": ("mpeg2video", "mpeg2video"), ".mpe": ("mpeg1video", "mpeg"),
+    ".3gp": ("libx264", "3gp"), ".3g2": ("libx264", "3g2"), ".f4v": ("libx264", "f4v"), ".qt": ("libx264", "mov"),
+    ".ogv": ("libvpx", "ogg"), ".asf": ("wmv2", "asf"), ".wmv": ("wmv2", "asf"), ".flv": ("flv", "flv"),
+    ".h264": ("libx264", "h264"), ".264": ("libx264", "h264"), ".h265": ("libx265", "hevc"),
+    ".hevc": ("libx265", "hevc"), ".265": ("libx265", "hevc"), ".nut": ("ffv1", "nut"), ".ivf": ("libvpx", "ivf"),
+    ".mjpeg": ("mjpeg", "mjpeg"), ".gif": ("gif", "gif"), ".y4m": ("rawvideo", "yuv4mpegpipe"),
+    ".rm": ("rv10", "rm"), ".wtv": ("mpeg2video", "wtv"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+def test_in_a_folder_a_video_of_any_kind_that_is_read_is_taken(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "videos").mkdir()
+    clip = tmp_path / "videos" / f"a{suffix}"
+    codec, muxer = KINDS[suffix]
+    formats = {"mjpeg": "yuvj420p", "gif": "rgb8"}
+    quiet = {"x265-params": "log-level=none"} if codec == "libx265" else {}
+    make_clip(
+        clip, range(0, 4), Fraction(1, 25), codec=codec, pix_fmt=formats.get(codec, "yuv420p"), size=(176, 144),
+        options=quiet, muxer=muxer,
+    )  # fmt: skip
+    with open_video(clip) as reader:
+        assert len(list(reader)) == 4
+    assert is_batch(config(tmp_path, tmp_path / "videos"))
+    (job,) = plan_jobs(config(tmp_path, tmp_path / "videos"))
+    assert (job.source, job.output.name) == (clip, "a.mp4")
+
+
+def test_a_gif_among_videos_is_one_of_them(tmp_path: Path, videos: Path) -> None:
+    (videos / "c.GIF").write_bytes(b"GIF89a")
+    assert [job.output.name for job in plan_jobs(config(tmp_path, videos))] == ["b.mp4", "c.mp4", "a.mkv"]
+
+
 def test_what_is_a_batch(tmp_path: Path, videos: Path, folder: Path) -> None:
     assert is_batch(config(tmp_path, videos))
     assert is_batch(config(tmp_path, videos / "b.mp4", videos / "b.mp4"))
@@ -108,6 +145,8 @@ def test_what_is_a_batch(tmp_path: Path, videos: Path, folder: Path) -> None:
         ("inside", ExitCode.USAGE, "lies in the source"),
         ("exists", ExitCode.USAGE, "overwrite it with -y"),
         ("input", ExitCode.USAGE, "is an input itself"),
+        ("long", ExitCode.USAGE, "a name that is too long"),
+        ("loop", ExitCode.USAGE, "leads to itself"),
         ("codec", ExitCode.USAGE, "cannot hold"),
         ("missing", ExitCode.INPUT, "no such file"),
         ("empty", ExitCode.INPUT, "holds no videos"),
@@ -140,6 +179,10 @@ def test_what_is_refused_before_any_work(
             [videos / "b.mp4", videos / "night" / "a.mkv"],
             {"output": videos, "overwrite": True},
         )
+    elif what == "long":  # 255 bytes, and one more as .mp4
+        shutil.copy(videos / "b.mp4", videos / f"{'x' * 252}.ts")
+    elif what == "loop":
+        (tmp_path / "out").symlink_to("out")
     elif what == "codec":
         shutil.copy(videos / "b.mp4", videos / "c.webm")
         options["codec"] = "h264"

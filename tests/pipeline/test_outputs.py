@@ -61,6 +61,8 @@ def test_one_picture(tmp_path: Path, folder: Path, name: str, view: str) -> None
         ("taken", {}, "-y"),
         ("taken", {"overwrite": True}, "did not write"),
         (".", {"overwrite": True}, "holds the input"),
+        ("loop.mp4", {"overwrite": True}, "leads to itself"),
+        ("loop", {}, "leads to itself"),
         ("out.gif", {}, "name a video"),
         ("out.png", {}, "--frames 1"),
         ("labels.jpg", {"frames": 1}, r"\.png"),
@@ -86,6 +88,8 @@ def test_what_cannot_be_is_refused(
     tmp_path: Path, video: Path, name: str, options: dict[str, Any], words: str
 ) -> None:
     (tmp_path / "link.mp4").symlink_to(video)
+    for loop in ("loop.mp4", "loop"):
+        (tmp_path / loop).symlink_to(loop)
     os.link(video, tmp_path / "hard.mp4")
     (tmp_path / "taken.mp4").write_bytes(b"mine")
     (tmp_path / "taken").mkdir()

@@ -47,6 +47,18 @@ def test_what_is_written_is_read(tmp_path: Path, picture: np.ndarray, suffix: st
     assert header == (24, 36, None)
 
 
+def test_what_opencv_thinks_of_a_picture_is_not_printed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Of a TIFF with 32-bit samples it has a line to say that names its own source file."""
+    done, data = cv2.imencode(".tif", np.zeros((8, 8, 3), np.float32))
+    assert done
+    (tmp_path / "deep.tif").write_bytes(bytes(data))
+    with pytest.raises(IcnetError, match="cannot be read"):
+        read_picture(tmp_path / "deep.tif")
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize("suffix", ALL)
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_a_cut_picture_is_refused(tmp_path: Path, picture: np.ndarray, suffix: str, share: float) -> None:

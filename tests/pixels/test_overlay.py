@@ -51,7 +51,7 @@ def test_planes_and_rgb_show_the_same(
     assert np.abs(joined(on_planes, colour).astype(int) - on_rgb).max() <= 4
 
 
-@pytest.mark.parametrize("size", [(1, 1), (15, 21), (2, 7)])
+@pytest.mark.parametrize("size", [(1, 1), (15, 21), (2, 7), (8, 1), (1, 8)])
 @pytest.mark.parametrize("view", VIEWS)
 def test_odd_sizes_keep_valid_planes(size: tuple[int, int], view: str) -> None:
     colour = YuvColour()
@@ -60,7 +60,9 @@ def test_odd_sizes_keep_valid_planes(size: tuple[int, int], view: str) -> None:
     assert planes.u.shape == (-(-size[0] // 2), -(-size[1] // 2))
     painted = Painter(PALETTE, view).paint_planes(planes, labels, colour)
     assert painted.y.shape == Painter(PALETTE, view).output_size(size)
-    subsampling(painted)  # raises where the planes do not fit one another
+    assert subsampling(painted) == (2, 2)  # raises where the planes do not fit one another
+    height, width = painted.y.shape
+    assert painted.u.shape == (-(-height // 2), -(-width // 2))
 
 
 @pytest.mark.parametrize(("matrix", "white", "red"), [("bt709", 235, 63), ("smpte170m", 235, 81)])

@@ -174,10 +174,14 @@ class UdpSender:
 
 
 class Site:
-    """A web server of files that are made as they are asked for; `asked` lists the paths."""
+    """A web server of files that are made as they are asked for; `asked` lists the paths.
 
-    def __init__(self, files: dict[str, Any]) -> None:
-        self.files, self.asked = files, []
+    Args:
+        ranges: whether it gives parts of a file; Python's own server does not.
+    """
+
+    def __init__(self, files: dict[str, Any], *, ranges: bool = True) -> None:
+        self.files, self.asked, self.ranges = files, [], ranges
         site = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -200,10 +204,11 @@ class Site:
                 self._send(found.encode() if isinstance(found, str) else found)
 
             def _send(self, data: bytes) -> None:
-                asked = self.headers.get("Range", "")
+                asked = self.headers.get("Range", "") if site.ranges else ""
                 first = int(asked.partition("=")[2].partition("-")[0] or 0) if asked else 0
                 self.send_response(206 if asked else 200)
-                self.send_header("Accept-Ranges", "bytes")
+                if site.ranges:
+                    self.send_header("Accept-Ranges", "bytes")
                 self.send_header("Connection", "close")
                 if asked:
                     self.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")

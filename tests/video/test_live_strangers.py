@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from live_reading import STALL_S, served
 from live_servers import (
@@ -158,6 +159,27 @@ def test_a_file_on_a_server_that_is_cut_is_told(servers: list[Any], tmp_path: Pa
     with RemoteFile(parse_address(f"{site.url}/a.mp4"), timeout_s=5.0) as file:
         list(file)
         assert file.shortfall is not None or file.frames_lost
+
+
+def test_an_index_at_the_end_on_a_server_without_ranges_is_told_with_a_cure(
+    servers: list[Any], tmp_path: Path
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (30, 192, 256, 3), np.uint8)
+    size = {"size": (256, 192), "pictures": noise, "ticks": range(0, 30 * 512, 512)}
+    last = make_clip(tmp_path / "a.mp4", **size).read_bytes()
+    first = make_clip(tmp_path / "b.mp4", container_options={"movflags": "faststart"}, **size).read_bytes()
+    files = {"/a.mp4": last, "/b.mp4": first, "/broken.mp4": first[: len(first) // 50]}
+    plain, ranged = (served(servers, Site(files, ranges=ranges)) for ranges in (False, True))
+    with pytest.raises(IcnetError, match=r"byte ranges.*faststart") as raised:
+        RemoteFile(parse_address(f"{plain.url}/a.mp4?token=SECRET"), timeout_s=5.0)
+    assert raised.value.code == ExitCode.INPUT
+    assert "SECRET" not in str(raised.value)
+    for url in (f"{ranged.url}/a.mp4", f"{plain.url}/b.mp4"):
+        with RemoteFile(parse_address(url), timeout_s=5.0) as file:
+            assert len(list(file)) == 30
+    with pytest.raises(IcnetError) as raised:  # another fault is not taken for this one
+        RemoteFile(parse_address(f"{ranged.url}/broken.mp4"), timeout_s=5.0)
+    assert "byte ranges" not in str(raised.value)
 
 
 def test_the_same_stream_without_a_length_is_live(

@@ -148,6 +148,30 @@ def test_tracks_that_do_not_fit_are_left_out_and_named(tmp_path: Path) -> None:
         assert len(out.chapters()) == 2
 
 
+def test_webm_which_writes_nothing_of_an_attachment_is_said_to_leave_it_out(tmp_path: Path) -> None:
+    writer = copy(with_subtitles(tmp_path / "in.mkv"), tmp_path / "out.webm")
+    assert [name.split()[0] for name in writer.left_out] == ["subtitle", "attachment"]
+    with av.open(str(tmp_path / "out.webm")) as out:
+        assert [stream.type for stream in out.streams] == ["video"]
+
+
+def test_a_second_video_is_left_out_because_one_is_written(tmp_path: Path) -> None:
+    state: dict[str, Any] = {}
+
+    def before(out: Any) -> None:
+        state["second"] = out.add_stream("mjpeg", 25, width=64, height=32, pix_fmt="yuvj420p")
+
+    def after(out: Any) -> None:
+        frame = av.VideoFrame.from_ndarray(picture(1, 64, 32), "rgb24").reformat(format="yuvj420p")
+        frame.pts, frame.time_base = 0, Fraction(1, 25)
+        out.mux(state["second"].encode(frame))
+
+    path = clip(tmp_path / "in.mkv", before=before, after=after)
+    assert copy(path, tmp_path / "out.mkv").left_out == (
+        "video mjpeg (stream 1) is left out: one video is written",
+    )
+
+
 def test_a_range_moves_every_track_to_zero(tmp_path: Path) -> None:
     path = with_subtitles(tmp_path / "in.mkv", audio="aac")
     copy(path, tmp_path / "out.mkv", start_s=0.2, end_s=0.6)
