@@ -18,14 +18,15 @@ def compare_files(a: Path, b: Path) -> dict[str, Any]:
     """The rows of both, `a` the base: how many times faster `b` is in each.
 
     Returns:
-        `rows` [{the keys of both, `ms_a`, `ms_b`, `speedup`}], the rows that one file alone has in `only_a` and
-        `only_b`, and the two environments.
+        `rows` [{the keys of both, `device_a`, `backend_a`, those of b, `ms_a`, `ms_b`, `speedup`}], the rows that one
+        file alone has in `only_a` and `only_b`, and the two environments.
 
     Raises:
         IcnetError: INPUT for a file that is not such a result, or where the two share no row.
     """
     first, second = _read(a), _read(b)
-    rows_a, rows_b = _by_key(first, a), _by_key(second, b)
+    keys = KEYS + (("backend",) if _is_of_several(first) or _is_of_several(second) else ())
+    rows_a, rows_b = _by_key(first, a, keys), _by_key(second, b, keys)
     both = [key for key in rows_a if key in rows_b]
     if not both:
         raise input_error(f"{a} and {b} have no row in common: other networks, sizes or precisions")
@@ -50,7 +51,20 @@ def _read(path: Path) -> dict[str, Any]:
     return document
 
 
-def _by_key(document: Mapping[str, Any], path: Path) -> dict[str, Mapping[str, Any]]:
+def _is_of_several(document: Mapping[str, Any]) -> bool:
+    """Whether one network was timed on several backends: then each is compared with itself."""
+    backends: dict[str, set[str]] = {}
+    for row in document["rows"]:
+        if isinstance(row, Mapping) and row.get("backend"):
+            backends.setdefault(_key(row, KEYS), set()).add(str(row["backend"]))
+    return any(len(found) > 1 for found in backends.values())
+
+
+def _key(row: Mapping[str, Any], keys: tuple[str, ...]) -> str:
+    return json.dumps([row.get(key) for key in keys])
+
+
+def _by_key(document: Mapping[str, Any], path: Path, keys: tuple[str, ...]) -> dict[str, Mapping[str, Any]]:
     """The measured rows by what they measure; where a row was measured twice, the first."""
     found: dict[str, Mapping[str, Any]] = {}
     for row in document["rows"]:
@@ -58,13 +72,17 @@ def _by_key(document: Mapping[str, Any], path: Path) -> dict[str, Mapping[str, A
             raise input_error(f"{path} is not a result of `icnet bench --json`: {row!r:.40} is no row")
         milliseconds = row.get("ms_p50")
         if isinstance(milliseconds, int | float) and not isinstance(milliseconds, bool) and milliseconds > 0:
-            found.setdefault(json.dumps([row.get(key) for key in KEYS]), row)
+            found.setdefault(_key(row, keys), row)
     return found
 
 
 def _pair(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
     known = {key: a[key] for key in KEYS if key in a}
-    devices = {f"device_{side}": row.get("device") for side, row in (("a", a), ("b", b))}
+    devices = {
+        f"{what}_{side}": row.get(what)
+        for what in ("device", "backend")
+        for side, row in (("a", a), ("b", b))
+    }
     return {
         **known,
         **devices,
@@ -75,5 +93,5 @@ def _pair(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _name(row: Mapping[str, Any]) -> str:
-    parts = [row.get(key) for key in ("name", "model", "variant", "stage") if row.get(key)]
+    parts = [row.get(key) for key in ("name", "model", "variant", "stage", "backend") if row.get(key)]
     return ", ".join(map(str, parts))

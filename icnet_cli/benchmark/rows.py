@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from icnet_cli.inference.device import choose_device, set_exactness
+from icnet_cli.inference.exported import ExportedEngine
 from icnet_cli.inference.graphs import CALLS
 from icnet_cli.inference.segmenter import Segmenter
 from icnet_cli.models.count import cost
@@ -79,6 +80,13 @@ def _settle(run: Callable[[Tensor], Tensor], pictures: Tensor) -> None:
     synchronise(pictures.device)
 
 
+def given_by(segmenter: Segmenter) -> str | None:
+    """What an exported file ends with, which is its own affair: labels, or logits at the network's size."""
+    if not isinstance(segmenter.engine, ExportedEngine):
+        return None
+    return "logits" if segmenter.engine.gives_scores else "labels"
+
+
 def time_row(
     subject: Subject,
     size: tuple[int, int],
@@ -114,7 +122,7 @@ def time_row(
         "precision": segmenter.precision,
         "backend": segmenter.backend,
         "batch": batch,
-        "output": output,
+        "output": given_by(segmenter) or output,
         **timing,
         "params_m": parameters,
         "gflops": operations,

@@ -34,7 +34,7 @@ def table_rows(
         if published.network is not None:
             size = size_of(published, config.size, table.full_size)
             row |= _measured(published, size, config, protocol, clock, measured)
-            row["miou"] = accuracies.of(published.network)
+            row["miou"] = accuracies.of(published.network, size)
         if published.trained is not None:
             row["trained"] = trained_here(published.trained)
         row["published"] = published.to_dict() | _printed_about(published)
@@ -112,14 +112,17 @@ def _times_faster(row: Mapping[str, Any] | None, base: Mapping[str, Any] | None,
 
 
 class Accuracies:
-    """The mIoU of the rows that `--weights` are the network of, measured on `--data`; each network once."""
+    """The mIoU of the rows that `--weights` are the network of, measured on `--data`; each network and size once.
+
+    It is measured at the size that is timed: at another one the two would be figures of two networks.
+    """
 
     def __init__(self, config: BenchConfig) -> None:
         self._config = config
-        self._known: dict[str | None, float | None] = {}
+        self._known: dict[tuple[str | None, tuple[int, int]], float] = {}
         self._subject = of_weights(config.weights) if config.data and config.weights else None
 
-    def of(self, network: Mapping[str, Any]) -> float | None:
+    def of(self, network: Mapping[str, Any], size: tuple[int, int]) -> float | None:
         """0..1; None where the weights are another network's."""
         subject = self._subject
         if subject is None or subject.model != network["model"]:
@@ -128,18 +131,18 @@ class Accuracies:
         config = {**network, "head": subject.config.get("head", "fused")}
         if not same_network(subject.config, config):
             return None
-        branches = network.get("branches")
-        if branches not in self._known:
-            self._known[branches] = self._measure(branches)
-        return self._known[branches]
+        key = network.get("branches"), size
+        if key not in self._known:
+            self._known[key] = self._measure(*key)
+        return self._known[key]
 
-    def _measure(self, branches: str | None) -> float | None:
+    def _measure(self, branches: str | None, size: tuple[int, int]) -> float:
         config = self._config
         assert config.data is not None
         assert config.weights is not None
         events = evaluate(
             EvalConfig(
-                config.data, split=config.split, weights=config.weights, branches=branches,
+                config.data, split=config.split, weights=config.weights, branches=branches, size=size,
                 device=config.device, precision=config.precision,
             )
         )  # fmt: skip

@@ -272,12 +272,18 @@ def _naive(document: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _backends(row: Mapping[str, Any]) -> str:
+    """One name where both are the same."""
+    return " and ".join(dict.fromkeys(str(row[key]) for key in ("backend_a", "backend_b") if row.get(key)))
+
+
 def _compare(document: Mapping[str, Any]) -> Sheet:
     columns: tuple[Column, ...] = (
         ("row", lambda row: ", ".join(str(row[key]) for key in ("name", "model", "stage") if row.get(key))),
         ("variant", _words("variant")),
         ("size", _size),
         ("batch", _batch),
+        ("run by", _backends),
         ("ms A", _figure("ms_a", ".2f")),
         ("ms B", _figure("ms_b", ".2f")),
         ("B faster, times", _figure("speedup", ".2f")),

@@ -94,7 +94,8 @@ def result_table(document: dict[str, Any]) -> Any:
 
 
 def _figures(row: dict[str, Any]) -> list[str]:
-    return [f"{row['keep']:g}", f"{row['params_m']:.2f}", f"{row['gflops']:.1f}", f"{row['ms']:.2f}"]
+    gflops = f"{row['gflops']:.1f}" if row["gflops"] >= 1 else f"{row['gflops']:.3f}"  # of small pictures
+    return [f"{row['keep']:g}", f"{row['params_m']:.2f}", gflops, f"{row['ms']:.2f}"]
 
 
 def _share(value: float | None) -> str:

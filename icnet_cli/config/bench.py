@@ -147,7 +147,8 @@ class BenchConfig(Config):
             found.append("--backend all is for networks on their own")
         if self.backend not in ("auto", "torch") and (self.table or self.stages):
             found.append(f"{given[0]} times torch; leave --backend {self.backend} out")
-        return found + self._reuse_problems() + self._plot_problems() + self._network_problems()
+        found += self._reuse_problems() + self._plot_problems() + self._network_problems()
+        return found + self._unread(given)
 
     def _kinds_given(self) -> list[str]:
         kinds = {
@@ -157,6 +158,22 @@ class BenchConfig(Config):
             "--compare": self.compare,
         }
         return [name for name, value in kinds.items() if value]
+
+    def _unread(self, given: list[str]) -> list[str]:
+        """What would be passed over in silence."""
+        of_video = {"--view": self.view != "overlay", "--preset": self.preset, "--frames": self.frames}
+        found = (
+            [] if self.video else [f"{name} is for --video FILE" for name, told in of_video.items() if told]
+        )
+        if self.data is None and self.split != "val":
+            found.append("--split is for --data")
+        if self.plain and given:
+            found.append(f"--plain is for networks on their own; leave it or {given[0]} out")
+        if self.stages and self.batch > 1:
+            found.append("--stages times one picture; leave --batch out")
+        if self.table and self.weights is not None and self.data is None:
+            found.append("--table takes --weights to measure their mIoU; add --data DIR")
+        return found
 
     def _reuse_problems(self) -> list[str]:
         found = [text for word in self.reuse or () for text in reuse_problems(word, self.reuse_kind)]

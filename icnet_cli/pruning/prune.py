@@ -169,7 +169,7 @@ class Job:
 
     def _meta(self, network: Network, parent: WeightsMeta, row: Row) -> WeightsMeta:
         # The parent's figures are not this network's; where its data and licence come from is.
-        card = {key: value for key, value in parent.card.items() if key != "metrics"}
+        card = {key: value for key, value in parent.card.items() if key not in ("metrics", "best_miou")}
         return WeightsMeta.of(
             network,
             parent.classes,

@@ -35,6 +35,20 @@ def test_the_rows_of_both_and_how_many_times_faster(tmp_path: Path) -> None:
     assert (found["environment_a"], found["environment_b"]) == ({"cpu": "a"}, {"cpu": "b"})
 
 
+def test_backends_are_compared_each_with_itself_where_there_are_several(tmp_path: Path) -> None:
+    several = [row(ms=ms, backend=name) for name, ms in (("torch", 16.0), ("openvino", 4.0))]
+    a, b = write(tmp_path / "a.json", *several), write(tmp_path / "b.json", *several, row(backend="onnx"))
+    found = compare_files(a, b)
+    assert [(one["backend_a"], one["backend_b"], one["speedup"]) for one in found["rows"]] == [
+        ("torch", "torch", 1), ("openvino", "openvino", 1),
+    ]  # fmt: skip
+    assert (found["only_a"], found["only_b"]) == ([], ["icnet, v, onnx"])
+    # One each: what is asked is how much faster the other is.
+    ones = [write(tmp_path / f"{n}.json", one) for n, one in enumerate(several)]
+    (pair,) = compare_files(*ones)["rows"]
+    assert (pair["backend_a"], pair["backend_b"], pair["speedup"]) == ("torch", "openvino", 4)
+
+
 @pytest.mark.parametrize(
     "differs", [{"batch": 2}, {"precision": "fp16"}, {"variant": "w"}, {"stage": "stage 1"}]
 )

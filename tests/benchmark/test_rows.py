@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from icnet_cli.benchmark.rows import network_input, pass_of, time_pass, time_plain_row, time_row
+from icnet_cli.benchmark.rows import given_by, network_input, pass_of, time_pass, time_plain_row, time_row
 from icnet_cli.benchmark.subjects import Subject, subjects
 from icnet_cli.config import BenchConfig
 from icnet_cli.errors import ExitCode, IcnetError
+from icnet_cli.inference.engine import TorchEngine
+from icnet_cli.inference.exported import ExportedEngine
 from icnet_cli.inference.segmenter import Segmenter
 from tests.benchmark.conftest import SHORT, SIZE, SMALL, save
 
@@ -131,3 +133,14 @@ def test_weights_bring_their_network(tmp_path: Path) -> None:
     with pytest.raises(IcnetError) as refused:
         subjects(BenchConfig(weights="nowhere"))
     assert refused.value.code == ExitCode.WEIGHTS
+
+
+@pytest.mark.parametrize(("gives_scores", "output"), [(True, "logits"), (False, "labels")])
+def test_an_exported_file_says_what_it_ends_with(gives_scores: bool, output: str) -> None:
+    """Enlarging to the full size is in its time, which is then no score map's."""
+    segmenter = Segmenter.__new__(Segmenter)
+    engine = ExportedEngine.__new__(ExportedEngine)
+    engine.gives_scores, segmenter.engine = gives_scores, engine
+    assert given_by(segmenter) == output
+    segmenter.engine = TorchEngine.__new__(TorchEngine)
+    assert given_by(segmenter) is None

@@ -122,18 +122,22 @@ def test_miou_is_measured_for_the_rows_that_the_weights_are(
         BenchConfig(table="icnet-ablation", data=tmp_path, weights=str(path), split="test")
     )
     row = {"model": "icnet", "keep": 0.25, "branches": "sub4", "head": "published"}
-    assert accuracies.of(row) == 0.25
-    assert accuracies.of(row) == 0.25  # measured once
-    assert accuracies.of(row | {"branches": "sub124"}) == 0.5
-    assert accuracies.of(row | {"keep": 0.5}) is None
-    assert accuracies.of({"model": "pspnet50", "keep": 0.25}) is None
-    assert [(one.branches, one.split, one.dataset) for one in asked] == [
-        ("sub4", "test", tmp_path), ("sub124", "test", tmp_path),
+    size = (96, 128)
+    assert accuracies.of(row, size) == 0.25
+    assert accuracies.of(row, size) == 0.25  # measured once
+    assert accuracies.of(row | {"branches": "sub124"}, size) == 0.5
+    assert accuracies.of(row | {"keep": 0.5}, size) is None
+    assert accuracies.of({"model": "pspnet50", "keep": 0.25}, size) is None
+    assert accuracies.of(row, (192, 256)) == 0.75  # of what is timed there
+    assert [(one.branches, one.split, one.dataset, one.size) for one in asked] == [
+        ("sub4", "test", tmp_path, size), ("sub124", "test", tmp_path, size), ("sub4", "test", tmp_path, (192, 256)),
     ]  # fmt: skip
 
 
 def test_without_data_nothing_is_measured() -> None:
-    assert Accuracies(BenchConfig(table="icnet-ablation")).of({"model": "icnet", "keep": 0.5}) is None
+    assert (
+        Accuracies(BenchConfig(table="icnet-ablation")).of({"model": "icnet", "keep": 0.5}, (32, 32)) is None
+    )
 
 
 def test_what_has_been_trained_here_stands_beside_the_training_table(bundle: Path, timed: list) -> None:

@@ -36,7 +36,7 @@ def write_weights(path: Path, model: str = "fast-scnn", keep: float = 0.5, table
     torch.manual_seed(0)
     classes = load_table(table)
     network = build(model, {"keep": keep, "num_classes": classes.num_classes})
-    card = {"licence": "CC BY 4.0", "metrics": {"val_seen_in_training": {"miou": 0.5}}}
+    card = {"licence": "CC BY 4.0", "best_miou": 0.5, "metrics": {"val_seen_in_training": {"miou": 0.5}}}
     save_weights(path, network, WeightsMeta.of(network, classes, (64, 96), card=card))
     return path
 
