@@ -5,8 +5,8 @@ python examples/class_shares.py examples/street.mp4 shares.csv
 
 from __future__ import annotations
 
+import argparse
 import csv
-import sys
 
 import numpy as np
 
@@ -25,4 +25,9 @@ def main(video: str, table: str, weights: str = "fast-scnn-camvid") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("video")
+    parser.add_argument("table", help="the CSV file to write")
+    parser.add_argument("--weights", default="fast-scnn-camvid")
+    arguments = parser.parse_args()
+    main(arguments.video, arguments.table, arguments.weights)

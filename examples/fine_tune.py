@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import torch
@@ -45,4 +45,10 @@ def main(data: str, output: str, weights: str = "fast-scnn-camvid", steps: int =
 
 
 if __name__ == "__main__":
-    print(f"loss {main(*sys.argv[1:]):.3f}")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", help="a dataset folder with images, labels and classes.yaml")
+    parser.add_argument("output", help="the .safetensors file to write")
+    parser.add_argument("--weights", default="fast-scnn-camvid")
+    parser.add_argument("--steps", type=int, default=200)
+    arguments = parser.parse_args()
+    print(f"loss {main(arguments.data, arguments.output, arguments.weights, arguments.steps):.3f}")

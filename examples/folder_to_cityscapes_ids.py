@@ -1,13 +1,13 @@
 """Label every picture of a folder and write Cityscapes' own ids (road 7, person 24, ...), as its server wants them.
 
-    python examples/folder_to_cityscapes_ids.py pictures/ labels/ my-cityscapes.safetensors
+    python examples/folder_to_cityscapes_ids.py pictures/ labels/ --weights my-cityscapes.safetensors
 
 Other weights' classes are matched by name; what Cityscapes does not know becomes 0, its "unlabeled".
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -42,4 +42,9 @@ def main(pictures: str, output: str, weights: str = "fast-scnn-camvid") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pictures", help="a folder of .png and .jpg files")
+    parser.add_argument("output", help="the folder of label pictures, which is made")
+    parser.add_argument("--weights", default="fast-scnn-camvid")
+    arguments = parser.parse_args()
+    main(arguments.pictures, arguments.output, arguments.weights)

@@ -6,7 +6,7 @@ python examples/webcam.py drive.mp4  # or a file
 
 from __future__ import annotations
 
-import sys
+import argparse
 
 import numpy as np
 
@@ -35,4 +35,10 @@ def main(source: str = "0", weights: str = "fast-scnn-camvid", show: bool = True
 
 
 if __name__ == "__main__":
-    print(f"{main(*sys.argv[1:])} frames")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "source", nargs="?", default="0", help="a camera's number or a video file (default: 0)"
+    )
+    parser.add_argument("--weights", default="fast-scnn-camvid")
+    arguments = parser.parse_args()
+    print(f"{main(arguments.source, arguments.weights)} frames")

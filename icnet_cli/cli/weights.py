@@ -22,6 +22,7 @@ def list_bundled(config: WeightsListConfig, console: Console) -> None:
     """
     from icnet_cli.checkpoints.bundled import bundled_weights, local_weights
     from icnet_cli.checkpoints.format import read_meta
+    from icnet_cli.checkpoints.start import WORDS
 
     bundled = bundled_weights()
     rows: list[dict[str, Any]] = []
@@ -37,7 +38,8 @@ def list_bundled(config: WeightsListConfig, console: Console) -> None:
     for row in rows:
         size = "x".join(map(str, row["train_size"]))
         classes = f"{len(row['class_names'])} classes ({row['dataset']})"
-        emit(f"{row['name']}: {row['model']}, {classes}, {size}, {row['origin']}")
+        mark = f", {WORDS}" if row["trunk_only"] else ""
+        emit(f"{row['name']}: {row['model']}, {classes}, {size}, {row['origin']}{mark}")
 
 
 def show(config: WeightsConfig, console: Console) -> None:
@@ -180,11 +182,14 @@ def one_line_indented(text: str) -> str:
 
 
 def _summary(meta: Any) -> dict[str, Any]:
+    from icnet_cli.checkpoints.start import is_trunk_only
+
     return {
         "model": meta.model,
         "train_size": list(meta.train_size),
         "dataset": meta.classes.name,
         "class_names": list(meta.classes.names),
+        "trunk_only": is_trunk_only(meta),
     }
 
 

@@ -9,6 +9,16 @@ from icnet_cli.data.layout import TRAIN_IDS_SUFFIX, Layout, folders_in, in_order
 
 _IMAGES = "leftImg8bit"
 _FINE, _COARSE = "gtFine", "gtCoarse"
+_COARSE_SPLIT = "train_extra"  # the one that has no fine labels
+_ARCHIVES = {
+    "train": "gtFine_trainvaltest.zip",
+    "val": "gtFine_trainvaltest.zip",
+    _COARSE_SPLIT: "gtCoarse.zip",
+}
+_HELP = {split: f"unpack {archive} there" for split, archive in _ARCHIVES.items()} | {
+    # The true ones are kept by the benchmark's server.
+    "test": "for test those of gtFine_trainvaltest.zip will do, blank as they are (every pixel is ignored)"
+}
 
 
 class Cityscapes(Layout):
@@ -30,6 +40,16 @@ class Cityscapes(Layout):
     def splits(self) -> tuple[str, ...]:
         labelled = folders_in(self.root / _FINE) | folders_in(self.root / _COARSE)
         return in_order(labelled & folders_in(self.root / _IMAGES))
+
+    def without_split(self, split: str) -> str:
+        """Also which labels to add, where the pictures are there: they come in another archive."""
+        if split not in folders_in(self.root / _IMAGES):
+            return super().without_split(split)
+        labels = f"{_COARSE if split == _COARSE_SPLIT else _FINE}/{split}"
+        return (
+            f"{self.root} ({self.name}) has the pictures of {split!r} ({_IMAGES}/{split}) but not their labels "
+            f"({labels}), which are needed; {_HELP.get(split, 'put them there')}"
+        )
 
     def images(self, split: str) -> dict[str, Path]:
         endings = tuple(f"_{_IMAGES}{suffix}" for suffix in (".png", ".jpg"))

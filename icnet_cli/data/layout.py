@@ -73,8 +73,7 @@ class Layout(ABC):
         Raises an input error for a split that does not exist or is empty.
         """
         if split not in self.splits():
-            found = ", ".join(self.splits()) or "none with images and labels"
-            raise input_error(f"{self.root} ({self.name}) has no split {split!r}; found {found}")
+            raise input_error(self.without_split(split))
         labels = self.label_files(split)
         samples = [
             Sample(name, image, labels.get(name) or self.label_path(split, name))
@@ -85,6 +84,11 @@ class Layout(ABC):
                 f"the split {split!r} of {self.root} ({self.name}) is empty: found no image, expected one or more"
             )
         return samples
+
+    def without_split(self, split: str) -> str:
+        """What to say where the split does not exist: which ones do."""
+        found = ", ".join(self.splits()) or "none with images and labels"
+        return f"{self.root} ({self.name}) has no split {split!r}; found {found}"
 
     def lookup(self, labels: Path) -> Labels:
         """uint8 (256,): train id of each value in this label file, 255 ignored, 254 not in the table."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from icnet_cli.checkpoints.bundled import find_weights
 from icnet_cli.checkpoints.format import LoadedWeights, load_weights
+from icnet_cli.checkpoints.start import refuse_trunk_only
 from icnet_cli.config import ExportConfig
 from icnet_cli.errors import check_error, weights_error
 from icnet_cli.inference.backends import SUFFIXES, Ports, open_exported, require
@@ -48,6 +49,7 @@ def export(config: ExportConfig) -> dict[str, Any]:
     for path in pictures:
         read_picture(path)  # one that cannot be read is told before the minute that the rest takes
     loaded = load_weights(source)
+    refuse_trunk_only(loaded.meta, config.weights)
     ports = _ports(config, loaded)
     with beside(config.output) as folder:
         part = folder / config.output.name

@@ -9,6 +9,7 @@ from typing import Any
 from icnet_cli.checkpoints.bundled import SUFFIX, bundled_weights, local_folder
 from icnet_cli.checkpoints.foreign import Foreign, read_foreign
 from icnet_cli.checkpoints.format import load_weights, save_weights
+from icnet_cli.checkpoints.start import CARD_KEY
 from icnet_cli.config import WeightsImportConfig
 from icnet_cli.errors import output_error, usage_error, why
 from icnet_cli.outputs import refuse_unwritable
@@ -23,12 +24,14 @@ def import_weights(config: WeightsImportConfig) -> dict[str, Any]:
     output = config.output or _named(config.name or config.source.stem)
     refuse_unwritable(output, overwrite=config.overwrite, inputs=(config.source,))
     foreign = read_foreign(config.source)
-    card = {
+    card: dict[str, Any] = {
         "data": f"imported: {foreign.kind}",
         "licence": "as its authors say; importing changes nothing about it",
         "source": config.source.name,
         "notes": list(foreign.notes),
     }
+    if not foreign.complete:
+        card[CARD_KEY] = True
     save_weights(output, foreign.network, replace(foreign.meta, card=card))  # type: ignore[arg-type]
     load_weights(output)  # what cannot be read back was not imported
     return _report(foreign, output)

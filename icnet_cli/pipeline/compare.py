@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from icnet_cli.checkpoints.bundled import find_weights
 from icnet_cli.checkpoints.format import LoadedWeights, load_weights
+from icnet_cli.checkpoints.start import refuse_trunk_only
 from icnet_cli.config import CompareConfig
 from icnet_cli.errors import usage_error
 from icnet_cli.evaluation.compare import Comparison, PairDone
@@ -90,7 +91,9 @@ def _load(name: str, config: CompareConfig) -> LoadedWeights | ExportedEngine:
     path = find_weights(name)
     if is_exported(path):
         return open_engine(path, config.device, config.precision, config.backend)
-    return load_weights(path)
+    loaded = load_weights(path)
+    refuse_trunk_only(loaded.meta, name)
+    return loaded
 
 
 def _segmenter(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,24 @@ def test_cityscapes(tmp_path: Path) -> None:
     labels = layout.read_labels(sample)
     assert set(np.unique(labels)) == {*range(19), 255}
     assert labels[0, -1] == 18  # id 33, bicycle
+
+
+def test_cityscapes_pictures_without_their_labels(tmp_path: Path) -> None:
+    layout = recognise(make.cityscapes(tmp_path))
+    with pytest.raises(IcnetError, match="has no split 'test'; found train, val, train_extra"):
+        layout.samples("test")
+    for split in ("test", "demo"):
+        (tmp_path / "leftImg8bit" / split / "berlin").mkdir(parents=True)
+    with pytest.raises(
+        IcnetError, match=r"leftImg8bit/test.*not their labels \(gtFine/test\).*blank"
+    ) as caught:
+        layout.samples("test")
+    assert caught.value.code is ExitCode.INPUT
+    with pytest.raises(IcnetError, match=r"\(gtFine/demo\), which are needed; put them there"):
+        layout.samples("demo")
+    shutil.rmtree(tmp_path / "gtCoarse")
+    with pytest.raises(IcnetError, match=r"\(gtCoarse/train_extra\).*gtCoarse\.zip"):
+        layout.samples("train_extra")
 
 
 def test_cityscapes_with_train_ids_only(tmp_path: Path) -> None:

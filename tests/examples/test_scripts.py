@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +24,7 @@ from icnet_cli.pixels.cv import cv2
 from tests.tiny_camvid import write_camvid
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+ARGUMENTLESS = {"callback_loop"}  # a class to copy, not a command
 
 
 def example(name: str) -> ModuleType:
@@ -120,6 +123,39 @@ def test_the_callback_loop_answers_with_the_newest_and_counts_the_rest(weights: 
 )
 def test_an_example_is_short(name: str) -> None:
     assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) < 60
+
+
+def started(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """An example, run as a person runs it."""
+    command = [sys.executable, str(EXAMPLES / f"{name}.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    "name", sorted(path.stem for path in EXAMPLES.glob("*.py") if path.stem not in ARGUMENTLESS)
+)
+def test_an_example_says_what_it_takes(name: str) -> None:
+    done = started(name, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: {name}.py")
+    words = str(example(name).__doc__).splitlines()[0]
+    assert words in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize("name", ["class_shares", "fine_tune", "folder_to_cityscapes_ids"])
+def test_an_example_without_its_arguments_names_them(name: str) -> None:
+    done = started(name)
+    assert done.returncode == 2
+    assert "the following arguments are required" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_example_takes_its_arguments_from_the_command_line(
+    weights: str, video: str, tmp_path: Path
+) -> None:
+    table = tmp_path / "shares.csv"
+    assert started("class_shares", video, str(table), "--weights", weights).returncode == 0
+    assert len(table.read_text().splitlines()) == 5
 
 
 def test_the_figure_of_the_run_that_did_not_see_val_is_carried_over_with_its_command(tmp_path: Path) -> None:

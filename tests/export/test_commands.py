@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+import icnet_cli
 from icnet_cli.checkpoints.digest import sha256
 from icnet_cli.checkpoints.format import load_weights
+from icnet_cli.errors import ExitCode, IcnetError
+from icnet_cli.pixels.cv import cv2
 from tests.cli.conftest import Icnet
 
-from .foreign_files import port_state
+from .foreign_files import port_state, resnet_state
+
+STREET = Path(__file__).resolve().parents[2] / "examples" / "street.mp4"
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +61,37 @@ def test_import_to_a_file_and_refusals(icnet: Icnet, refused, port: Path, tmp_pa
     port.write_bytes(port.read_bytes()[:5000])
     refused(4, "weights", "import", port, "--as", "a")
     assert "icnet's own weights" in refused(4, "weights", "import", output, "--as", "a")
+
+
+def test_an_imported_trunk_is_marked_and_labels_nothing(icnet: Icnet, refused, tmp_path: Path) -> None:
+    torch.save(resnet_state(), tmp_path / "resnet50.pth")
+    assert icnet("weights", "import", tmp_path / "resnet50.pth", "--as", "r50").code == 0
+    listed = icnet("weights", "list").out.splitlines()
+    assert [line.split(":")[0] for line in listed if "trunk only: for --pretrained" in line] == ["r50"]
+    rows = icnet("weights", "list", "--json").document["weights"]
+    assert [row["name"] for row in rows if row["trunk_only"]] == ["r50"]
+
+    picture, folder = tmp_path / "a.png", tmp_path / "out"
+    drives = tmp_path / "data" / "drives"
+    drives.mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        shutil.copy(STREET, drives / name)
+    cv2.imwrite(str(picture), np.zeros((64, 96, 3), np.uint8))
+    for line in (
+        ("segment", picture, "-o", tmp_path / "labels.png", "--weights", "r50"),
+        ("segment", drives / "a.mp4", drives / "b.mp4", "-o", folder, "--weights", "r50"),
+        ("eval", "--temporal", drives / "a.mp4", "--weights", "r50"),
+        ("export", "r50", "--to", "pt2", "--size", "64x96", "-o", tmp_path / "r50.pt2"),
+        ("compare", "r50", "fast-scnn-camvid", picture, "-o", folder),
+    ):
+        assert "--pretrained r50" in refused(4, *line)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "data") == [
+        "a.png",
+        "resnet50.pth",
+    ]
+    with pytest.raises(IcnetError, match="--pretrained r50") as caught:
+        icnet_cli.load("r50")
+    assert caught.value.code is ExitCode.WEIGHTS
 
 
 def test_verify(icnet: Icnet, port: Path, tmp_path: Path) -> None:
