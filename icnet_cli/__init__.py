@@ -46,12 +46,9 @@ def load(
         IcnetError: WEIGHTS for a missing or invalid file, or a trunk that has no trained classifier;
             DEVICE or USAGE for a device that is not to be had.
     """
-    from icnet_cli.checkpoints.start import refuse_trunk_only
     from icnet_cli.inference.segmenter import load as load_segmenter
 
-    segmenter = load_segmenter(name_or_file, device, precision, size, backend)
-    refuse_trunk_only(segmenter.meta, name_or_file)
-    return segmenter
+    return load_segmenter(name_or_file, device, precision, size, backend)
 
 
 def open_video(path: str | Path) -> VideoReader:

@@ -45,7 +45,6 @@ def measure_video(config: EvalConfig, console: LoopConsole) -> dict[str, Any]:
     """The report: see `evaluation.steady.measure`, and what was measured with what."""
     from itertools import islice
 
-    from icnet_cli.checkpoints.start import refuse_trunk_only
     from icnet_cli.errors import usage_error
     from icnet_cli.evaluation.steady import Truth, measure
     from icnet_cli.inference.segmenter import load
@@ -57,7 +56,6 @@ def measure_video(config: EvalConfig, console: LoopConsole) -> dict[str, Any]:
     with ExitStack() as stack:
         video = stack.enter_context(open_video(config.temporal))
         segmenter = load(config.weights, config.device, config.precision, config.size, config.backend)
-        refuse_trunk_only(segmenter.meta, config.weights)
         if not segmenter.engine.gives_scores:
             raise usage_error(f"--temporal needs scores, and {config.weights} gives labels")
         ways = _ways(config, segmenter, console, stack)

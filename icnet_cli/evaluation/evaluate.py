@@ -11,6 +11,7 @@ from typing import Protocol as Interface
 
 from icnet_cli.checkpoints.bundled import find_weights
 from icnet_cli.checkpoints.format import LoadedWeights, load_weights
+from icnet_cli.checkpoints.start import refuse_trunk_only
 from icnet_cli.classes import ClassTable
 from icnet_cli.config import EvalConfig
 from icnet_cli.data.dataset import SegmentationDataset
@@ -90,7 +91,9 @@ def _weights(config: EvalConfig) -> LoadedWeights | ExportedEngine:
     """The network of a weights file as `config` wants it, or a file of `icnet export` as it is."""
     path = find_weights(config.weights)
     if not is_exported(path):
-        return with_ablation(with_branches(load_weights(path), config.branches), config.ablation)
+        loaded = load_weights(path)
+        refuse_trunk_only(loaded.meta, config.weights)
+        return with_ablation(with_branches(loaded, config.branches), config.ablation)
     engine = open_engine(path, config.device, config.precision, config.backend)
     for flag, value in (("--branches", config.branches), ("--ablation", config.ablation)):
         if value is not None:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from icnet_cli.checkpoints.bundled import find_weights
 from icnet_cli.checkpoints.format import WeightsMeta, load_weights
+from icnet_cli.checkpoints.start import refuse_trunk_only
 from icnet_cli.classes import ClassTable
 from icnet_cli.errors import IcnetError, usage_error
 
@@ -277,7 +278,8 @@ def load(
     """A Segmenter from bundled weights by name, from a .safetensors file, or from a file of `icnet export`.
 
     Raises:
-        IcnetError: WEIGHTS for a missing or invalid file; DEVICE or USAGE as `Segmenter`.
+        IcnetError: WEIGHTS for a missing or invalid file, or a trunk that has no trained classifier;
+            DEVICE or USAGE as `Segmenter`.
     """
     # A wrong word is told before a file is read.
     check_backend(backend, device, precision)
@@ -286,4 +288,5 @@ def load(
     if is_exported(path):
         return Segmenter.of_exported(open_engine(path, device, precision, backend), size)
     loaded = load_weights(path)
+    refuse_trunk_only(loaded.meta, name_or_file)
     return Segmenter(loaded.network, loaded.meta, device, precision, size, backend, work)

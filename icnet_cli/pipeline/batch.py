@@ -122,14 +122,11 @@ def _one(config: SegmentConfig, segmenter: Segmenter) -> Generator[FrameDone | N
 
 
 def _load(config: SegmentConfig) -> Segmenter:
-    from icnet_cli.checkpoints.start import refuse_trunk_only
     from icnet_cli.inference.choice import Work
     from icnet_cli.inference.segmenter import load
 
     work = Work(None, config.size)  # videos of many sizes, unless --size makes them one
-    segmenter = load(config.weights, config.device, config.precision, config.size, config.backend, work)
-    refuse_trunk_only(segmenter.meta, config.weights)
-    return segmenter
+    return load(config.weights, config.device, config.precision, config.size, config.backend, work)
 
 
 # What is done, and where to -----------------------------------------------------------------------------------------

@@ -246,7 +246,6 @@ def _stats(
 
 
 def _load(config: SegmentConfig, source: Source, job: Job | None) -> Generator[Notice, None, Segmenter]:
-    from icnet_cli.checkpoints.start import refuse_trunk_only
     from icnet_cli.inference.choice import Work
     from icnet_cli.inference.segmenter import load
 
@@ -257,7 +256,6 @@ def _load(config: SegmentConfig, source: Source, job: Job | None) -> Generator[N
     if backend == "auto" and job is not None and job.backend:
         backend = job.backend  # which `auto` might not take for the rest alone
     segmenter = load(config.weights, config.device, config.precision, config.size, backend, work)
-    refuse_trunk_only(segmenter.meta, config.weights)
     if size is not None:
         to_build = segmenter.still_to_build(*size)
         if to_build:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from icnet_cli.checkpoints.format import LoadedWeights, WeightsMeta, load_weights, save_weights
+from icnet_cli.checkpoints.start import CARD_KEY
 from icnet_cli.checkpoints.state import list_states
 from icnet_cli.config import PruneConfig
 from icnet_cli.errors import ENDED, ExitCode, IcnetError, check_error, device_error
@@ -169,7 +170,8 @@ class Job:
 
     def _meta(self, network: Network, parent: WeightsMeta, row: Row) -> WeightsMeta:
         # The parent's figures are not this network's; where its data and licence come from is.
-        card = {key: value for key, value in parent.card.items() if key not in ("metrics", "best_miou")}
+        left_out = ("metrics", "best_miou") if self.config.no_tune else ("metrics", "best_miou", CARD_KEY)
+        card = {key: value for key, value in parent.card.items() if key not in left_out}
         return WeightsMeta.of(
             network,
             parent.classes,

@@ -15,6 +15,7 @@ from icnet_cli.checkpoints.format import load_weights
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.pixels.cv import cv2
 from tests.cli.conftest import Icnet
+from tests.data import make
 
 from .foreign_files import port_state, resnet_state
 
@@ -81,6 +82,7 @@ def test_an_imported_trunk_is_marked_and_labels_nothing(icnet: Icnet, refused, t
         ("segment", picture, "-o", tmp_path / "labels.png", "--weights", "r50"),
         ("segment", drives / "a.mp4", drives / "b.mp4", "-o", folder, "--weights", "r50"),
         ("eval", "--temporal", drives / "a.mp4", "--weights", "r50"),
+        ("eval", make.cityscapes(tmp_path / "data" / "city"), "--weights", "r50", "--size", "64x96"),
         ("export", "r50", "--to", "pt2", "--size", "64x96", "-o", tmp_path / "r50.pt2"),
         ("compare", "r50", "fast-scnn-camvid", picture, "-o", folder),
     ):

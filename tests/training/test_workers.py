@@ -90,6 +90,11 @@ def children(pid: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def own() -> set[int]:
+    """Processes of the one that tests: those that read pictures, and what other tests have left running."""
+    return {pid for pid in children(os.getpid()) if b"resource_tracker" not in command_of(pid)}
+
+
 def test_when_they_are_killed_what_was_trained_is_kept(
     training: subprocess.Popen[str], tmp_path: Path
 ) -> None:
@@ -113,11 +118,11 @@ def test_their_death_is_told_where_the_next_batch_is_asked_for(run: Run) -> None
     before = signal.getsignal(signal.SIGCHLD)
     recipe = run.recipe
     dataset = AugmentedDataset(run.train, recipe.augment, recipe.stage_at(0.0), recipe.normalisation.fill)
+    others = own()
     batches = load_batches(dataset, [[0]] * 100, 0, 0, 1, False)
     next(batches)
-    for pid in children(os.getpid()):
-        if b"resource_tracker" not in command_of(pid):
-            os.kill(pid, signal.SIGKILL)
+    (worker,) = own() - others
+    os.kill(worker, signal.SIGKILL)
     time.sleep(0.5)  # torch's handler would raise here
     with pytest.raises(WorkerLostError):
         list(batches)
@@ -128,9 +133,10 @@ def test_their_death_is_told_where_the_next_batch_is_asked_for(run: Run) -> None
 def test_another_ones_death_is_not_told_amid_the_save(run: Run) -> None:
     recipe = run.recipe
     dataset = AugmentedDataset(run.train, recipe.augment, recipe.stage_at(0.0), recipe.normalisation.fill)
+    others = own()
     batches = load_batches(dataset, [[0]] * 100, 0, 0, 2, False)
     next(batches)
-    first, second = (pid for pid in children(os.getpid()) if b"resource_tracker" not in command_of(pid))
+    first, second = own() - others
     os.kill(first, signal.SIGKILL)
     with pytest.raises(WorkerLostError) as caught:
         list(batches)
@@ -138,7 +144,7 @@ def test_another_ones_death_is_not_told_amid_the_save(run: Run) -> None:
         os.kill(second, signal.SIGKILL)
     time.sleep(0.5)
     assert caught.value.code is ExitCode.DEVICE
-    assert not [pid for pid in children(os.getpid()) if b"resource_tracker" not in command_of(pid)]
+    assert not own() - others
 
 
 API = """
