@@ -129,7 +129,8 @@ class Accuracies:
             return None
         # The head is how the same network is written: one trained fused answers for the published row.
         config = {**network, "head": subject.config.get("head", "fused")}
-        if not same_network(subject.config, config):
+        other_size = subject.fixed_size is not None and subject.fixed_size != size  # of an exported file
+        if other_size or not same_network(subject.config, config):
             return None
         key = network.get("branches"), size
         if key not in self._known:

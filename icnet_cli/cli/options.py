@@ -175,7 +175,7 @@ def as_command(words: str, run: Callable[[Any, Any], None]) -> Callable[..., Non
         file, place = files.options_for(words, named)
         config, console = build(kind, given, file, place), build(talk, given, file, place)
         names.refuse_too_long(config)
-        if console.json and was_closed("stdout"):  # known before the work whose report would be lost
+        if given.get("json") and was_closed("stdout"):  # known before the work whose report would be lost
             raise output_error(
                 "--json writes to stdout, which is closed; leave it out, or redirect it to a file"
             )

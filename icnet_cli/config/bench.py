@@ -169,8 +169,6 @@ class BenchConfig(Config):
             found.append("--split is for --data")
         if self.plain and given:
             found.append(f"--plain is for networks on their own; leave it or {given[0]} out")
-        if self.stages and self.batch > 1:
-            found.append("--stages times one picture; leave --batch out")
         if self.table and self.weights is not None and self.data is None:
             found.append("--table takes --weights to measure their mIoU; add --data DIR")
         return found

@@ -262,18 +262,9 @@ class PruneConfig(Config):
         if self.no_tune and (lengths or self.time_budget_s is not None):
             given = lengths or ["--time-budget"]
             found.append(f"--no-tune has no fine-tuning; leave out {' and '.join(given)}")
-        found += self._unread_without_tuning()
         if len(lengths) > 1:
             found.append(f"{' and '.join(lengths)} each set the length; give one")
         cuts = 1 if self.one_shot else self.steps or PRUNE_STEPS
         if self.tune_total is not None and self.tune_total < cuts:
             found.append(f"--tune-total {self.tune_total} is less than one step for each of --steps {cuts}")
         return found
-
-    def _unread_without_tuning(self) -> list[str]:
-        if not self.no_tune:
-            return []
-        # With data the recipe still says how to measure.
-        names = ("lr", "crop") if self.data is not None else ("lr", "crop", "recipe")
-        given = [flag_of(f) for f in fields(self) if f.name in names and getattr(self, f.name) is not None]
-        return [f"--no-tune has no fine-tuning; leave out {' and '.join(given)}"] if given else []

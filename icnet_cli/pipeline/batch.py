@@ -141,11 +141,23 @@ def plan_jobs(config: SegmentConfig) -> list[Job]:
     """
     _check_output_folder(config)
     found = [pair for source in (config.source, *(config.more or ())) for pair in _videos(source)]
-    jobs = [Job(video, config.output / _output_name(name, config)) for video, name in dict.fromkeys(found)]
+    jobs = [Job(video, config.output / name) for video, name in _named(list(dict.fromkeys(found)), config)]
     _check_names(jobs)
     for job in jobs:
         _check_free(job, config)
     return jobs
+
+
+def _named(found: list[tuple[Path, PurePath]], config: SegmentConfig) -> list[tuple[Path, PurePath]]:
+    """Each video's name in the output folder; a GIF beside a video of its name, as previews are, keeps its suffix."""
+    names = [(video, _output_name(name, config)) for video, name in found]
+    taken = {name for video, name in names if video.suffix.lower() != GIF}
+    return [
+        (video, name.with_name(video.name + name.suffix))
+        if video.suffix.lower() == GIF and name in taken
+        else (video, name)
+        for video, name in names
+    ]
 
 
 def _check_output_folder(config: SegmentConfig) -> None:

@@ -264,8 +264,9 @@ def twin(output: Any, stream: Any) -> Any:
     # avi, mkv and mxf only count the channels of PCM; mp4 takes none without a layout, and says so at the very end.
     if stream.type == "audio" and output.format.name == "mp4":
         layout = stream.codec_context.layout
-        if layout.name == f"{layout.nb_channels} channels" and layout.nb_channels <= len(_LOUDSPEAKERS):
-            made.layout = _LOUDSPEAKERS[layout.nb_channels - 1]
+        count = layout.nb_channels
+        if layout.name == f"{count} channels" and 1 <= count <= len(_LOUDSPEAKERS):
+            made.layout = _LOUDSPEAKERS[count - 1]
     return made
 
 

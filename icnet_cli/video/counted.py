@@ -78,16 +78,16 @@ class Counted:
         if not self.is_new(packet):
             return
         if packet.dts is not None:
+            if self.newest_dts is not None:
+                pause = (packet.dts - self.newest_dts - self._frame_ticks) * self._time_base
+                self.skipped += pause if pause > _PAUSE else 0
             self.newest_dts = packet.dts if self.newest_dts is None else max(packet.dts, self.newest_dts)
         elif packet.size:
             self.all_dated = False
         if packet.size and not packet.is_corrupt:
             self.packets += 1
             if packet.pts is not None:
-                begin = packet.pts * self._time_base
-                if self.end is not None and begin - self.end > _PAUSE:
-                    self.skipped += begin - self.end
-                end = begin + (packet.duration or self._frame_ticks) * self._time_base
+                end = (packet.pts + (packet.duration or self._frame_ticks)) * self._time_base
                 self.end = end if self.end is None else max(end, self.end)
 
     def is_new(self, packet: Any) -> bool:

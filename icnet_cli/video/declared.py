@@ -93,10 +93,20 @@ class Declared:
         `skipped` are the seconds of long pauses between pictures.
         """
         found, declared_s = self._lacking(packets, end, frame_s), float(self.duration or 0)
-        if found is None and (self.broken or (self.gapless and skipped)):
+        broken = self.broken and (packets is not None or skipped)  # else before the range, as far as is known
+        if found is None and (broken or self._lacks_a_part((packets or 0) * frame_s, skipped)):
             known = skipped and declared_s
             return Shortfall(float(skipped) if known else None, declared_s, inside=True)
         return Shortfall(None, declared_s) if found is None and self.cut else found
+
+    def _lacks_a_part(self, shown: Fraction, skipped: Fraction) -> bool:
+        """Whether pauses are parts of a playlist that did not come: they and what was shown are what was declared.
+
+        Where more is paused than shown the pictures are slides; where both are more than was declared, the clock leapt.
+        """
+        if not (self.gapless and skipped and self.duration):
+            return False
+        return skipped <= shown and shown + skipped <= self.duration * (1 + _SHARE) + _SECONDS / 2
 
     def _lacking(self, packets: int | None, end: Fraction | None, frame_s: Fraction) -> Shortfall | None:
         declared_s = float(self.duration or 0)
@@ -117,11 +127,6 @@ class Declared:
         return None
 
 
-def declared_by_file(container: Any, stream: Any, path: Path) -> Declared:
-    """`declared_by`, with a look into the file that `path` is."""
-    return looked_into(declared_by(container, stream, path), str(container.format.name), path)
-
-
 def looked_into(declared: Declared, name: str, path: Path) -> Declared:
     """The same after a look into the file, of FFmpeg's format `name`, as it is now: it may be cut while it is read."""
     if name.startswith("mov"):
@@ -133,7 +138,7 @@ def looked_into(declared: Declared, name: str, path: Path) -> Declared:
 
 
 def declared_by(container: Any, stream: Any, path: Path) -> Declared:
-    """Read what `container` says about `stream`. Only an AVI's `path` need be the name of a file."""
+    """Read what `container` says about `stream`. Only an AVI's `path` need be the name of a file; see `looked_into`."""
     name = str(container.format.name)
     own = None if stream.duration is None else stream.duration * stream.time_base
     if name.startswith("mov"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from av.codec.context import Flags
 
 from icnet_cli.errors import IcnetError, input_error, printable
 from icnet_cli.video.counted import Counted, frames_before
-from icnet_cli.video.declared import Declared, Shortfall, declared_by_file, looked_into
+from icnet_cli.video.declared import Declared, Shortfall, declared_by, looked_into
 from icnet_cli.video.one_clock import VideoClock, can_restart, ticks_per_frame
 from icnet_cli.video.source import choose_video, decoder_limit, open_source, require_known_codec
 from icnet_cli.video.stamps import Stamps, stamp
@@ -88,11 +89,14 @@ class Decoding:
         return self.connect()
 
     def _declaration(self) -> Declared:
-        return declared_by_file(self._container, self._stream, self.path)
+        return declared_by(self._container, self._stream, self.path)
 
     def _declaration_now(self) -> Declared:
-        """At the end of reading, what was declared at its beginning: the file may have been cut meanwhile."""
-        return looked_into(self._declared, str(self._container.format.name), self.path)
+        """At the end of reading, what was declared and what the file is now: it may have been cut meanwhile."""
+        try:
+            return looked_into(self._declared, str(self._container.format.name), self.path)
+        except OSError:  # it has another name now, and was read all the same
+            return replace(self._declared, complete=True)
 
     def _open(self, number: int | None) -> None:
         self._container = self._connect()
@@ -237,10 +241,10 @@ class Decoding:
             self._counted.note(packet)
             if self._await_key and packet.size and not packet.is_keyframe:
                 continue
-            self._await_key = False
             if self._is_blank(packet):
                 self.frames_lost += self._counted.is_new(packet)
                 continue
+            self._await_key = False
             try:
                 pictures = self._stream.codec_context.decode(packet)
             except Exception:

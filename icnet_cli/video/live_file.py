@@ -44,9 +44,8 @@ class RemoteFile(VideoReader):
                 Path(address.public), stream=stream, start_s=start_s, end_s=end_s, max_pixels=max_pixels
             )
         except IcnetError as error:
-            known = error.code == ExitCode.INPUT and without_ranges(
-                address, max_pixels=max_pixels, timeout_s=timeout_s
-            )
+            opened = self._container is not None and error.code == ExitCode.INPUT
+            known = opened and without_ranges(address, max_pixels=max_pixels, timeout_s=timeout_s)
             raise known or self._told(error) from self._cause(error)
         self.name = address.public
 

@@ -214,7 +214,8 @@ class VideoWriter:
     def _beginning(self, source: VideoReader, first: Fraction) -> Fraction:
         """What becomes zero: a range's first picture, but not what is heard before it where that comes late."""
         origin = source.origin or Fraction(0)
-        return first if source.start_s and first - origin <= 1 / self._rate else origin
+        late = first - origin > 2 / self._rate
+        return origin if not source.start_s or (late and self._tracks and self._tracks.streams) else first
 
     def _keeps_fields(self, pix_fmt: str) -> bool:
         """Whether the source's pattern of fields is kept: where there is one, and the encoder is told how."""

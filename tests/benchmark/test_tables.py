@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -129,6 +130,11 @@ def test_miou_is_measured_for_the_rows_that_the_weights_are(
     assert accuracies.of(row | {"keep": 0.5}, size) is None
     assert accuracies.of({"model": "pspnet50", "keep": 0.25}, size) is None
     assert accuracies.of(row, (192, 256)) == 0.75  # of what is timed there
+    assert accuracies._subject is not None
+    accuracies._subject = replace(
+        accuracies._subject, fixed_size=(192, 256)
+    )  # an exported file takes one size alone
+    assert (accuracies.of(row, size), accuracies.of(row, (192, 256))) == (None, 0.75)
     assert [(one.branches, one.split, one.dataset, one.size) for one in asked] == [
         ("sub4", "test", tmp_path, size), ("sub124", "test", tmp_path, size), ("sub4", "test", tmp_path, (192, 256)),
     ]  # fmt: skip

@@ -103,7 +103,6 @@ def test_a_plot_is_never_written_over(icnet: Icnet, tmp_path: Path, refused) -> 
         ("--stages --frames 2", "--video"),
         ("--split test", "--data"),
         ("--stages --plain", "--plain"),
-        ("--stages --batch 4", "--batch"),
         ("--table icnet-ablation --weights icnet-camvid", "--data"),
         ("--plot plot.jpg", ".png"),
         ("--stages --plot plot.png", "--plot"),

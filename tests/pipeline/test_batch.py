@@ -123,6 +123,9 @@ def test_in_a_folder_a_video_of_any_kind_that_is_read_is_taken(tmp_path: Path, s
 def test_a_gif_among_videos_is_one_of_them(tmp_path: Path, videos: Path) -> None:
     (videos / "c.GIF").write_bytes(b"GIF89a")
     assert [job.output.name for job in plan_jobs(config(tmp_path, videos))] == ["b.mp4", "c.mp4", "a.mkv"]
+    (videos / "b.gif").write_bytes(b"GIF89a")  # a preview, as a rule
+    names = [job.output.name for job in plan_jobs(config(tmp_path, videos))]
+    assert sorted(names) == ["a.mkv", "b.gif.mp4", "b.mp4", "c.mp4"]
 
 
 def test_what_is_a_batch(tmp_path: Path, videos: Path, folder: Path) -> None:

@@ -343,8 +343,6 @@ def test_without_weights_the_newest_run_is_pruned_with_its_data_and_recipe(
         ({"tune_steps": None, "tune_total": 1}, "one step for each of --steps 2"),
         ({"no_tune": True}, "--no-tune has no fine-tuning; leave out --tune-steps"),
         ({"no_tune": True, "tune_steps": None, "time_budget_s": 9.0}, "leave out --time-budget"),
-        ({"no_tune": True, "tune_steps": None, "lr": 1.0, "crop": (64, 64)}, "leave out --lr and --crop"),
-        ({"no_tune": True, "tune_steps": None, "data": None, "recipe": "folder"}, "leave out --recipe"),
         ({"output": Path("half.onnx")}, r"-o half.onnx must end in \.safetensors"),
         ({"output": Path("-")}, r"must end in \.safetensors"),
         ({"weights": None}, "icnet prune icnet-camvid --data .* --keep 0.25$"),

@@ -13,6 +13,7 @@ from live_servers import Site, transport_stream
 from video_clips import HEIGHT, TS_STEP, WIDTH, make_clip
 
 from icnet_cli.video import Shortfall, open_video
+from icnet_cli.video.declared import Declared
 from icnet_cli.video.live_address import parse_address
 from icnet_cli.video.live_file import RemoteFile
 from icnet_cli.video.structure import segment_of
@@ -135,18 +136,57 @@ def test_a_part_that_a_server_lacks_is_told(
     missing: tuple[int, ...], servers: list[Any], tmp_path: Path
 ) -> None:
     """FFmpeg passes over it, and the pictures behind it come after a pause."""
-    parts = {f"/{n}.ts": transport_stream(tmp_path, start=TS_STEP * 10 * n) for n in range(4)}
-    listed = "".join(f"#EXTINF:0.4,\n{n}.ts\n" for n in range(4))
+    parts = {f"/{n}.ts": transport_stream(tmp_path, start=TS_STEP * 10 * n) for n in range(6)}
+    listed = "".join(f"#EXTINF:0.4,\n{n}.ts\n" for n in range(6))
     playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-MEDIA-SEQUENCE:0\n{listed}#EXT-X-ENDLIST\n"
     for n in missing:
         del parts[f"/{n}.ts"]
     site = served(servers, Site({"/list.m3u8": playlist, **parts}))
     with RemoteFile(parse_address(f"{site.url}/list.m3u8"), timeout_s=5.0) as file:
-        assert sum(1 for _ in file) == 40 - 10 * len(missing)
+        assert sum(1 for _ in file) == 60 - 10 * len(missing)
     if not missing:
         assert file.shortfall is None
     else:
-        assert str(file.shortfall) == "the file is damaged: 800 ms of 1.6 s are not in it"
+        assert str(file.shortfall) == "the file is damaged: 800 ms of 2.4 s are not in it"
+
+
+def lacking(packets: int, skipped: float, declared_s: float = 10.0) -> Shortfall | None:
+    playlist = Declared(None, Fraction(declared_s), None, complete=False, gapless=True)
+    return playlist.compare(packets, Fraction(10), Fraction(1, 25), Fraction(skipped))
+
+
+def test_pauses_that_are_no_missing_parts_are_nothing() -> None:
+    assert lacking(200, 2.0) is not None
+    assert lacking(250, 0.0) is None
+    assert lacking(10, 9.6) is None, "slides, one a second"
+    assert lacking(250, 36000.0) is None, "the clock leaps where another recording begins"
+    assert lacking(250, 4.0) is None
+
+
+def test_slow_pictures_out_of_order_are_no_pauses(tmp_path: Path) -> None:
+    """Three B-frames at five a second: each P comes 0.6 s ahead of what was shown."""
+    path = make_clip(
+        tmp_path / "a.ts", [n * 18_000 for n in range(20)], Fraction(1, 90_000), b_frames=3, rate=Fraction(5)
+    )
+    assert read(path)._counted.skipped == 0
+
+
+def test_a_file_that_is_gone_before_its_end_was_read_all_the_same(tmp_path: Path) -> None:
+    path = clip(tmp_path / "a.mkv")
+    with open_video(path) as reader:
+        frames = iter(reader)
+        next(frames)
+        path.rename(tmp_path / "b.mkv")
+        assert sum(1 for _ in frames) == FRAMES - 1
+    assert reader.shortfall is None
+
+
+def test_damage_before_a_range_is_nothing_to_it(tmp_path: Path) -> None:
+    path = clip(tmp_path / "a.mkv")
+    path.write_bytes(hollow(path.read_bytes(), 0.3, 0.5))
+    with open_video(path, start_s=3.0) as reader:
+        assert sum(1 for _ in reader) == 25
+    assert reader.shortfall is None
 
 
 def test_a_pause_in_a_whole_file_is_nothing(tmp_path: Path) -> None:
