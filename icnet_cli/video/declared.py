@@ -68,7 +68,7 @@ class Declared:
     frames: int | None
     duration: Fraction | None
     end: Fraction | None
-    complete: bool
+    complete: bool = False
     cut: bool = False
     broken: bool = False
     gapless: bool = False
@@ -145,18 +145,18 @@ def declared_by(container: Any, stream: Any, path: Path) -> Declared:
         # The index counts what the edit list lets through; the box's own count does not.
         count = len(stream.index_entries) or stream.frames or None
         end = None if own is None or stream.start_time is None else own + stream.start_time * stream.time_base
-        return Declared(count, own, end, complete=False)
+        return Declared(count, own, end)
     if name == "avi":
         # The header counts empty frames too; the index at the end does not, where it is there.
         count = len(stream.index_entries) if has_index(path) else 0
-        return Declared(count or stream.frames or None, own, None, complete=False)
+        return Declared(count or stream.frames or None, own, None)
     if name.startswith("matroska"):
         end = _matroska_end(container, stream)
         start = (stream.start_time or 0) * stream.time_base
         duration = None if end is None else max(end - start, Fraction(0))
-        return Declared(None, duration, end, complete=False)
+        return Declared(None, duration, end)
     total = None if container.duration is None else Fraction(container.duration, av.time_base)
-    return Declared(None, own or total, None, complete=False)
+    return Declared(None, own or total, None)
 
 
 def _matroska_end(container: Any, stream: Any) -> Fraction | None:

@@ -48,6 +48,7 @@ class Decoding:
     """
 
     _reopens = True  # a pipe is read once
+    _is_here = True  # a file of this machine, that can be looked into
 
     def __init__(self, path: Path, start_s: float | None, end_s: float | None, max_pixels: int) -> None:
         self.path, self.start_s, self.end_s, self.max_pixels = path, start_s, end_s, max_pixels
@@ -93,6 +94,8 @@ class Decoding:
 
     def _declaration_now(self) -> Declared:
         """At the end of reading, what was declared and what the file is now: it may have been cut meanwhile."""
+        if not self._is_here:
+            return self._declared
         try:
             return looked_into(self._declared, str(self._container.format.name), self.path)
         except OSError:  # it has another name now, and was read all the same

@@ -144,7 +144,7 @@ class Connection:
         self._first: Arrival | None = first
         rate = self._stream.average_rate or self._stream.guessed_rate or None
         first.picture.pts = first.picture.pts or 0
-        nothing = Declared(None, None, None, complete=False)
+        nothing = Declared(None, None, None)
         self.info: VideoInfo = describe(
             container, self._stream, first.picture, nothing, size=0, rate=rate, frames_estimated=None
         )

@@ -25,6 +25,8 @@ class RemoteFile(VideoReader):
         IcnetError: as VideoReader; the address is named without anything secret in it.
     """
 
+    _is_here = False
+
     def __init__(
         self,
         address: Address,
@@ -59,11 +61,8 @@ class RemoteFile(VideoReader):
         own, base, total = self._stream.duration, self._stream.time_base, self._container.duration
         is_hls = str(self._container.format.name).startswith("hls")
         if own is None and is_hls and total:
-            return Declared(None, Fraction(total, av.time_base), None, complete=False, gapless=True)
-        return Declared(None, None if own is None else own * base, None, complete=False)
-
-    def _declaration_now(self) -> Declared:
-        return self._declared  # there is no file to look into
+            return Declared(None, Fraction(total, av.time_base), None, gapless=True)
+        return Declared(None, None if own is None else own * base, None)
 
     def _size_in_bytes(self) -> int:
         return max(0, int(self._container.size))

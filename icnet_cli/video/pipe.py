@@ -49,6 +49,7 @@ class PipeReader(VideoReader):
     """
 
     _reopens = False
+    _is_here = False
 
     def __init__(
         self,
@@ -91,10 +92,7 @@ class PipeReader(VideoReader):
         # What mkv and avi declare is judged with a look at the file's size, which a pipe has not.
         if self._format.startswith("mov"):
             return declared_by(self._container, self._stream, self.path)
-        return Declared(None, None, None, complete=False)
-
-    def _declaration_now(self) -> Declared:
-        return self._declared  # there is no file to look into
+        return Declared(None, None, None)
 
     def _size_in_bytes(self) -> int:
         return 0

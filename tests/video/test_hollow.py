@@ -151,7 +151,7 @@ def test_a_part_that_a_server_lacks_is_told(
 
 
 def lacking(packets: int, skipped: float, declared_s: float = 10.0) -> Shortfall | None:
-    playlist = Declared(None, Fraction(declared_s), None, complete=False, gapless=True)
+    playlist = Declared(None, Fraction(declared_s), None, gapless=True)
     return playlist.compare(packets, Fraction(10), Fraction(1, 25), Fraction(skipped))
 
 
