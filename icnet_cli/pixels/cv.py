@@ -29,8 +29,10 @@ cv2: Any = _cv2
 # OpenCV's own pool on top of them only makes them wait for one another.
 cv2.setNumThreads(1)
 
-# What it cannot read is told in our words; its own lines on stderr (a 32-bit TIFF's, say) name its source files.
+# What it cannot read is told in our words; its own lines on stderr (a 32-bit TIFF's, say) name its source files:
+# the level 1 is fatal.
 if "OPENCV_LOG_LEVEL" not in os.environ:
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_FATAL)
+    # Before OpenCV 5 it is a function of the module itself, and the levels have no names.
+    (getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel)(1)
 
 __all__ = ["cv2"]
