@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from icnet_cli.cli import again, batch, live
 from icnet_cli.cli.console import LoopConsole, emit_json, say
 from icnet_cli.cli.progress import Status, watch
 from icnet_cli.cli.streams import was_closed
+from icnet_cli.cli.tip import Tip
 from icnet_cli.config import STDOUT, SegmentConfig
 from icnet_cli.config.live import NOWHERE
 from icnet_cli.errors import ExitCode, IcnetError, output_error, usage_error
@@ -59,7 +61,7 @@ def _segment(config: SegmentConfig, console: LoopConsole) -> None:
     try:
         with signals:
             events = live.shown(run(config, watched=watched), watched, config)
-            report = watch(events, console.progress, status)
+            report = watch(events, console.progress, with_tip(Tip(config, console.progress)))
     except DamagedInputError as error:
         tell(error.report, console)  # what could be decoded is written; the error then says what was lost
         raise
@@ -102,6 +104,18 @@ def status(event: Any) -> Status | None:
         return None
     dropped = getattr(event, "dropped", 0) or None  # `paint` has none
     return Status(event.done, event.total, notes={"dropped": dropped, "slowest": event.slowest})
+
+
+def with_tip(tip: Tip) -> Callable[[Any], Status | None]:
+    """`status`, and what may be worth saying of how long it takes."""
+
+    def describe(event: Any) -> Status | None:
+        found = status(event)
+        if found is not None:
+            tip.consider(event)
+        return found
+
+    return describe
 
 
 def tell(report: dict[str, Any], console: LoopConsole) -> None:

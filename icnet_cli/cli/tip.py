@@ -1,0 +1,47 @@
+"""A word to somebody who would wait long for a video without knowing of the faster way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from icnet_cli.cli.console import say
+from icnet_cli.cli.progress import clock
+from icnet_cli.config import SegmentConfig
+
+_LONG_S = 600.0  # what is over sooner is over before the command has been typed anew
+_SETTLED_S = 20.0  # by then the pace is the run's, not its start's
+
+
+class Tip:
+    """Says once, where most of a long run is the network's, how to ask it less often.
+
+    Files alone have a `total`, and videos alone have `seconds`: between pictures nothing can be carried.
+    """
+
+    def __init__(
+        self, config: SegmentConfig, progress: str | None, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        exported = config.weights.endswith((".onnx", ".xml"))
+        self._open = not (config.uses_motion or exported or progress in ("json", "none"))
+        self._now = now
+        self._first: tuple[float, int] | None = None  # a resumed run does not begin at 0
+
+    def consider(self, event: Any) -> None:
+        """Look at a `FrameDone`."""
+        if not self._open or event.total is None or event.seconds is None:
+            return
+        moment = self._now()
+        if self._first is None or event.done < self._first[1]:  # the next video of several
+            self._first = (moment, event.done)
+        began, before = self._first
+        if moment - began < _SETTLED_S or event.done == before:
+            return
+        self._open = False
+        left = (event.total - event.done) * (moment - began) / (event.done - before)
+        if left >= _LONG_S and event.slowest == "network":
+            say(
+                f"{clock(left)} to go, most of it the network's: with --reuse 3 it would see each third frame, "
+                "its labels follow the motion between, and little is lost"
+            )

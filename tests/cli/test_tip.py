@@ -1,0 +1,76 @@
+"""A long run is told once of the way that takes less, and a short one is left alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from icnet_cli.cli.tip import Tip
+from icnet_cli.config import SegmentConfig
+from icnet_cli.pipeline.lanes import FrameDone
+
+CONFIG = SegmentConfig(source="drive.mp4", output=Path("out.mp4"))
+
+
+def said(
+    capsys: pytest.CaptureFixture[str],
+    config: SegmentConfig = CONFIG,
+    progress: str | None = None,
+    total: int | None = 4000,
+    seconds: float | None = 1.0,
+    slowest: str = "network",
+    first: int = 0,
+) -> str:
+    """What is said over 100 frames of a second each, of which the first is number `first`."""
+    times = iter(range(101))
+    tip = Tip(config, progress, now=lambda: float(next(times)))
+    for done in range(101):
+        tip.consider(FrameDone(first + done, total, done, seconds, slowest))
+    return capsys.readouterr().err
+
+
+def test_a_long_run_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    told = said(capsys)
+    assert told.count("\n") == 1
+    assert told.startswith("1:06:20 to go")  # 3,980 frames of a second
+    assert "--reuse 3" in told
+
+
+def test_what_was_done_before_a_resumed_run_is_not_its_pace(capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(capsys, first=3380).startswith("10:00 to go")
+    assert said(capsys, first=3381) == ""  # 599 s
+
+
+@pytest.mark.parametrize(
+    ("total", "seconds", "slowest"),
+    [
+        (600, 1.0, "network"),  # soon over
+        (None, 1.0, "network"),  # live
+        (4000, None, "network"),  # pictures, between which nothing can be carried
+        (4000, 1.0, "encode"),  # it would not help
+    ],
+)
+def test_others_are_left_alone(
+    capsys: pytest.CaptureFixture[str], total: int | None, seconds: float | None, slowest: str
+) -> None:
+    assert said(capsys, total=total, seconds=seconds, slowest=slowest) == ""
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        replace(CONFIG, reuse="auto"),
+        replace(CONFIG, realtime=True),
+        replace(CONFIG, smooth=0.5),
+        replace(CONFIG, weights="net.onnx"),
+    ],
+)
+def test_who_has_chosen_is_left_alone(capsys: pytest.CaptureFixture[str], config: SegmentConfig) -> None:
+    assert said(capsys, config) == ""
+
+
+@pytest.mark.parametrize("progress", ["json", "none"])
+def test_a_program_is_left_alone(capsys: pytest.CaptureFixture[str], progress: str) -> None:
+    assert said(capsys, progress=progress) == ""
