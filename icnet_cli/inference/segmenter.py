@@ -58,7 +58,7 @@ def default_input_size(size: tuple[int, int], train_size: tuple[int, int]) -> tu
 
 
 class Segmenter:
-    """Labels pictures with one network on one device.
+    """Labels pictures with one network on one device. Threads may share one.
 
     Args:
         network: as trained; kept as it is in `.network`, for fine-tuning. What runs is a folded copy: call
