@@ -245,3 +245,44 @@ def test_a_config_can_be_written_down() -> None:
     document = SegmentConfig("a", Path("b"), size=(32, 64)).to_dict()
     assert document["output"] == "b"
     assert document["size"] == [32, 64]
+
+
+@pytest.mark.parametrize(
+    ("words", "variable", "said"),
+    [
+        ("eval none --ids dataset", "ICNET_IDS=dataset", "--ids is for the label PNGs of --predictions DIR"),
+        ("eval --temporal none --scales 1,2", "ICNET_SCALES=1,2", "a video; leave out --scales"),
+        ("prune none --keep 0.5 --no-tune --lr 0.1", "ICNET_LR=0.1", "--lr is for the fine-tuning"),
+        ("prune none --keep 0.5 --no-tune --recipe r", "ICNET_RECIPE=r", "--recipe is for data"),
+        ("bench --compare none none --batch 4", "ICNET_BATCH=4", "--batch is not for --compare"),
+        ("segment none -o o.mp4 --view color --alpha 0.1", "ICNET_ALPHA=0.1", "--view color shows none"),
+    ],
+)
+def test_what_nothing_reads_is_refused_where_it_was_typed(
+    icnet: Icnet,
+    refused,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    words: str,
+    variable: str,
+    said: str,
+) -> None:
+    """Set for all commands it is passed over by those that have no use for it."""
+    monkeypatch.chdir(tmp_path)
+    assert said in refused(2, *words.split())
+    name, value = variable.split("=")
+    monkeypatch.setenv(name, value)
+    outcome = icnet(*words.split()[:-2])
+    assert outcome.code in (3, 4)  # what it names is not there
+    assert said not in outcome.err
+
+
+def test_an_option_that_is_typed_twice_is_told(icnet: Icnet, seen: list[SegmentConfig]) -> None:
+    words = "segment a -o b.mp4 --size 32x32 -y --size 64x96 -y --weights w"
+    outcome = icnet(*words.split())
+    assert (outcome.code, seen[0].size) == (0, (64, 96))
+    assert outcome.err == "note: --size: typed more than once; the last one counts\n"
+
+
+def test_weights_are_not_for_a_doctor_that_runs_no_network(refused) -> None:
+    assert "--no-parity leaves out" in refused(2, "doctor", "--no-parity", "--weights", "w")
