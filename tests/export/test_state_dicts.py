@@ -17,7 +17,7 @@ from icnet_cli.checkpoints.format import WeightsMeta, save_weights
 from icnet_cli.classes import load_table
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.models import build
-from icnet_cli.training.run import start_from
+from icnet_cli.training.pretrained import start_from
 
 from .foreign_files import State, port_state, resnet_state
 

@@ -28,7 +28,7 @@ from icnet_cli.pruning.prune import prune
 from icnet_cli.pruning.state import PruneReport
 from icnet_cli.pruning.surgery import prune_network
 from icnet_cli.pruning.widths import counts_at
-from icnet_cli.training.run import start_from
+from icnet_cli.training.pretrained import start_from
 from icnet_cli.training.trainer import StepDone, TrainReport
 from tests.pruning.conftest import write_weights
 from tests.tiny_camvid import write_recipe
