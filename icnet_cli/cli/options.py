@@ -161,16 +161,20 @@ def _note_unread_variables() -> None:
         say(f"note: {'; '.join(unread)}")
 
 
+# Options of which several may be meant; of all others it is plain that what is typed last counts.
+_ONE_OF_MANY = {"bench": ("size", "model", "weights")}
+
+
 class Command(TyperCommand):
-    """A command that says which of its options stand twice on the line: what is typed last counts, as everywhere."""
+    """A command that says where one option of these is typed more than once."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """As Typer parses them."""
         _, _, typed = self.make_parser(ctx).parse_args(list(args))
-        names = [param.opts[0] for param in typed if not getattr(param, "is_flag", True)]
+        names = [param.opts[0] for param in typed if param.name in _ONE_OF_MANY.get(ctx.info_name, ())]
         twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
         if twice:
-            say(f"note: {', '.join(twice)}: typed more than once; the last one counts")
+            say(f"note: {', '.join(twice)}: typed more than once, and only the last one counts")
         return super().parse_args(ctx, args)
 
 
