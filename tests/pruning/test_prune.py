@@ -374,7 +374,7 @@ def test_an_output_is_not_written_over(config: PruneConfig, weights: Path) -> No
 
 def test_an_output_that_cannot_be_written_is_told_before_the_first_cut(config: PruneConfig) -> None:
     Path("file").write_text("not a folder")
-    with pytest.raises(IcnetError, match=r"cannot write .*file: not a directory") as caught:
+    with pytest.raises(IcnetError, match=r"cannot write .*folder does not exist") as caught:
         list(prune(replace(config, output=Path("file/half.safetensors"))))
     assert caught.value.code is ExitCode.OUTPUT
     assert not Path("runs").exists()
