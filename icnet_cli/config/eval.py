@@ -130,7 +130,7 @@ class EvalConfig(Config):
     )
     size: tuple[int, int] | None = size_option(
         "Size of the network's input, height x width; labels are compared at their own size.",
-        shows="the weights' training size",
+        shows="the weights' training size for pictures of its aspect, else what segment takes",
     )
     scales: tuple[float, ...] = option(
         (1.0,),

@@ -232,7 +232,7 @@ class PruneConfig(Config):
 
     size: tuple[int, int] | None = size_option(
         "Size of the network's input at which it is timed and measured, height x width.",
-        shows="the weights' training size",
+        shows="the weights' training size; measured at what eval takes",
     )
     device: str = device_option()
     precision: str = precision_option()

@@ -11,6 +11,7 @@ from icnet_cli.cli.console import LoopConsole
 from icnet_cli.config import SegmentConfig
 from icnet_cli.errors import IcnetError
 from icnet_cli.pixels.files import write_picture
+from icnet_cli.video.containers import CODECS
 from tests.cli.conftest import Icnet
 
 
@@ -301,3 +302,10 @@ def test_an_option_of_which_several_may_be_meant_is_told(icnet: Icnet, seen: lis
 
 def test_weights_are_not_for_a_doctor_that_runs_no_network(refused) -> None:
     assert "--no-parity leaves out" in refused(2, "doctor", "--no-parity", "--weights", "w")
+
+
+def test_the_presets_that_the_help_names_are_those_that_run() -> None:
+    named = SegmentConfig.__dataclass_fields__["preset"].metadata["shows"]
+    ours = {name: CODECS[name].preset for name in ("h264", "hevc", "av1", "vp9")}
+    assert ours == {"h264": "veryfast", "hevc": "veryfast", "av1": "9", "vp9": "5"}
+    assert named == f"{ours['h264']}; {ours['av1']} of av1, {ours['vp9']} of vp9"
