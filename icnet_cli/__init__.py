@@ -36,7 +36,8 @@ def load(
     Args:
         device: `auto` (a GPU where there is one), `cpu`, `cuda` or `cuda:N`.
         precision: `auto` (fp32 on a CPU, fp16 on a GPU), `fp32`, `fp16` or `bf16`.
-        size: the network's input (height, width); default: see `inference.segmenter.default_input_size`.
+        size: the network's input (height, width), 32 to 16384 each; default: see
+            `inference.segmenter.default_input_size`.
         backend: `torch`; or `openvino`, `onnx` or `compile`, which build the network at the first picture's size,
             once, and keep it on the disk (`ICNET_CACHE_DIR`).
 

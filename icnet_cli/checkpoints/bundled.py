@@ -42,7 +42,7 @@ def find_weights(name_or_path: str | Path) -> Path:
     known = local_weights() | bundled_weights()  # a bundled name is never hidden
     if str(name_or_path) in known:
         return known[str(name_or_path)]
-    path = Path(name_or_path)
+    path = Path(os.path.expanduser(name_or_path))
     if path.is_file():
         return path
     names = ", ".join(known) or "none"

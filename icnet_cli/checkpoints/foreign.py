@@ -9,6 +9,7 @@ A pickle is read by `torch.load(weights_only=True)`, which runs no code, and by 
 
 from __future__ import annotations
 
+import re
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -48,6 +49,10 @@ from .state import DAMAGED
 CAFFE_NORMALISATION = Normalisation((123.68, 116.779, 103.939), (1.0, 1.0, 1.0), "BGR")
 _AUX_NAMES = {"sub4_cls": ("sub4_cls", "sub4_out"), "sub24_cls": ("sub24_cls", "sub24_out")}
 _COUNTER = "num_batches_tracked"
+# What programs lay around a state dict, and what DataParallel, Lightning and torch.compile write before its names.
+_AROUND = ("state_dict", "model_state_dict", "model")
+_BEFORE = re.compile(r"(?:module\.|model\.|_orig_mod\.)*")
+_ALONE = "save the model's state_dict() alone"
 KNOWN = (
     "the ICNet authors' caffemodels, Fast-SCNN state dicts of the common PyTorch port, "
     "and torchvision's ResNet-50 state dict"
@@ -145,7 +150,7 @@ def _read_pickle(path: Path) -> Mapping[str, Any]:
             return torch.load(path, map_location="cpu", weights_only=True)
     except DAMAGED as error:
         raise weights_error(
-            "it is no state dict that can be read without running code, or it is damaged"
+            f"it is no state dict that can be read without running code, or it is damaged; {_ALONE}"
         ) from error
 
 
@@ -159,15 +164,15 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _tensors(document: Any) -> dict[str, Tensor]:
-    """The state dict inside, without `module.`, `model.` wrappers and BatchNorm's counters."""
-    for key in ("state_dict", "model"):
+    """The state dict inside, without what wrappers write before its names, and without BatchNorm's counters."""
+    for key in _AROUND:
         if isinstance(document, Mapping) and isinstance(document.get(key), Mapping):
             document = document[key]
     if not isinstance(document, Mapping) or not document:
         raise weights_error("it holds no state dict (a mapping of names to tensors)")
     if not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in document.items()):
-        raise weights_error("it holds more than names and tensors; save the model's state_dict() alone")
-    names = {name: name.removeprefix("module.") for name in document}
+        raise weights_error(f"it holds more than names and tensors; {_ALONE}")
+    names = {name: _BEFORE.sub("", name, count=1) for name in document}
     return {short: document[name] for name, short in names.items() if not short.endswith(_COUNTER)}
 
 

@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from icnet_cli.checkpoints.bundled import SUFFIX
 from icnet_cli.checkpoints.header import HEADER_KEY, MAX_HEADER_BYTES
 from icnet_cli.classes import ClassTable
 from icnet_cli.errors import IcnetError, check_error, output_error, weights_error
@@ -223,16 +224,25 @@ def _opened(path: Path) -> Any:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
         if length > min(MAX_HEADER_BYTES, path.stat().st_size):
-            raise weights_error(f"{path} is not a safetensors file, or it is cut short")
+            raise weights_error(f"{path} is not a safetensors file, or it is cut short{_cure(path)}")
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
         raise weights_error(f"{path} is not a readable safetensors file: {error}") from error
 
 
+def _cure(path: Path) -> str:
+    return (
+        "" if path.suffix == SUFFIX else f"; other programs' weights go through icnet weights import {path}"
+    )
+
+
 def _meta_of(file: Any, path: Path) -> WeightsMeta:
     header = (file.metadata() or {}).get(HEADER_KEY)
     if header is None:
-        raise weights_error(f"{path} is a safetensors file but not one of icnet's: it has no description")
+        raise weights_error(
+            f"{path} is a safetensors file but not one of icnet's: it has no description; "
+            f"icnet weights import {path} takes those of programs that it knows"
+        )
     try:
         return WeightsMeta.from_json(header)
     except IcnetError as error:

@@ -26,7 +26,7 @@ from icnet_cli.cli import (
     train,
     weights,
 )
-from icnet_cli.cli.options import as_command
+from icnet_cli.cli.options import Command, as_command
 from icnet_cli.errors import ExitCode
 
 HELP = """\b
@@ -88,7 +88,7 @@ def build_app() -> typer.Typer:
     groups = {name: _new(help) for name, help in GROUPS.items()}
     for words, run in VERBS.items():
         *group, verb = words.split()
-        (groups[group[0]] if group else app).command(verb)(as_command(words, run))
+        (groups[group[0]] if group else app).command(verb, cls=Command)(as_command(words, run))
     for name, group_app in groups.items():
         app.add_typer(group_app, name=name)
     return app

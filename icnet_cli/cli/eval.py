@@ -16,8 +16,8 @@ def evaluate(config: EvalConfig, console: LoopConsole) -> None:
     Examples:
       icnet eval camvid/                     the default weights on val
       icnet eval camvid/ --weights fast-scnn-camvid --json
-      icnet eval cityscapes/ --scales 0.75,1,1.25 --flip
-      icnet eval cityscapes/ --predictions out/ --ids dataset
+      icnet eval camvid/ --scales 0.75,1,1.25 --flip
+      icnet eval cityscapes/ --weights mine.safetensors --predictions out/
       icnet eval camvid/ --regions           accuracy by the size of things
       icnet eval camvid/ --branches all --diff maps/
       icnet eval camvid/ --report page/      figures, and the worst frames

@@ -19,6 +19,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
+from typer.core import TyperCommand
 
 from icnet_cli.cli import files, names, values
 from icnet_cli.cli.console import Console, say
@@ -123,6 +124,7 @@ def build(kind: type[C], given: Mapping[str, Any], file: Mapping[str, str], plac
         raise usage_error("; ".join(found.located()))
     config = kind(**found.values)
     found.problems = config.problems() + _torch_problems(config, found.origins)
+    found.problems += [text for flag, text in config.unread().items() if found.origins.get(flag) == ""]
     if found.problems:
         raise usage_error("; ".join(found.located()))
     return config
@@ -157,6 +159,23 @@ def _note_unread_variables() -> None:
     unread = [f"{name} is not read ({meant or why})" for name, why, meant in values.unread_variables()]
     if unread and speaks:
         say(f"note: {'; '.join(unread)}")
+
+
+# Options of which several may be meant; of all others it is plain that what is typed last counts.
+_ONE_OF_MANY = {"bench": ("size", "model", "weights")}
+
+
+class Command(TyperCommand):
+    """A command that says where one option of these is typed more than once."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As Typer parses them."""
+        _, _, typed = self.make_parser(ctx).parse_args(list(args))
+        names = [param.opts[0] for param in typed if param.name in _ONE_OF_MANY.get(ctx.info_name, ())]
+        twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+        if twice:
+            say(f"note: {', '.join(twice)}: typed more than once, and only the last one counts")
+        return super().parse_args(ctx, args)
 
 
 def as_command(words: str, run: Callable[[Any, Any], None]) -> Callable[..., None]:

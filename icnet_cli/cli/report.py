@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from icnet_cli.cli.console import Console, emit, emit_json
 from icnet_cli.config import ReportConfig
-from icnet_cli.outputs import refuse_taken
+from icnet_cli.outputs import refuse_unwritable
 
 
 def report(config: ReportConfig, console: Console) -> None:
@@ -20,7 +20,7 @@ def report(config: ReportConfig, console: Console) -> None:
 
     output = config.output or config.run / PAGE
     if config.output is not None:
-        refuse_taken(output, overwrite=config.overwrite)
+        refuse_unwritable(output, overwrite=config.overwrite)
     record = read_run(config.run)
     write_atomically(output, train_page(record).encode("utf-8"))
     if console.json:

@@ -32,6 +32,19 @@ PUBLISHED_TABLES = (
 )  # fmt: skip
 BENCH = "What to measure"
 
+# What each kind of measuring passes over. --compare reads two files, and times nothing.
+_UNREAD = {
+    "--compare": (
+        "hwaccel", "size", "model", "keep", "branches", "head", "weights", "device", "precision", "backend",
+        "batch", "seconds", "quick",
+    ),
+    "--stages": ("hwaccel", "batch"),
+    "--table": ("hwaccel",),
+    "--video": ("batch",),
+    "--reuse": ("batch", "hwaccel", "backend", "naive", "seconds"),
+    "networks on their own": ("hwaccel",),
+}  # fmt: skip
+
 _measured = partial(option, panel=BENCH, env=False)
 _of_the_network = partial(option, panel=NETWORK, env=False)
 
@@ -141,6 +154,9 @@ class BenchConfig(Config):
             found.append("--compare needs two files: --compare A.json B.json")
         if self.naive and not self.video:
             found.append("--naive is for --video FILE")
+        named = self.given(("keep", "branches", "head"))
+        if self.video and self.model == "all" and self.weights is None and named:
+            found.append(f"--video times one network: say with --model whose {', '.join(named)} is meant")
         if self.naive and self.weights is None and self.model != "all":
             found.append("--naive needs trained weights; name them with --weights")
         if self.backend == "all" and given and given != ["--compare"]:
@@ -149,6 +165,11 @@ class BenchConfig(Config):
             found.append(f"{given[0]} times torch; leave --backend {self.backend} out")
         found += self._reuse_problems() + self._plot_problems() + self._network_problems()
         return found + self._unread(given)
+
+    def unread(self) -> dict[str, str]:
+        """See `Config.unread`."""
+        kind = "--reuse" if self.reuse else next(iter(self._kinds_given()), "networks on their own")
+        return {flag: f"{flag} is not for {kind}; leave it out" for flag in self.given(_UNREAD[kind])}
 
     def _kinds_given(self) -> list[str]:
         kinds = {

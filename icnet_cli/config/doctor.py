@@ -14,3 +14,8 @@ class DoctorConfig(Config):
 
     no_parity: bool = option(False, "Look only, and run no network: takes a second.", env=False, panel=WHAT)
     weights: str = weights_option()
+
+    def unread(self) -> dict[str, str]:
+        """See `Config.unread`."""
+        words = "is for the comparison that --no-parity leaves out"
+        return {flag: f"{flag} {words}" for flag in self.given(("weights",)) if self.no_parity}

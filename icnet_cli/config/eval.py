@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from icnet_cli.config.fields import Config, argument, flag_of, option
+from icnet_cli.config.fields import Config, argument, option
 from icnet_cli.config.live import NOWHERE
 from icnet_cli.config.shared import (
     BRANCHES,
@@ -42,9 +42,10 @@ INPUT_SCALES = (0.25, 0.5, 1.0)  # the 2017 paper's Figure 3; any others are wha
 # What --temporal adds, and what is for labelled pictures alone.
 _FOR_VIDEOS = ("truth", "frames", "reuse", "reuse_kind", "smooth", "deadline_s", "realtime")
 _FOR_PICTURES = (
-    "dataset", "split", "predictions", "ids", "skip_damaged", "report", "regions", "region_bin", "output", "diff",
-    "branches", "ablation", "input_scale", "scales", "flip",
+    "dataset", "predictions", "report", "regions", "region_bin", "output", "diff", "ablation", "input_scale",
 )  # fmt: skip
+# These may be said for all commands at once, in the environment or a config file.
+_FOR_PICTURES_IF_TYPED = ("split", "ids", "skip_damaged", "branches", "scales", "flip")
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ class EvalConfig(Config):
     )
     size: tuple[int, int] | None = size_option(
         "Size of the network's input, height x width; labels are compared at their own size.",
-        shows="the weights' training size",
+        shows="the weights' training size for pictures of its aspect, else what segment takes",
     )
     scales: tuple[float, ...] = option(
         (1.0,),
@@ -154,17 +155,17 @@ class EvalConfig(Config):
             found.append(f"{given} is for --regions")
         return found
 
+    def unread(self) -> dict[str, str]:
+        """See `Config.unread`."""
+        if self.temporal is not None:
+            words = "--temporal measures a video; leave out"
+            return {flag: f"{words} {flag}" for flag in self.given(_FOR_PICTURES_IF_TYPED)}
+        words = "is for the label PNGs of --predictions DIR"
+        return {flag: f"{flag} {words}" for flag in self.given(("ids",)) if self.predictions is None}
+
     def _temporal_problems(self) -> list[str]:
         if self.temporal is None:
             missing = ["DATASET is missing: a folder, or --temporal VIDEO"] if self.dataset == NOWHERE else []
-            return missing + [f"{flag} is for --temporal VIDEO" for flag in self._given(_FOR_VIDEOS)]
-        given = self._given(_FOR_PICTURES)
+            return missing + [f"{flag} is for --temporal VIDEO" for flag in self.given(_FOR_VIDEOS)]
+        given = self.given(_FOR_PICTURES)
         return [f"--temporal measures a video; leave out {', '.join(given)}"] if given else []
-
-    def _given(self, names: tuple[str, ...]) -> list[str]:
-        """Of these fields those that differ from their defaults, by the user's names for them."""
-        return [
-            flag_of(item)
-            for item in fields(self)
-            if item.name in names and getattr(self, item.name) != item.default
-        ]

@@ -87,6 +87,19 @@ class Config:
     def _contradictions(self) -> list[str]:
         return []
 
+    def unread(self) -> dict[str, str]:
+        """Options that nothing will read, by name, and what to say of each.
+
+        Where one was typed it is refused. The environment and a config file may say it for all commands.
+        """
+        return {}
+
+    def given(self, names: Iterable[str]) -> list[str]:
+        """Of these fields those that differ from their defaults, by the user's names for them."""
+        wanted = set(names)
+        differing = (item for item in fields(self) if getattr(self, item.name) != item.default)
+        return [flag_of(item) for item in differing if item.name in wanted]
+
     def check(self) -> None:
         """Raise one usage error that names every problem."""
         found = self.problems()

@@ -79,6 +79,12 @@ class PaintedConfig(Config):
     format: str | None = format_option()
     fps: Fraction | None = fps_option()
 
+    def unread(self) -> dict[str, str]:
+        """See `Config.unread`."""
+        view = getattr(self, "view", None)
+        words = f"is for classes over the picture, and --view {view} shows none"
+        return {flag: f"{flag} {words}" for flag in self.given(("alpha",)) if view in ("color", "labels")}
+
 
 @dataclass(frozen=True)
 class SegmentConfig(PaintedConfig):

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from icnet_cli.config.fields import Config, argument, flag_of, option
+from icnet_cli.config.fields import Config, argument, option
 from icnet_cli.config.shared import (
     CUTS,
     MODELS,
@@ -123,6 +123,8 @@ PRUNE_STEPS = 2  # of progressive pruning: from 1 to 0.5 by way of 0.75
 _OF_THE_MACHINE = (
     "resume", "device", "precision", "workers", "cache", "batch", "size", "seed", "skip_damaged",
 )  # fmt: skip
+# Of these data is read too: to measure on, where there is any.
+_OF_DATA, _OF_TUNING = ("recipe", "cache", "skip_damaged"), ("workers", "batch", "lr", "crop", "seed")
 
 
 @dataclass(frozen=True)
@@ -230,19 +232,26 @@ class PruneConfig(Config):
 
     size: tuple[int, int] | None = size_option(
         "Size of the network's input at which it is timed and measured, height x width.",
-        shows="the weights' training size",
+        shows="the weights' training size; measured at what eval takes",
     )
     device: str = device_option()
     precision: str = precision_option()
 
+    def unread(self) -> dict[str, str]:
+        """See `Config.unread`."""
+        if not self.no_tune:
+            return {}
+        found = dict.fromkeys(self.given(_OF_TUNING), "is for the fine-tuning, and --no-tune leaves it out")
+        if self.data is None:
+            found |= dict.fromkeys(
+                self.given(_OF_DATA), "is for data, and --no-tune without --data reads none"
+            )
+        return {flag: f"{flag} {why}" for flag, why in found.items()}
+
     def _contradictions(self) -> list[str]:
         if self.resume is not None:
             # What a machine's environment may set for all commands (a device, say) is no contradiction.
-            given = [
-                flag_of(f)
-                for f in fields(self)
-                if f.name not in _OF_THE_MACHINE and getattr(self, f.name) != f.default
-            ]
+            given = self.given(f.name for f in fields(self) if f.name not in _OF_THE_MACHINE)
             goes_on = "--resume goes on with the run's own arguments"
             return [f"{goes_on}; leave out {', '.join(given)}"] if given else []
         found = []
@@ -254,11 +263,7 @@ class PruneConfig(Config):
             found.append("--no-tune cuts once; --progressive and --steps are for fine-tuning in between")
         if self.no_tune and self.max_drop is not None:
             found.append("--max-drop is measured after fine-tuning; leave out --no-tune")
-        lengths = [
-            flag_of(f)
-            for f in fields(self)
-            if f.name in ("tune_epochs", "tune_steps", "tune_total") and getattr(self, f.name) is not None
-        ]
+        lengths = self.given(("tune_epochs", "tune_steps", "tune_total"))
         if self.no_tune and (lengths or self.time_budget_s is not None):
             given = lengths or ["--time-budget"]
             found.append(f"--no-tune has no fine-tuning; leave out {' and '.join(given)}")

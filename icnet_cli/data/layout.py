@@ -17,7 +17,7 @@ from icnet_cli.classes import ClassTable
 from icnet_cli.classes.table import UNKNOWN
 from icnet_cli.data.files import read_raw_labels
 from icnet_cli.errors import IcnetError, input_error
-from icnet_cli.pixels.files import PICTURE_SUFFIXES
+from icnet_cli.pixels.files import PICTURE_SUFFIXES, files_below
 
 Labels = NDArray[np.uint8]
 
@@ -135,9 +135,9 @@ def pictures_in(
     """
     found: dict[str, Path] = {}
     endings = (ending,) if isinstance(ending, str) else ending
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(files_below(folder)):
         match = next((end for end in endings if path.name.lower().endswith(end.lower())), None)
-        if match is None or path.name.startswith(".") or not path.is_file():
+        if match is None or not path.is_file():
             continue
         stem = path.name[: -len(match)]
         name = stem if flat else (path.relative_to(folder).parent / stem).as_posix()

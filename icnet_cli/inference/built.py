@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +57,7 @@ class BuiltEngine:
         self._weights = digest or weights_digest(network)
         self._pixels = HostPixels(normalisation, self.align_corners)
         self._runs: OrderedDict[Size, Run] = OrderedDict()
+        self._lock = Lock()  # a runtime writes the scores of each picture where those of the last one lay
 
     def prepare(self, frames: Sequence[Picture], size: Size) -> Tensor:
         """uint8 (N, 3, *size), channels last in memory. See `Engine.prepare`."""
@@ -63,8 +65,9 @@ class BuiltEngine:
 
     def forward(self, pictures: Tensor) -> Tensor:
         """See `Engine.forward`. A batch is run one by one, which on a CPU costs nothing."""
-        run = self._run_at((pictures.shape[2], pictures.shape[3]))
-        each = [run(one[None]) for one in pictures.permute(0, 2, 3, 1).contiguous()]
+        with self._lock:
+            run = self._run_at((pictures.shape[2], pictures.shape[3]))
+            each = [run(one[None]) for one in pictures.permute(0, 2, 3, 1).contiguous()]
         return (each[0] if len(each) == 1 else torch.cat(each)).permute(0, 3, 1, 2)
 
     def postprocess(self, scores: Tensor, size: Size, network_size: Size) -> list[Labels]:
@@ -79,7 +82,8 @@ class BuiltEngine:
 
     def warm(self, size: Size) -> None:
         """See `Engine.warm`."""
-        self._run_at(size)
+        with self._lock:
+            self._run_at(size)
 
     def is_built(self, size: Size) -> bool:
         """Whether the disk has it at that size already."""

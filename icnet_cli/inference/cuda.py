@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from threading import Lock
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +50,7 @@ class CudaEngine(TorchEngine):
         self._compiled = torch.compile(self._plain, dynamic=False) if compiled else None
         self._graphed = Graphed(self._scores, capture=capture)
         self._upsampler = lru_cache(maxsize=8)(self._make_upsampler)
+        self._lock = Lock()  # a graph's input and output are in one place for all pictures
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -57,7 +59,8 @@ class CudaEngine(TorchEngine):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """See `Engine.forward`."""
-        return self._graphed(pictures)
+        with self._lock:
+            return self._graphed(pictures)
 
     def _scores(self, pictures: Tensor) -> Tensor:
         if self.device.type == "cuda":

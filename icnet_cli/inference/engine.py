@@ -50,7 +50,7 @@ class Engine(Protocol):
         ...
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """The network's input (N, 3, h, w) to its score map (N, K, h', w'), on the device."""
+        """The network's input (N, 3, h, w) to its score map (N, K, h', w'), on the device. Threads may ask at once."""
         ...
 
     def postprocess(self, scores: Tensor, size: Size, network_size: Size) -> list[Labels]:

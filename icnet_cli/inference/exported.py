@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import torch
@@ -44,6 +45,7 @@ class ExportedEngine:
         self.gives_scores, self._raw = ports.output != LABELS, ports.input == RAW
         self.align_corners = bool(self.meta.config.get("align_corners", False))
         self._pixels = HostPixels(self.meta.normalisation, self.align_corners)
+        self._lock = Lock()  # OpenVINO writes what it finds where that of the last picture lay
 
     @property
     def smallest(self) -> int:
@@ -75,7 +77,8 @@ class ExportedEngine:
     def forward(self, pictures: Tensor) -> Tensor:
         """Logits (N, K, h, w) at the network's size, or labels (N, 1, h, w). See `Engine.forward`."""
         batch = pictures if self._raw else pictures.permute(0, 2, 3, 1)
-        each = [self._model.run(one[None].contiguous().numpy()) for one in batch]
+        with self._lock:
+            each = [self._model.run(one[None].contiguous().numpy()) for one in batch]
         found = torch.from_numpy(np.array(each[0]) if len(each) == 1 else np.concatenate(each))
         return found if self.gives_scores else found[:, None]
 

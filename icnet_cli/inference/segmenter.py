@@ -8,6 +8,8 @@ them (`engine.py`); the Segmenter knows the classes and the sizes, checks what i
 from __future__ import annotations
 
 import math
+import operator
+import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,7 +34,7 @@ from .engines import build_engine
 from .exported import ExportedEngine, is_exported, open_engine
 
 MULTIPLE = 32  # what the networks' deepest map divides their input by
-SMALLEST = 32  # pixels a side that every network takes
+SMALLEST, LARGEST = 32, 16384  # pixels a side that every network takes
 MOST_ENLARGED = 3.0  # times a side: beyond it hardly more is found (docs/recipes.md)
 STAGES = ("prepare", "forward", "postprocess")
 _TIMES_KEPT = 4096  # of each stage, for medians: memory stays flat however long the video
@@ -58,7 +60,7 @@ def default_input_size(size: tuple[int, int], train_size: tuple[int, int]) -> tu
 
 
 class Segmenter:
-    """Labels pictures with one network on one device.
+    """Labels pictures with one network on one device. Threads may share one.
 
     Args:
         network: as trained; kept as it is in `.network`, for fine-tuning. What runs is a folded copy: call
@@ -83,9 +85,7 @@ class Segmenter:
         work: Work | None = None,
     ) -> None:
         check_backend(backend, device, precision)
-        if size is not None and min(size) < SMALLEST:
-            least = f"{SMALLEST}x{SMALLEST}"
-            raise usage_error(f"the network's input must be at least {least}, not {size[0]}x{size[1]}")
+        size = _checked_size(size)
         self._network: nn.Module | None = network
         self.device = choose_device(device_for(backend, device))
         self.precision = choose_precision(precision, self.device)
@@ -100,6 +100,7 @@ class Segmenter:
         Raises:
             IcnetError: USAGE for a size that the file does not take.
         """
+        size = _checked_size(size)
         engine.check_size(size)
         self = cls.__new__(cls)
         self._network, self.engine, self._backend = None, engine, engine.backend
@@ -199,24 +200,29 @@ class Segmenter:
         """
         return self.labels_batch([frame])[0]
 
-    def labels_batch(self, frames: Sequence[Picture]) -> list[Labels]:
-        """`labels` of pictures of one size in a single pass of the network."""
-        size = _check_pictures(frames)
+    def labels_batch(self, frames: Iterable[Picture]) -> list[Labels]:
+        """`labels` of pictures of one size, or of an array (N, H, W, 3) of them, in a single pass of the network."""
+        pictures = list(frames)
         with device_words(self.device):
-            scores = self.forward(self.prepare(frames))
-            return self.postprocess(scores, size)
+            scores = self.forward(self.prepare(pictures))
+            return self.postprocess(scores, pictures[0].shape[:2])
 
     def stream(self, frames: Iterable[Any]) -> Iterator[tuple[Labels, int | None]]:
         """Labels and pts of any iterable of frames, one by one: `(labels, pts)`.
 
         A frame is a picture (H, W, 3) RGB uint8, whose pts is None, or anything with `.rgb()` and `.pts`, as
         `icnet_cli.open_video(path)` yields.
+
+        Raises:
+            TypeError: for a path, which is to be opened first, and for what is no frame; else as `labels`.
         """
+        if isinstance(frames, str | os.PathLike):
+            raise TypeError(f"frames are what icnet_cli.open_video({str(frames)!r}) yields, not its path")
         for frame in frames:
-            if isinstance(frame, np.ndarray):
-                yield self.labels(frame), None
-            else:
+            if hasattr(frame, "rgb"):
                 yield self.labels(frame.rgb()), frame.pts
+            else:
+                yield self.labels(frame), None
 
     @torch.inference_mode()
     def prepare(self, frames: Sequence[Picture], size: tuple[int, int] | None = None) -> Tensor:
@@ -226,9 +232,13 @@ class Segmenter:
 
         Args:
             size: the (h, w), where it is not `input_size`.
+
+        Raises:
+            TypeError, ValueError: as `labels`.
         """
+        own = _check_pictures(frames)
         with self._timed("prepare", len(frames)):
-            return self.engine.prepare(frames, size or self.input_size(*frames[0].shape[:2]))
+            return self.engine.prepare(frames, size or self.input_size(*own))
 
     @torch.inference_mode()
     def forward(self, pictures: Tensor) -> Tensor:
@@ -249,6 +259,20 @@ class Segmenter:
         yield
         spent = (time.perf_counter() - start) * 1000 / max(1, pictures)
         self._times[stage].extend([spent] * pictures)
+
+
+def _checked_size(size: Iterable[Any] | None) -> tuple[int, int] | None:
+    """The network's input as two whole numbers, whatever pair was given; raises a usage error for anything else."""
+    if size is None:
+        return None
+    try:
+        height, width = map(operator.index, size)
+    except (TypeError, ValueError):
+        raise usage_error(f"size is (height, width) in whole pixels, not {size!r}") from None
+    if min(height, width) < SMALLEST or max(height, width) > LARGEST:
+        bounds = f"from {SMALLEST}x{SMALLEST} to {LARGEST}x{LARGEST}"
+        raise usage_error(f"the network's input must be {bounds}, not {height}x{width}")
+    return height, width
 
 
 def _check_pictures(frames: Sequence[Picture]) -> tuple[int, int]:
@@ -281,6 +305,7 @@ def load(
         IcnetError: WEIGHTS for a missing or invalid file, or a trunk that has no trained classifier;
             DEVICE or USAGE as `Segmenter`.
     """
+    device = str(device)  # a torch.device will do
     # A wrong word is told before a file is read.
     check_backend(backend, device, precision)
     choose_precision(precision, choose_device(device_for(backend, device)))

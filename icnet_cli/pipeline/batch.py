@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
@@ -17,7 +17,7 @@ from icnet_cli.config import STDOUT, SegmentConfig
 from icnet_cli.config.live import is_live_name
 from icnet_cli.errors import ExitCode, IcnetError, input_error, output_error, printable, usage_error, why
 from icnet_cli.outputs import is_too_long, resolved
-from icnet_cli.pixels.files import PICTURE_SUFFIXES
+from icnet_cli.pixels.files import PICTURE_SUFFIXES, files_below
 from icnet_cli.video import CONTAINERS, check_output
 
 from .artist import check_names
@@ -60,7 +60,7 @@ def is_batch(config: SegmentConfig) -> bool:
         return False
     path = Path(config.source)
     if path.is_dir():
-        files = list(_walk(path))
+        files = list(files_below(path))
         return any(_is_video(file) for file in files) and not any(_is_picture(file) for file in files)
     return len(_matches(config.source)) > 1 and all(_is_video(file) for file in _matches(config.source))
 
@@ -193,7 +193,7 @@ def _videos(source: str) -> list[tuple[Path, PurePath]]:
 
 
 def _of_folder(folder: Path) -> list[tuple[Path, PurePath]]:
-    files = list(_walk(folder))
+    files = list(files_below(folder))
     videos = sorted((file for file in files if _is_video(file)), key=natural_key)
     pictures = [file for file in files if _is_picture(file)]
     if pictures:
@@ -202,12 +202,6 @@ def _of_folder(folder: Path) -> list[tuple[Path, PurePath]]:
     if not videos:
         raise input_error(f"the folder {folder} holds no videos ({', '.join(VIDEO_SUFFIXES)})")
     return [(file, PurePath(file.relative_to(folder))) for file in videos]
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(place, name) for name in names if not name.startswith("."))
 
 
 def _matches(pattern: str) -> list[Path]:

@@ -26,7 +26,7 @@ from icnet_cli.inference.choice import Work, check_backend, device_for
 from icnet_cli.inference.device import choose_device, choose_precision
 from icnet_cli.inference.exported import ExportedEngine, is_exported, open_engine
 from icnet_cli.inference.segmenter import Segmenter
-from icnet_cli.outputs import refuse_taken
+from icnet_cli.outputs import refuse_unwritable
 from icnet_cli.pixels.overlay import Painter
 from icnet_cli.pixels.wipe import Wipe
 from icnet_cli.reports.compare_page import compare_page
@@ -238,5 +238,5 @@ def _open_output(
     if path.suffix.lower() not in PAGE_SUFFIXES:
         claim_folder("-o", path, config.overwrite)
         return _Page(path / PAGE)
-    refuse_taken(path, overwrite=config.overwrite)
+    refuse_unwritable(path, overwrite=config.overwrite)
     return _Page(path)

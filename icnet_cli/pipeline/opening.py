@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 
 from icnet_cli.config import MAX_PIXELS
 from icnet_cli.errors import IcnetError, input_error, printable, usage_error
-from icnet_cli.pixels.files import PICTURE_SUFFIXES
+from icnet_cli.pixels.files import PICTURE_SUFFIXES, files_below
 from icnet_cli.video import VideoReader, open_video
 from icnet_cli.video.live_address import is_address
 from icnet_cli.video.pipe import STDIN, PipeReader
@@ -82,10 +82,7 @@ def _pipe(selection: Selection, stream: int | None, max_pixels: int) -> VideoSou
 
 
 def _folder(folder: Path, selection: Selection, max_pixels: int) -> PictureSource:
-    files: list[Path] = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        files += [Path(place, name) for name in names if not name.startswith(".")]
+    files = list(files_below(folder))
     pictures = _only_pictures(files, str(folder))
     if not pictures:
         raise input_error(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from icnet_cli.config import STDOUT, SegmentConfig
 from icnet_cli.config.live import NOWHERE
-from icnet_cli.errors import IcnetError, output_error, usage_error
+from icnet_cli.errors import IcnetError, usage_error
 from icnet_cli.outputs import refuse_unwritable, resolved
 from icnet_cli.video import CONTAINERS, check_output
 from icnet_cli.video.formats import check_pix_fmt
@@ -58,7 +58,7 @@ def plan_output(config: SegmentConfig, source: Source) -> Plan:
 
     Raises:
         IcnetError: USAGE where the output is an input, exists, cannot hold the view, or does not fit the source;
-            OUTPUT where its folder does not exist.
+            OUTPUT where it is a file and its folder does not exist. A folder is made with those above it.
     """
     kind = "window" if config.output == NOWHERE else kind_of(config.output)
     view = config.view or _default_view(kind, config.output)
@@ -227,8 +227,6 @@ def _free_folder(output: Path, inputs: tuple[Path, ...], overwrite: bool) -> Pat
             raise usage_error(f"{output} exists; overwrite it with -y or name another output")
         if not is_ours(target):
             raise usage_error(f"{output} holds things that icnet did not write; name another output")
-    if not target.parent.is_dir():
-        raise output_error(f"cannot write {output}: its folder does not exist")
     return target
 
 

@@ -17,7 +17,7 @@ from icnet_cli.errors import output_error, usage_error, weights_error, why
 from icnet_cli.evaluation.evaluate import check_classes_fit
 from icnet_cli.evaluation.predict import protocol_size
 from icnet_cli.inference.exported import is_exported
-from icnet_cli.outputs import refuse_taken
+from icnet_cli.outputs import refuse_unwritable
 from icnet_cli.training.recipe import Recipe, load_recipe, recipe_from_dict
 from icnet_cli.training.resumed import RUN_FILE, RUNS
 from icnet_cli.training.run import Run, assemble, default_recipe
@@ -87,7 +87,7 @@ def check_output(output: Path, overwrite: bool, parent: Path) -> None:
         raise usage_error(
             f"-o {output} must end in {SUFFIX}; other kinds of file are what icnet export makes"
         )
-    refuse_taken(output, overwrite=overwrite, inputs=(parent,))
+    refuse_unwritable(output, overwrite=overwrite, inputs=(parent,))
     check_writable(output)
 
 

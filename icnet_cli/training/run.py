@@ -11,19 +11,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from icnet_cli.checkpoints.bundled import find_weights
-from icnet_cli.checkpoints.foreign import is_foreign, read_foreign
-from icnet_cli.checkpoints.format import LoadedWeights, load_weights, read_meta, write_atomically
+from icnet_cli.checkpoints.format import LoadedWeights, WeightsMeta, write_atomically
 from icnet_cli.config import TrainConfig
 from icnet_cli.data.dataset import SegmentationDataset, check_splits, split_name
 from icnet_cli.data.layouts import Layout, recognise
-from icnet_cli.errors import output_error, usage_error, weights_error
+from icnet_cli.errors import output_error, usage_error
 from icnet_cli.evaluation.folders import free_folder
 from icnet_cli.inference.segmenter import default_input_size
 from icnet_cli.models import Network, build
 from icnet_cli.training.distil import find_teachers
 from icnet_cli.training.held import RunLock, in_use, is_held
 from icnet_cli.training.metrics import require_tensorboard
+from icnet_cli.training.pretrained import other_pictures, read_start, shape_of, start_from
 from icnet_cli.training.ranks import ALONE, Ranks
 from icnet_cli.training.recipe import Recipe, Stage, load_recipe, recipe_from_dict
 from icnet_cli.training.resumed import (
@@ -231,61 +230,31 @@ def _network(
 ) -> tuple[Network, str | None]:
     """The network before its first step, and how much of it came from which weights."""
     torch.manual_seed(config.seed)
+    if stored and stored["has_state"]:
+        return _built_again(stored), None
     start = config.pretrained or recipe.pretrained
-    if stored:
-        network = build(stored["model"], stored["model_config"])
-        if stored["has_state"]:
-            return network, None
-    else:
-        network = _built(config, recipe, layout, start)
+    learnt = read_start(start) if start else None
+    network = _built_again(stored) if stored else _built(config, recipe, layout, learnt)
     if not start:
         return network, None
     taken, tensors = start_from(network, start), len(network.state_dict())
-    return network, f"{taken} of the network's {tensors} tensors start from {start}"
+    more = other_pictures(learnt, recipe.normalisation) if learnt else ""
+    return network, f"{taken} of the network's {tensors} tensors start from {start}{more}"
 
 
-def _built(config: TrainConfig, recipe: Recipe, layout: Layout, start: str | None) -> Network:
+def _built_again(stored: dict[str, Any]) -> Network:
+    return build(stored["model"], stored["model_config"])
+
+
+def _built(config: TrainConfig, recipe: Recipe, layout: Layout, start: WeightsMeta | None) -> Network:
     options = dict(recipe.model.get(config.model, {})) | {"keep": config.keep or 1.0}
     if start and config.keep is None:
-        options |= _shape_of(start, config.model)
+        options |= shape_of(start, config.model)
     options["num_classes"] = layout.classes.num_classes
     try:
         return build(config.model, options)
     except ValueError as error:
         raise usage_error(f"recipe {recipe.name} does not fit {config.model}: {error}") from error
-
-
-def _shape_of(start: str, model: str) -> dict[str, Any]:
-    """The channels and all else that `start` was built with, a pruned network's too, where it is one of ours."""
-    path = find_weights(start)
-    if is_foreign(path):
-        return {}
-    meta = read_meta(path)
-    # What training needs and an exported form may lack: the auxiliary classifiers, and the whole cascade.
-    needed = {"aux": True, "branches": "sub124"}
-    added = {name: value for name, value in needed.items() if name in meta.config}
-    return {**meta.config, **added} if meta.model == model else {}
-
-
-def start_from(network: Network, weights: str | Path) -> int:
-    """Copy every tensor of a weights file that has the same name and shape; returns how many were taken.
-
-    Other people's files are converted first (see `checkpoints.foreign`): a ResNet-50 gives the trunk its start.
-
-    Raises:
-        IcnetError: exit 4 where hardly any fits: two unlike networks share a bias or two by accident.
-    """
-    path = find_weights(weights)
-    source = read_foreign(path).state if is_foreign(path) else load_weights(path).network.state_dict()
-    target = network.state_dict()
-    fitting = {k: v for k, v in source.items() if k in target and v.shape == target[k].shape}
-    if len(fitting) < len(target) / 10:
-        raise weights_error(
-            f"{weights}: {len(fitting)} of its {len(source)} tensors fit this network of {len(target)}; "
-            "is it another model, or another --keep?"
-        )
-    network.load_state_dict(fitting, strict=False)
-    return len(fitting)
 
 
 def label_shares(dataset: SegmentationDataset, most: int = 400) -> list[float]:

@@ -18,6 +18,7 @@ from icnet_cli.video.pictures import Painter
 _FRACTIONS = ("time_base", "rate", "aspect")
 _BOTTOM_FIRST = (3, 4)  # AVFieldOrder: BB, TB
 _ONE_THREAD = 512 * 384  # pixels
+_FARTHEST = 1 << 40  # ticks from decoding to showing: a day even of a clock of ten million a second
 
 
 def _repeats(width: int) -> bool:
@@ -164,3 +165,15 @@ class Encoding:
         """The settings that `to_dict` wrote."""
         read = {name: Fraction(*document[name]) for name in _FRACTIONS if document[name] is not None}
         return cls(**{**document, **read, "colour": Colour(**document["colour"])})
+
+
+def well_timed(packets: list[Any]) -> list[Any]:
+    """An encoder's packets, each with a time to be decoded at that can be.
+
+    x265 leaves that to chance where it is given fewer pictures than its reordering waits for, one or two. None is
+    reordered then, so each is decoded when it is shown.
+    """
+    for packet in packets:
+        if packet.dts is not None and not -_FARTHEST < packet.dts - packet.pts <= 0:
+            packet.dts = packet.pts
+    return packets

@@ -60,19 +60,21 @@ class PartFolder:
         self.target, self.path = target, part_of(target)
         self.whole = self.path / (_WHOLE + target.suffix.lower())
         self.count = 0  # segments that are done
+        self._made: list[Path] = []  # folders above it, innermost first
         self._lock: int | None = None
 
     # -- one process at a time
 
     def claim(self) -> None:
-        """Make the folder where there is none, and keep every other process out of it until `release`.
+        """Make the folder and those above it where there are none, and keep other processes out of it until `release`.
 
         Raises:
             IcnetError: USAGE where another process has it, OUTPUT where it cannot be made.
         """
         try:
+            self._made = [above for above in self.path.parents if not above.exists()]
             while True:
-                self.path.mkdir(exist_ok=True)
+                self.path.mkdir(parents=True, exist_ok=True)
                 if self._take_lock():
                     return
         except OSError as error:
@@ -176,6 +178,9 @@ class PartFolder:
                 if path.name not in (_PUBLISHED, _LOCK):
                     _remove(path)
         shutil.rmtree(self.path, ignore_errors=True)
+        with contextlib.suppress(OSError):  # not empty: the output is there
+            for above in self._made:
+                above.rmdir()
 
     @property
     def is_bare(self) -> bool:

@@ -19,7 +19,7 @@ from icnet_cli.errors import output_error, printable, usage_error
 from icnet_cli.video.atomic import PartFile
 from icnet_cli.video.attachments import attach
 from icnet_cli.video.containers import OutputPlan
-from icnet_cli.video.encoding import Encoding
+from icnet_cli.video.encoding import Encoding, well_timed
 from icnet_cli.video.output import OutputFile
 from icnet_cli.video.partfolder import PartFolder
 from icnet_cli.video.segments import SegmentFile, joined
@@ -77,7 +77,7 @@ class FileTarget(_Target):
 
     def encode(self, frame: Any) -> None:
         assert self._output is not None
-        self._output.mux(self._output.stream.encode(frame))
+        self._output.mux(well_timed(self._output.stream.encode(frame)))
 
     def documents(self) -> Iterator[dict[str, Any]]:
         """There are no segments."""
@@ -86,7 +86,7 @@ class FileTarget(_Target):
     def finish(self, end: Fraction | None, *, cut: bool, attachments: Mapping[str, Any]) -> None:
         """Complete the file (see `OutputFile.finish`)."""
         assert self._output is not None
-        self._output.mux(self._output.stream.encode(None))
+        self._output.mux(well_timed(self._output.stream.encode(None)))
         self._output.finish(end, cut=cut)
         if attachments:
             attach(self._part.path, {name: json.dumps(text).encode() for name, text in attachments.items()})
@@ -124,7 +124,7 @@ class SegmentTarget(_Target):
     def encode(self, frame: Any) -> None:
         if self._segment is None:
             self._start()
-        self._take(self._stream.encode(frame))
+        self._take(well_timed(self._stream.encode(frame)))
 
     def _start(self) -> None:
         """A fresh encoder, in a container that is never written: what it says is what it says in the output's."""
@@ -150,7 +150,7 @@ class SegmentTarget(_Target):
         """End the segment, and keep `document` with it; the next frame begins another."""
         if self._segment is None:
             return
-        self._take(self._stream.encode(None))
+        self._take(well_timed(self._stream.encode(None)))
         self._segment.finish({**document, "settings": self._settings})
         self._folder.count += 1
         self._let_go()

@@ -11,6 +11,7 @@ from icnet_cli.cli.console import LoopConsole
 from icnet_cli.config import SegmentConfig
 from icnet_cli.errors import IcnetError
 from icnet_cli.pixels.files import write_picture
+from icnet_cli.video.containers import CODECS
 from tests.cli.conftest import Icnet
 
 
@@ -245,3 +246,66 @@ def test_a_config_can_be_written_down() -> None:
     document = SegmentConfig("a", Path("b"), size=(32, 64)).to_dict()
     assert document["output"] == "b"
     assert document["size"] == [32, 64]
+
+
+@pytest.mark.parametrize(
+    ("words", "variable", "said"),
+    [
+        ("eval none --ids dataset", "ICNET_IDS=dataset", "--ids is for the label PNGs of --predictions DIR"),
+        ("eval --temporal none --scales 1,2", "ICNET_SCALES=1,2", "a video; leave out --scales"),
+        ("prune none --keep 0.5 --no-tune --lr 0.1", "ICNET_LR=0.1", "--lr is for the fine-tuning"),
+        ("prune none --keep 0.5 --no-tune --recipe r", "ICNET_RECIPE=r", "--recipe is for data"),
+        ("bench --compare none none --batch 4", "ICNET_BATCH=4", "--batch is not for --compare"),
+        ("segment none -o o.mp4 --view color --alpha 0.1", "ICNET_ALPHA=0.1", "--view color shows none"),
+    ],
+)
+def test_what_nothing_reads_is_refused_where_it_was_typed(
+    icnet: Icnet,
+    refused,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    words: str,
+    variable: str,
+    said: str,
+) -> None:
+    """Set for all commands it is passed over by those that have no use for it."""
+    monkeypatch.chdir(tmp_path)
+    assert said in refused(2, *words.split())
+    name, value = variable.split("=")
+    monkeypatch.setenv(name, value)
+    outcome = icnet(*words.split()[:-2])
+    assert outcome.code in (3, 4)  # what it names is not there
+    assert said not in outcome.err
+
+
+def test_an_option_of_which_several_may_be_meant_is_told(icnet: Icnet, seen: list[SegmentConfig]) -> None:
+    line = [
+        "bench",
+        "--resolution",
+        "64x64",
+        "--resolution",
+        "64x96",
+        "--device",
+        "cpu",
+        "--device",
+        "cuda:99",
+    ]
+    said = icnet(*line).err.splitlines()
+    assert said[0] == "note: --size: typed more than once, and only the last one counts"
+    assert len(said) == 2
+    assert (
+        icnet(*["segment", "a", "-o", "b.mp4", "--size", "32x32", "--size", "64x96", "--weights", "w"]).err
+        == ""
+    )
+    assert seen[0].size == (64, 96)
+
+
+def test_weights_are_not_for_a_doctor_that_runs_no_network(refused) -> None:
+    assert "--no-parity leaves out" in refused(2, "doctor", "--no-parity", "--weights", "w")
+
+
+def test_the_presets_that_the_help_names_are_those_that_run() -> None:
+    named = SegmentConfig.__dataclass_fields__["preset"].metadata["shows"]
+    ours = {name: CODECS[name].preset for name in ("h264", "hevc", "av1", "vp9")}
+    assert ours == {"h264": "veryfast", "hevc": "veryfast", "av1": "9", "vp9": "5"}
+    assert named == f"{ours['h264']}; {ours['av1']} of av1, {ours['vp9']} of vp9"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from icnet_cli.pixels.files import write_picture
+from tests.cli.conftest import Icnet
 from tests.reports.runs import write_run
 
 # A command line without its last word, the file that is written, and that file's suffix.
@@ -19,6 +20,7 @@ LINES = [
     ("weights import WEIGHTS -o", ".safetensors"),
     ("prune WEIGHTS --no-tune --keep 0.5 -o", ".safetensors"),
     ("report run -o", ".html"),
+    ("compare WEIGHTS WEIGHTS pictures -o", ".html"),
 ]
 
 
@@ -27,7 +29,8 @@ def test_a_file_that_is_there_and_a_folder(
     refused, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, suffix: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    write_picture(Path("street.jpg"), np.zeros((48, 64, 3), np.uint8))
+    for name in ("street.jpg", "pictures/street.jpg"):
+        write_picture(Path(name), np.zeros((48, 64, 3), np.uint8))
     write_run(Path("run"))
     words = [str(weights) if word == "WEIGHTS" else word for word in line.split()]
     there, folder = Path(f"there{suffix}"), Path(f"folder{suffix}")
@@ -37,6 +40,22 @@ def test_a_file_that_is_there_and_a_folder(
     assert said == f"icnet: {there} exists; overwrite it with -y or name another output\n"
     assert there.read_text() == "mine"
     assert refused(2, *words, folder, "-y") == f"icnet: {folder} is a folder; name a file in it\n"
+    lost = Path(f"none/new{suffix}")
+    assert refused(5, *words, lost) == f"icnet: cannot write {lost}: its folder does not exist\n"
+    assert not lost.parent.exists()
+
+
+@pytest.mark.parametrize("weights_file", [True, False])
+def test_an_output_that_is_a_folder_is_made_with_those_above(
+    icnet: Icnet, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights_file: bool
+) -> None:
+    """Where there are no weights nothing is left of it."""
+    monkeypatch.chdir(tmp_path)
+    write_picture(Path("pictures/street.jpg"), np.zeros((48, 64, 3), np.uint8))
+    named = weights if weights_file else "none.safetensors"
+    outcome = icnet("segment", "pictures", "-o", "a/b/out", "--weights", named, "--device", "cpu")
+    assert (outcome.code == 0) == weights_file, outcome.err
+    assert Path("a/b/out/street.png").exists() == Path("a").exists() == weights_file
 
 
 LONG = "x" * 300

@@ -227,7 +227,22 @@ def test_hidden_and_other_files_are_no_samples(tmp_path: Path) -> None:
     layout = recognise(make.camvid(tmp_path))
     (tmp_path / "train" / "._train_frame9.png").write_bytes(b"")
     (tmp_path / "train" / "Thumbs.db").write_bytes(b"")
+    (tmp_path / "train" / ".ipynb_checkpoints").mkdir()
+    shutil.copy(layout.samples("train")[0].image, tmp_path / "train" / ".ipynb_checkpoints")
     assert len(layout.samples("train")) == 3
+
+
+def test_links_to_folders_are_followed_and_those_that_go_in_circles_end(tmp_path: Path) -> None:
+    """A city on another disk was left out, and nothing said so."""
+    layout = recognise(make.cityscapes(tmp_path))
+    names = [sample.name for sample in layout.samples("val")]
+    for kind in ("leftImg8bit", "gtFine"):
+        city = tmp_path / kind / "val" / "bonn"
+        city.rename(tmp_path / f"{kind}_of_bonn")
+        city.symlink_to(tmp_path / f"{kind}_of_bonn")
+        (tmp_path / kind / "val" / "again").symlink_to(tmp_path / kind / "val")
+    assert [sample.name for sample in layout.samples("val")] == names
+    assert all(sample.labels.is_file() for sample in layout.samples("val"))
 
 
 def test_ranges() -> None:

@@ -247,7 +247,7 @@ def test_unpacked_and_split_data_is_read(tmp_path: Path) -> None:
 
 def test_training_starts_from_a_caffemodel(tmp_path: Path, layers: dict) -> None:
     from icnet_cli.models import build
-    from icnet_cli.training.run import start_from
+    from icnet_cli.training.pretrained import start_from
 
     path = tmp_path / "net.caffemodel"
     path.write_bytes(caffemodel(layers))

@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from icnet_cli.checkpoints.foreign import is_foreign, read_foreign
-from icnet_cli.checkpoints.format import WeightsMeta, save_weights
+from icnet_cli.checkpoints.format import WeightsMeta, load_weights, save_weights
 from icnet_cli.classes import load_table
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.models import build
-from icnet_cli.training.run import start_from
+from icnet_cli.training.pretrained import start_from
 
 from .foreign_files import State, port_state, resnet_state
 
@@ -88,7 +88,12 @@ def port_logits(x: Tensor, s: State) -> Tensor:
 @torch.no_grad()
 @pytest.mark.parametrize(
     ("prefix", "aux", "wrap", "legacy"),
-    [("", True, False, False), ("module.", False, True, False), ("module.", True, False, True)],
+    [
+        ("", True, False, False),
+        ("module.", False, True, False),
+        ("module.", True, False, True),
+        ("model._orig_mod.", False, False, False),
+    ],
 )
 def test_port_labels_are_its_own(tmp_path: Path, prefix: str, aux: bool, wrap: bool, legacy: bool) -> None:
     state = port_state(aux)
@@ -112,6 +117,18 @@ def test_port_labels_are_its_own(tmp_path: Path, prefix: str, aux: bool, wrap: b
     paper = build("fast-scnn", {"aux": False}).eval()
     paper.load_state_dict(foreign.state, strict=False)
     assert (paper(x).argmax(1) == expected).float().mean() < 0.99
+
+
+@pytest.mark.parametrize("key", ["model_state_dict", "model"])
+def test_what_lies_beside_a_state_dict_is_left_alone(tmp_path: Path, key: str) -> None:
+    assert read_foreign(saved(tmp_path, {key: port_state(), "epoch": 3})).complete
+
+
+def test_what_loads_no_such_file_names_what_does(tmp_path: Path) -> None:
+    path = saved(tmp_path, port_state())
+    with pytest.raises(IcnetError, match=f"icnet weights import {path}") as caught:
+        load_weights(path)
+    assert caught.value.code == ExitCode.WEIGHTS
 
 
 def test_port_with_something_wrong(tmp_path: Path) -> None:
@@ -149,7 +166,7 @@ class Bomb:
 def test_no_code_is_run(tmp_path: Path) -> None:
     target = tmp_path / "was here"
     path = saved(tmp_path, {"learning_to_downsample.x": Bomb(target)})
-    refusal(path)
+    assert "save the model's state_dict() alone" in refusal(path)
     path.write_bytes(pickle.dumps(Bomb(target)))
     refusal(path)
     assert not target.exists()

@@ -25,7 +25,7 @@ from icnet_cli.models import build
 from icnet_cli.models.layers import resize
 from icnet_cli.pixels.files import shrink_or_grow
 
-from .tiny import randomised, stripes
+from .tiny import OneAtATime, at_once, randomised, stripes
 
 STREET = Path(__file__).parents[2] / "examples" / "street.mp4"
 SIZE = (256, 320)  # a quarter of the clip's pixels; every stage of the networks still has a map to work on
@@ -268,3 +268,27 @@ def test_auto_does_without_what_cannot_be_built(
 def test_load_takes_a_backend(pretended: Counted) -> None:
     assert load("fast-scnn-camvid", "cpu", backend="openvino", size=(64, 96)).backend == "onnx"
     assert icnet_cli.load("fast-scnn-camvid", "cpu").backend == "torch"
+
+
+def test_threads_share_an_engine(tiny: nn.Module, tmp_path: Path) -> None:
+    """A runtime's scores lie where the next picture's will: two at once gave one thread the other's labels."""
+    run = OneAtATime(lambda pictures: torch.zeros(1, 2, 3, 11))
+    runtime = Counted()
+    runtime.open = lambda path, threads: run  # type: ignore[method-assign]
+    engine = engine_of(tiny, runtime, tmp_path)
+    at_once(lambda: engine.forward(torch.zeros(1, 3, 64, 96, dtype=torch.uint8)))
+    assert (run.overlaps, runtime.made) == (0, 1)
+
+
+def test_threads_get_the_labels_of_their_own_pictures(tiny: nn.Module) -> None:
+    needs("openvino")
+    loaded = weights("fast-scnn-camvid")
+    segmenter = Segmenter(loaded.network, loaded.meta, "cpu", size=(64, 96), backend="openvino")
+    pictures = [stripes(64, 96, shift) for shift in range(0, 72, 9)]
+    alone = [segmenter.labels(picture) for picture in pictures]
+
+    def all_of_them() -> None:
+        for picture, expected in zip(pictures * 5, alone * 5, strict=True):
+            np.testing.assert_array_equal(segmenter.labels(picture), expected)
+
+    at_once(all_of_them)

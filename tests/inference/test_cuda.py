@@ -18,7 +18,16 @@ from icnet_cli.inference.segmenter import Segmenter
 from icnet_cli.models import build
 from icnet_cli.pixels.yuv import Planes, YuvColour
 from tests.inference.test_graphs import Capture
-from tests.inference.tiny import CLASSES, TinyNetwork, enlivened, randomised, stripes, tiny_meta
+from tests.inference.tiny import (
+    CLASSES,
+    OneAtATime,
+    TinyNetwork,
+    at_once,
+    enlivened,
+    randomised,
+    stripes,
+    tiny_meta,
+)
 
 CPU = torch.device("cpu")
 gpu = pytest.mark.gpu
@@ -52,6 +61,13 @@ def test_warming_captures() -> None:
     made.warm((64, 96))
     assert capture.captured == 1
     made.close()
+
+
+def test_threads_share_an_engine() -> None:
+    made = engine()
+    made._graphed = run = OneAtATime(made._graphed)  # type: ignore[assignment]
+    at_once(lambda: made.forward(torch.zeros(1, 3, 64, 96)))
+    assert run.overlaps == 0
 
 
 def test_what_cannot_be_done_is_noted_once() -> None:

@@ -14,7 +14,7 @@ from icnet_cli.inference.backends.base import FRAMES, LABELS, LOGITS, RAW, Ports
 from icnet_cli.inference.exported import ExportedEngine, open_engine
 from icnet_cli.inference.segmenter import Segmenter, load
 
-from .tiny import TinyNetwork, stripes, tiny_meta
+from .tiny import OneAtATime, TinyNetwork, at_once, stripes, tiny_meta
 
 SIZE = (96, 128)
 
@@ -135,3 +135,10 @@ def test_a_pt2_is_refused(tmp_path: Path) -> None:
     with pytest.raises(IcnetError, match="can run code") as caught:
         load(path, "cpu")
     assert caught.value.code == ExitCode.WEIGHTS
+
+
+def test_threads_share_a_file(pretend) -> None:
+    engine, model = pretend(ports())
+    model.run = run = OneAtATime(model.run)
+    at_once(lambda: Segmenter.of_exported(engine).labels(stripes(*SIZE)))
+    assert run.overlaps == 0

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -73,3 +78,24 @@ def enlivened(network: nn.Module) -> nn.Module:
     with torch.no_grad():
         network.train().scores(torch.randn(4, 3, 12, 12).repeat_interleave(8, 2).repeat_interleave(8, 3))
     return network.eval()
+
+
+class OneAtATime:
+    """A run that fails where a second one begins before it has ended."""
+
+    def __init__(self, run: Callable[[Any], Any]) -> None:
+        self.run, self.busy, self.overlaps = run, False, 0
+
+    def __call__(self, pictures: Any) -> Any:
+        self.overlaps += self.busy
+        self.busy = True
+        time.sleep(0.01)  # time enough for the other threads to come in
+        self.busy = False
+        return self.run(pictures)
+
+
+def at_once(call: Callable[[], object], threads: int = 4) -> None:
+    """The same call from several threads."""
+    with ThreadPoolExecutor(threads) as pool:
+        for future in [pool.submit(call) for _ in range(threads)]:
+            future.result()

@@ -32,6 +32,12 @@ def test_a_folder_is_read_in_natural_order_with_its_sub_folders(folder: Path) ->
     assert source.problem is None
 
 
+def test_a_linked_sub_folder_is_read_too(tmp_path: Path, folder: Path) -> None:
+    (folder / "night").rename(tmp_path / "night")
+    (folder / "night").symlink_to(tmp_path / "night")
+    assert [p.name for p in open_source(str(folder), ALL)] == ["img2", "img10", "night/a"]
+
+
 def test_a_glob_keeps_sub_folders_from_its_first_choice_on(tmp_path: Path, folder: Path) -> None:
     assert [p.name for p in open_source(f"{folder}/*.png", ALL)] == ["img2"]
     assert [p.name for p in open_source(f"{folder}/*/*.png", ALL)] == ["night/a"]

@@ -28,7 +28,7 @@ from icnet_cli.pruning.prune import prune
 from icnet_cli.pruning.state import PruneReport
 from icnet_cli.pruning.surgery import prune_network
 from icnet_cli.pruning.widths import counts_at
-from icnet_cli.training.run import start_from
+from icnet_cli.training.pretrained import start_from
 from icnet_cli.training.trainer import StepDone, TrainReport
 from tests.pruning.conftest import write_weights
 from tests.tiny_camvid import write_recipe
@@ -374,7 +374,7 @@ def test_an_output_is_not_written_over(config: PruneConfig, weights: Path) -> No
 
 def test_an_output_that_cannot_be_written_is_told_before_the_first_cut(config: PruneConfig) -> None:
     Path("file").write_text("not a folder")
-    with pytest.raises(IcnetError, match=r"cannot write .*file: not a directory") as caught:
+    with pytest.raises(IcnetError, match=r"cannot write .*folder does not exist") as caught:
         list(prune(replace(config, output=Path("file/half.safetensors"))))
     assert caught.value.code is ExitCode.OUTPUT
     assert not Path("runs").exists()

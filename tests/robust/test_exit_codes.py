@@ -35,7 +35,7 @@ REFUSED: list[tuple[ExitCode, str, tuple[str, ...], str]] = [
     (ExitCode.USAGE, "-", ("--resume",), "--resume is for files and folders"),
     (ExitCode.WEIGHTS, "out.mp4", ("--weights", "none.safetensors"), "no weights"),
     (ExitCode.OUTPUT, "none/out.mp4", (), "its folder does not exist"),
-    (ExitCode.OUTPUT, "none/labels", (), "its folder does not exist"),
+    (ExitCode.OUTPUT, "none/out.png", ("--frames", "1"), "its folder does not exist"),
     (ExitCode.DEVICE, "out.mp4", ("--device", "cuda:99"), "cuda"),
 ]
 

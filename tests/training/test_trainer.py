@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from icnet_cli.checkpoints.format import load_weights
+from icnet_cli.checkpoints.format import Normalisation, WeightsMeta, load_weights, save_weights
 from icnet_cli.checkpoints.state import list_states, load_state
+from icnet_cli.classes import load_table
 from icnet_cli.config import TrainConfig
 from icnet_cli.errors import ExitCode, IcnetError
+from icnet_cli.models import build
 from icnet_cli.pixels.cv import cv2
 from icnet_cli.training import trainer
 from icnet_cli.training.events import EvalDone, Event, Notice, StepDone
@@ -23,6 +25,7 @@ from icnet_cli.training.ranks import Ranks
 from icnet_cli.training.run import prepare
 from icnet_cli.training.signals import DeferredSignals
 from icnet_cli.training.trainer import Trainer, TrainReport, _Seen, train
+from tests.export.foreign_files import port_state
 from tests.tiny_camvid import write_recipe
 
 
@@ -223,6 +226,27 @@ def test_starting_from_weights_takes_what_fits(config: TrainConfig, tmp_path: Pa
     with pytest.raises(IcnetError, match="is it another model") as caught:
         prepare(replace(config, output=tmp_path / "third", model="deeplabv3", keep=0.125, pretrained=start))
     assert caught.value.code is ExitCode.WEIGHTS
+
+
+def test_other_peoples_weights_bring_their_form(config: TrainConfig, tmp_path: Path) -> None:
+    """As their imported file does: the same tensors in the papers' form compute something else."""
+    path = tmp_path / "port.pth"
+    torch.save(port_state(), path)
+    run = prepare(replace(config, keep=None, pretrained=str(path)))
+    assert run.network.config_dict()["depthwise_relu"]
+    assert run.started_from is not None
+    assert "normalisation" not in run.started_from
+
+
+def test_a_start_that_knows_other_pictures_is_told(config: TrainConfig, tmp_path: Path) -> None:
+    network, table = build("fast-scnn", {"num_classes": 11, "keep": 0.25}), load_table("camvid")
+    bgr = Normalisation((123.68, 116.779, 103.939), (1.0, 1.0, 1.0), "BGR")
+    save_weights(
+        tmp_path / "bgr.safetensors", network, WeightsMeta.of(network, table, (64, 64), normalisation=bgr)
+    )
+    said = prepare(replace(config, pretrained=str(tmp_path / "bgr.safetensors"))).started_from
+    assert said is not None
+    assert "mean: [123.68, 116.779, 103.939], std: [1.0, 1.0, 1.0], order: BGR}` gives them" in said
 
 
 def test_only_the_last_two_checkpoints_are_kept(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:

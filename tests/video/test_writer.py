@@ -69,6 +69,16 @@ def test_every_codec_keeps_times_and_pictures(
     assert numbers(tmp_path / "out.mkv") == list(range(12))
 
 
+@pytest.mark.parametrize("codec", ["h264", "hevc", "vp9", "av1"])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_few_pictures_are_all_there(tmp_path: Path, codec: str, count: int) -> None:
+    """x265 gives two pictures no time to be decoded at: the muxer refused both, and the file had sound alone."""
+    path = make_clip(tmp_path / "in.mp4", [n * 3600 for n in range(count)], TICK, audio="aac")
+    writer = copy(path, tmp_path / "out.mp4", codec=codec)
+    assert writer.packets_lost == 0
+    assert times(tmp_path / "out.mp4") == times(path)
+
+
 def test_a_range_begins_at_zero(tmp_path: Path) -> None:
     path = make_clip(
         tmp_path / "in.mp4", [n * 3600 for n in range(30)], TICK, options={"g": "7"}, audio="aac"
