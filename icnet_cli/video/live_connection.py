@@ -23,6 +23,7 @@ _HOPELESS = 200  # packets that give no picture, one after another
 _LOOKED_AT_US = (
     "2000000"  # of a stream before its first picture is given: by default FFmpeg takes up to five seconds
 )
+_PATIENT = 0.9  # of the time limit: whatever ends a reading that waited so long, it is that it waited
 _KEYLESS = 300  # packets after which a stream is taken to have no key frames (it refreshes bit by bit)
 
 
@@ -44,6 +45,7 @@ def open_address(address: Address, *, max_pixels: int, timeout_s: float) -> Any:
     Raises:
         IcnetError: INPUT, in words, without anything secret in it or in its cause.
     """
+    began = time.monotonic()
     try:
         return av.open(
             _target(address),
@@ -60,7 +62,9 @@ def open_address(address: Address, *, max_pixels: int, timeout_s: float) -> Any:
             timeout=(timeout_s, timeout_s),
         )
     except Exception as error:
-        raise told(address, error, timeout_s) from _scrubbed(address, error)
+        waited_out = _is_bare(error) and time.monotonic() - began >= _PATIENT * timeout_s
+        reason = StalledError() if waited_out else error
+        raise told(address, reason, timeout_s) from _scrubbed(address, error)
 
 
 def without_ranges(address: Address, *, max_pixels: int, timeout_s: float) -> IcnetError | None:
@@ -124,7 +128,7 @@ class Connection:
         except BaseException as error:
             self._container.close()
             if isinstance(error, Exception):
-                raise told(address, error, timeout_s) from _scrubbed(address, error)
+                raise self._told(error) from _scrubbed(address, error)
             raise
 
     def _prepare(self, number: int | None) -> None:
@@ -185,7 +189,11 @@ class Connection:
         except (IcnetError, StalledError):
             raise
         except Exception as error:
-            raise told(self._address, error, self._timeout_s) from _scrubbed(self._address, error)
+            raise self._told(error) from _scrubbed(self._address, error)
+
+    def _told(self, error: Exception) -> IcnetError:
+        """What ended a source that was reached."""
+        return told(self._address, ConnectionError() if _is_bare(error) else error, self._timeout_s)
 
     def _decode(self) -> Iterator[Arrival]:
         failures = 0
@@ -239,11 +247,12 @@ class Connection:
         except (av.error.ExitError, TimeoutError):
             raise StalledError from None
         except OSError as error:
-            # A stream without a length over HTTP ends so, whenever it ends.
-            if not (self._address.is_http and error.errno == errno.EIO):
+            # A stream without a length over HTTP ends so, whenever it ends; RTMP calls the end of our patience so.
+            waited_out = self._clock() - waiting_since >= _PATIENT * self._timeout_s
+            if not (_is_bare(error) and (self._address.is_http or waited_out)):
                 raise
         # Some demuxers (hls) call the end of our patience an end of the stream.
-        if self._clock() - waiting_since >= 0.9 * self._timeout_s:
+        if self._clock() - waiting_since >= _PATIENT * self._timeout_s:
             raise StalledError
 
     def close(self) -> None:
@@ -271,6 +280,11 @@ _REASONS: tuple[tuple[type[BaseException], str], ...] = (
     (MemoryError, "it needs more memory than there is"),
     (OSError, "it cannot be reached; look at the name and the network"),
 )
+
+
+def _is_bare(error: Exception) -> bool:
+    """Whether an error says only that something went wrong (EIO), as RTMP and HTTP do of whatever ends them."""
+    return isinstance(error, OSError) and error.errno == errno.EIO
 
 
 def told(address: Address, error: BaseException, timeout_s: float) -> IcnetError:

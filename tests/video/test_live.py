@@ -258,3 +258,17 @@ def test_what_came_before_the_run_began_is_no_part_of_it(
     assert (first.index, first.pts) == (0, 0)
     assert number_in(first.rgb()) >= 74
     reader.stop()
+
+
+def test_a_source_that_is_over_before_the_run_began_begins_at_zero_too(
+    servers: list[Any], read: Callable[..., LiveReader], tmp_path: Path
+) -> None:
+    server = served(servers, TcpServer([(transport_stream(tmp_path, 20), HANG_UP)]))
+    reader = read(server.url, every_frame=False, tries=0)
+    reader.ready()
+    while not reader._over:
+        reader._stopped.wait(0.01)
+    frames, _ = take(reader)
+    assert [(frame.index, frame.pts) for frame in frames] == [(0, 0), (1, FRAME)]
+    assert [number_in(frame.rgb()) for frame in frames] == [18, 19]
+    assert reader.frames_read == 2
