@@ -119,7 +119,7 @@ class Decoding:
 
     def _begin_stamps(self, last: int | None = None) -> None:
         self._stamps = Stamps(self._time_base, self._guessed_ticks, last)
-        self.frames_mistimed = 0
+        self.frames_mistimed = self.frames_moved = 0
 
     def _reopen(self) -> None:
         """From the beginning, in a decoder that remembers nothing."""

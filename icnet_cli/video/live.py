@@ -77,6 +77,7 @@ class LiveReader:
         pause: Callable[[float], bool] | None = None,
     ) -> None:
         self.address, self.path, self.max_pixels = address, Path(address.public), max_pixels
+        self.name = address.public  # what messages call it
         self.frames_read = self.frames_damaged = self.frames_lost = self.reconnects = 0
         self.gaps: deque[Gap] = deque(maxlen=_GAPS_KEPT)
         self.finished = False
