@@ -29,6 +29,7 @@ _STALE = (
     "encoder",
     "duration",
     "rotate",
+    "alpha_mode",
     "bps",
     "number_of_",
 )
@@ -81,7 +82,7 @@ class OtherTracks:
     def _choose(self, source: str | Path, video_index: int, plan: OutputPlan, no_audio: bool) -> list[Any]:
         taken, left = [], []
         for stream in self._container.streams:
-            if stream.index == video_index or (stream.type == "audio" and no_audio) or _is_time_code(stream):
+            if stream.index == video_index or (stream.type == "audio" and no_audio) or _is_made_anew(stream):
                 continue
             # Only mp4 keeps a cover a cover; elsewhere it would come out as a second video.
             kind_fits = stream.type != "video" or (is_cover(stream) and plan.container.muxer == "mp4")
@@ -229,6 +230,8 @@ class OtherTracks:
         base = packet.time_base
         if end is not None and pts * base >= end:
             return False
+        if end is not None and packet.stream.type == "subtitle" and packet.duration:
+            packet.duration = min(packet.duration, math.ceil(end / base) - pts)
         if not self._shift:
             return True
         shift = round(self._shift / base)
@@ -293,6 +296,9 @@ def _left_out(stream: Any, plan: OutputPlan) -> str:
     return f"{name} is left out: {plan.container.muxer} cannot hold it"
 
 
-def _is_time_code(stream: Any) -> bool:
-    """QuickTime's time code track: the muxer makes it again from the video's own tag, and refuses the copied one."""
-    return stream.type == "data" and "timecode" in stream.metadata
+def _is_made_anew(stream: Any) -> bool:
+    """QuickTime's tracks of the time code and of the chapters' titles, which the muxer makes of the video's own tag and
+    of the chapters, and refuses to copy. FFmpeg itself puts the latter aside (a GoPro's data has that codec, too)."""
+    if stream.type != "data":
+        return False
+    return "timecode" in stream.metadata or (stream.name == "bin_data" and stream.discard == Discard.all)

@@ -133,12 +133,25 @@ class VideoWriter:
             found.append(
                 f"{printable(self.path.name)}: {sizes} by a repeated row or column, which {painter.pix_fmt} needs"
             )
+        if self._fields_lost:
+            found.append(
+                f"{printable(self.path.name)}: its pictures are interlaced, and nothing in it says so: only h264 in "
+                "yuv420p is told"
+            )
         if self._encoding is not None and self._target.shape_lost:
             found.append(
                 f"{printable(self.path.name)}: its samples are {self._encoding.aspect} as wide as high, which this "
                 f"{self._plan.suffix} file cannot say{_SHAPE_CURES.get(self._plan.suffix, '')}"
             )
         return (*found, *self._target.track_notes)
+
+    @property
+    def _fields_lost(self) -> bool:
+        source, encoding = self._source, self._encoding
+        painted = (
+            encoding is not None and encoding.pix_fmt != "gray"
+        )  # the fields of labels are nobody's matter
+        return painted and source is not None and source.info.interlaced and encoding.fields == 1  # type: ignore[union-attr]
 
     @property
     def packets_lost(self) -> int:

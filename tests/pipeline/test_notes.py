@@ -78,6 +78,25 @@ def test_samples_that_change_their_shape_are_told(tmp_path: Path, segmenter: Seg
 
 
 @pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("out.mp4", {}, False),
+        ("out.mkv", {"codec": "vp9"}, True),
+        ("out.mp4", {"codec": "hevc"}, True),
+        ("out.mp4", {"pix_fmt": "yuv444p"}, True),
+        ("labels.mkv", {"view": "labels"}, False),
+    ],
+)
+def test_fields_that_no_player_is_told_of_are_told(
+    name: str, options: dict[str, str], told: bool, tmp_path: Path, segmenter: Segmenter
+) -> None:
+    path = make_clip(tmp_path / "in.mp4", options={"flags": "+ildct+ilme", "x264-params": "tff=1"})
+    _, report = run(segmenter, path, tmp_path / name, **options)
+    words = f"{name}: its pictures are interlaced, and nothing in it says so: only h264 in yuv420p is told"
+    assert report["left_out"] == ([words] if told else [])
+
+
+@pytest.mark.parametrize(
     ("degrees", "turned", "rest"),
     [
         (30, 0, "30 degrees further counterclockwise"),

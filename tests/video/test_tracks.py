@@ -148,6 +148,25 @@ def test_tracks_that_do_not_fit_are_left_out_and_named(tmp_path: Path) -> None:
         assert len(out.chapters()) == 2
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_the_track_of_chapters_titles_is_not_said_to_be_left_out(tmp_path: Path, suffix: str) -> None:
+    """FFmpeg shows it as data; it is made anew of the chapters, which are kept."""
+    path = with_subtitles(tmp_path / "in.mkv")
+    copy(path, tmp_path / "chapters.mp4")
+    assert copy(tmp_path / "chapters.mp4", tmp_path / f"out{suffix}").left_out == ()
+    with av.open(str(tmp_path / f"out{suffix}")) as out:
+        assert [c["metadata"]["title"] for c in out.chapters()] == ["Start", "End"]
+
+
+def test_an_alpha_channel_that_is_gone_is_not_claimed(tmp_path: Path) -> None:
+    options = {"auto-alt-ref": "0", "cpu-used": "8", "deadline": "realtime"}
+    path = make_clip(tmp_path / "in.webm", codec="libvpx-vp9", pix_fmt="yuva420p", options=options)
+    copy(path, tmp_path / "out.mkv")
+    with av.open(str(path)) as a, av.open(str(tmp_path / "out.mkv")) as b:
+        assert [c.streams.video[0].metadata.get("alpha_mode") for c in (a, b)] == ["1", None]
+        assert "ALPHA_MODE" not in b.streams.video[0].metadata
+
+
 def test_webm_which_writes_nothing_of_an_attachment_is_said_to_leave_it_out(tmp_path: Path) -> None:
     writer = copy(with_subtitles(tmp_path / "in.mkv"), tmp_path / "out.webm")
     assert [name.split()[0] for name in writer.left_out] == ["subtitle", "attachment"]
@@ -187,7 +206,7 @@ def test_a_range_moves_every_track_to_zero(tmp_path: Path) -> None:
     assert starts["video"][0][0] == 0
     assert 0 <= starts["audio"][0][0] < 25
     assert starts["audio"][-1][0] < 400
-    assert starts["subtitle"] == [(0, 100), (250, 300)]  # the first was on when the range began
+    assert starts["subtitle"] == [(0, 100), (250, 150)]  # on when the range began, and when it ended
     assert [round(a, 3) for pair in spans for a in pair] == [0.0, 0.3, 0.3, 0.4]
 
 
