@@ -6,11 +6,14 @@ from typing import Any
 
 from icnet_cli.errors import printable
 
+_LEAST_SHARE = 0.05  # of a file's bytes behind its pictures
+
 
 def notes_of(reader: Any) -> list[str]:
     """A line each, of a reader (of files, of a pipe, or live) that has been read."""
     name = printable(reader.name)
-    return [f"{name}: {note}" for note in (_moved(reader), _reshaped(reader), _tilted(reader)) if note]
+    found = (_moved(reader), _reshaped(reader), _tilted(reader), _goes_on(reader))
+    return [f"{name}: {note}" for note in found if note]
 
 
 def _moved(reader: Any) -> str | None:
@@ -35,3 +38,13 @@ def _tilted(reader: Any) -> str | None:
         return None
     side = "clockwise" if tilt > 0 else "counterclockwise"
     return f"its pictures ask to be turned {abs(tilt)} degrees further {side}; only quarter turns are done"
+
+
+def _goes_on(reader: Any) -> str | None:
+    share = getattr(reader, "unread_share", 0.0)
+    if share < _LEAST_SHARE:
+        return None
+    return (
+        f"its pictures end at {1 - share:.0%} of the file; what is behind them is of other streams (another program, "
+        "or sound alone) and is not read"
+    )

@@ -55,7 +55,8 @@ def damage_of(reader: Any) -> str | None:
             f"{mistimed} of {reader.frames_read} frames had a wrong time stamp (their time is guessed)"
         )
     if reader.frames_lost:
-        found.append(f"{reader.frames_lost} frames could not be decoded")
+        frames = "1 frame" if reader.frames_lost == 1 else f"{reader.frames_lost} frames"
+        found.append(f"{frames} could not be decoded")
     if reader.shortfall is not None:
         found.append(str(reader.shortfall))
     return "; ".join(found) or None

@@ -210,6 +210,10 @@ class Decoding:
                 return
             except IcnetError:
                 raise
+            except (
+                IndexError
+            ):  # no damage: PyAV's, at the end of a file in which another stream began on the way
+                continue
             except Exception:
                 self.frames_lost += 1
 

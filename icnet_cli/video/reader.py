@@ -18,6 +18,8 @@ from icnet_cli.video.source import DEFAULT_MAX_PIXELS, reading
 
 __all__ = ["Frame", "Mark", "VideoInfo", "VideoReader", "open_video"]
 
+_LEAST_UNREAD = 1 << 18  # bytes: less is the last picture itself, and the sound beside it
+
 
 class VideoReader(Decoding):
     """Iterates over the frames of one video stream; made by `open_video`, used as a context manager.
@@ -70,6 +72,19 @@ class VideoReader(Decoding):
         self._ahead: deque[Any] = deque([first])
         # A frame made anew cannot be told its field order; a copy of this one has it.
         self.field_template = first if self.info.interlaced and not self._converter.turn else None
+
+    @property
+    def unread_share(self) -> float:
+        """Of the file's bytes, those behind its last packet of this stream, once it has been read to its end.
+
+        0 where that is no news: files in which no other stream of pictures can begin on the way.
+        """
+        restarts = self._is_here and can_restart(self._container)
+        if not (self.finished and restarts and self._clock.position >= 0) or self._cut_short:
+            return 0.0
+        size = self._size_in_bytes()
+        rest = size - self._clock.position
+        return rest / size if rest > _LEAST_UNREAD else 0.0
 
     @property
     def _coded_aspect(self) -> Fraction:

@@ -89,7 +89,7 @@ class OtherTracks:
             fits = kind_fits and holds(plan.container.muxer, stream)
             if fits:
                 taken.append(stream)
-            elif stream.type == "audio":
+            elif stream.type == "audio" and stream.codec_context.sample_rate:
                 self._refuse_audio(source, stream, plan)
             else:
                 left.append(_left_out(stream, plan))
@@ -117,7 +117,8 @@ class OtherTracks:
             whose = "its" if mistimed == 1 else "their"
             found.append(f"{_packets(mistimed)} of sound had a wrong time stamp ({whose} time is guessed)")
         if self.packets_lost:
-            found.append(f"{_packets(self.packets_lost)} of other tracks were damaged and are left out")
+            were = "was damaged and is" if self.packets_lost == 1 else "were damaged and are"
+            found.append(f"{_packets(self.packets_lost)} of other tracks {were} left out")
         return tuple(found)
 
     @property
@@ -177,6 +178,8 @@ class OtherTracks:
             try:
                 yield from self._container.demux(wanted)
                 return
+            except IndexError:  # see Decoding._demux
+                continue
             except Exception:  # damaged: ask again a few times; the reader reports the damage
                 self.packets_lost += 1
 
@@ -293,6 +296,8 @@ def _left_out(stream: Any, plan: OutputPlan) -> str:
     if stream.type == "video":
         why = "only mp4 keeps a cover" if is_cover(stream) else "one video is written"
         return f"{name} is left out: {why}"
+    if stream.type == "audio":  # of which not even the rate is known
+        return f"{name} is left out: it begins so late in the file that nothing is known of it"
     return f"{name} is left out: {plan.container.muxer} cannot hold it"
 
 

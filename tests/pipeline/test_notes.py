@@ -12,7 +12,7 @@ import pytest
 from icnet_cli.inference.segmenter import Segmenter
 from icnet_cli.pipeline.opening import open_source
 from icnet_cli.pipeline.sources import Selection
-from icnet_cli.video import open_video
+from icnet_cli.video import VideoReader, open_video
 from tests.video.video_clips import make_clip
 
 from .conftest import run
@@ -94,6 +94,18 @@ def test_fields_that_no_player_is_told_of_are_told(
     _, report = run(segmenter, path, tmp_path / name, **options)
     words = f"{name}: its pictures are interlaced, and nothing in it says so: only h264 in yuv420p is told"
     assert report["left_out"] == ([words] if told else [])
+
+
+def test_pictures_that_end_amid_a_file_are_told(
+    tmp_path: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_clip(tmp_path / "in.ts", range(8), Fraction(1, 25))
+    _, report = run(segmenter, path, tmp_path / "whole.mp4")
+    assert report["notices"] == []
+    monkeypatch.setattr(VideoReader, "unread_share", 0.26)
+    _, report = run(segmenter, path, tmp_path / "out.mp4")
+    (line,) = report["notices"]
+    assert line.startswith(f"{path}: its pictures end at 74% of the file")
 
 
 @pytest.mark.parametrize(

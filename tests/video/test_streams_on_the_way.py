@@ -1,0 +1,103 @@
+"""Streams that begin within a file, as broadcasters' do: none spoils the others, and what is not read is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+
+from icnet_cli.video import VideoReader, VideoWriter, open_video
+from tests.video.copying import copy
+from tests.video.video_clips import packets, recording
+
+COUNT = 20  # pictures of a recording
+
+
+def both(folder: Path, first: Path, second: Path) -> Path:
+    path = folder / "both.ts"
+    path.write_bytes(first.read_bytes() + second.read_bytes())
+    return path
+
+
+def read(path: Path, **options: Any) -> VideoReader:
+    with open_video(path, **options) as reader:
+        for _ in reader:
+            pass
+    return reader
+
+
+def test_sound_of_which_nothing_is_known_is_left_out_and_the_other_kept(tmp_path: Path) -> None:
+    """It was said that an mp4 cannot hold it, and that all sound should be left out."""
+    state: dict[str, Any] = {}
+
+    def before(out: Any) -> None:
+        state["second"] = out.add_stream("mp2", 48000)
+
+    def after(out: Any) -> None:
+        frame = av.AudioFrame(format="s16", layout="stereo", samples=1152)
+        frame.planes[0].update(bytes(frame.planes[0].buffer_size))
+        frame.sample_rate, frame.pts = 48000, 0
+        out.mux([*state["second"].encode(frame), *state["second"].encode(None)])
+
+    first = recording(
+        tmp_path / "a.ts", range(4 * COUNT)
+    )  # longer than what is looked at to know its streams
+    path = both(tmp_path, first, recording(tmp_path / "b.ts", range(COUNT), before=before, after=after))
+    writer = copy(path, tmp_path / "out.mp4")
+    (line,) = writer.left_out
+    assert line.startswith("audio ")
+    assert line.endswith(" (stream 2) is left out: it begins so late in the file that nothing is known of it")
+    assert writer.frames_written == 5 * COUNT
+    with av.open(str(tmp_path / "out.mp4")) as out:
+        assert [stream.type for stream in out.streams] == ["video", "audio"]
+    assert len(packets(tmp_path / "out.mp4", "audio")) > len(packets(first, "audio"))
+
+
+class Stumbling:
+    """A container that fails as PyAV does at the end of a file in which a stream has begun that it does not know."""
+
+    def __init__(self, container: Any) -> None:
+        self._container, self.failures = container, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._container, name)
+
+    def demux(self, *streams: Any) -> Iterator[Any]:
+        yield from self._container.demux(*streams)
+        if not self.failures:
+            self.failures += 1
+            raise IndexError("list index out of range")
+
+
+def test_a_stream_that_began_on_the_way_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = recording(tmp_path / "a.ts", range(COUNT))
+    opened: list[Stumbling] = []
+    connect = VideoReader.connect
+
+    def stumbling(reader: VideoReader) -> Stumbling:
+        opened.append(Stumbling(connect(reader)))
+        return opened[-1]
+
+    monkeypatch.setattr(VideoReader, "connect", stumbling)
+    with open_video(path) as reader:
+        info = reader.info
+        with VideoWriter(tmp_path / "out.mkv", reader, width=info.width, height=info.height) as writer:
+            for frame in reader:
+                writer.write(frame.yuv420(), pts=frame.pts, duration=frame.duration)
+    assert [container.failures for container in opened] == [1, 1]  # the pictures', and the other tracks'
+    assert (reader.frames_read, reader.frames_lost, writer.packets_lost) == (COUNT, 0, 0)
+
+
+def test_how_much_of_a_file_lies_behind_its_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("icnet_cli.video.reader._LEAST_UNREAD", 4000)
+    elsewhere = {"mpegts_service_id": "7", "mpegts_pmt_start_pid": "768", "mpegts_start_pid": "528"}
+    first = recording(tmp_path / "a.ts", range(COUNT))
+    other = recording(tmp_path / "b.ts", range(COUNT), container_options=elsewhere)
+    path = both(tmp_path, first, other)
+    assert read(path).unread_share == pytest.approx(other.stat().st_size / path.stat().st_size, abs=0.1)
+    assert read(path, end_s=0.4).unread_share == 0
+    assert read(first).unread_share == read(both(tmp_path, first, first)).unread_share == 0
+    assert read(recording(tmp_path / "a.mkv", range(COUNT))).unread_share == 0
