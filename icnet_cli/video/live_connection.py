@@ -16,8 +16,10 @@ from icnet_cli.video.declared import Declared
 from icnet_cli.video.frame import Converter, Turn
 from icnet_cli.video.info import VideoInfo, describe
 from icnet_cli.video.live_address import Address, cameras_here
+from icnet_cli.video.one_clock import ticks_per_frame
 from icnet_cli.video.pipe import INDEX_FIRST
 from icnet_cli.video.source import DEFAULT_MAX_PIXELS, choose_video, decoder_limit, require_known_codec
+from icnet_cli.video.stamps import stamp
 
 _HOPELESS = 200  # packets that give no picture, one after another
 _LOOKED_AT_US = (
@@ -121,6 +123,7 @@ class Connection:
         self._address, self._timeout_s, self._clock = address, timeout_s, clock
         self._max_pixels = max_pixels
         self.frames_lost = 0
+        self._given = False  # whether a picture has been
         self._arrived = clock()
         self._container = container or open_address(address, max_pixels=max_pixels, timeout_s=timeout_s)
         try:
@@ -211,9 +214,15 @@ class Connection:
             for picture in pictures:
                 failures = 0
                 self._check_pixels(picture.width, picture.height)
-                own = picture.pts if picture.pts is not None else picture.dts
-                at = None if own is None else own * self._stream.time_base
-                yield Arrival(picture, at, self._arrived)
+                yield Arrival(picture, self._time_of(picture), self._arrived)
+
+    def _time_of(self, picture: Any) -> Fraction | None:
+        """Seconds on the source's clock; None where it has no time."""
+        own, is_first, self._given = stamp(picture), not self._given, True
+        if own is None and is_first and self._stream.start_time is not None:
+            # H.264 over RTP: the first picture's own time is lost with the headers that come in packets before it.
+            own = int(self._stream.start_time) - ticks_per_frame(self._stream)
+        return None if own is None else own * self._stream.time_base
 
     def _packets(self) -> Iterator[Any]:
         """Packets of the video from its first key frame on; what was sent before cannot be decoded whole."""
