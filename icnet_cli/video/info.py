@@ -9,10 +9,10 @@ from typing import Any
 
 from av.sidedata.sidedata import Type as SideDataType
 
-from icnet_cli.errors import printable
 from icnet_cli.video.colour import Colour, colour_of
 from icnet_cli.video.declared import Declared
 from icnet_cli.video.frame import Turn
+from icnet_cli.video.source import codec_name
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _bit_rate(context: Any, declared: Declared, size: int) -> int | None:
 
 
 def _name(stream: Any) -> str:
-    return f"{stream.type} {printable(stream.name or 'unknown', 40)}"
+    return f"{stream.type} {codec_name(stream)}"
 
 
 def _matrix_of(frame: Any) -> tuple[int, int, int, int, bool]:

@@ -19,7 +19,7 @@ from icnet_cli.errors import printable, usage_error
 from icnet_cli.video.containers import OutputPlan, container_for_audio, holds, twin
 from icnet_cli.video.one_clock import TracksClock, VideoClock, can_restart
 from icnet_cli.video.sound_stamps import SoundStamps, sound_ticks
-from icnet_cli.video.source import is_cover
+from icnet_cli.video.source import codec_name, is_cover
 
 # What a source's tags say of its own file or its own encoding, and would be false of ours.
 _STALE = (
@@ -89,7 +89,7 @@ class OtherTracks:
             fits = kind_fits and holds(plan.container.muxer, stream)
             if fits:
                 taken.append(stream)
-            elif stream.type == "audio" and stream.codec_context.sample_rate:
+            elif stream.type == "audio" and not _is_unknown(stream):
                 self._refuse_audio(source, stream, plan)
             else:
                 left.append(_left_out(stream, plan))
@@ -103,7 +103,7 @@ class OtherTracks:
             if suffix
             else "drop it with --no-audio"
         )
-        codec = printable(stream.name or "unknown", 40)
+        codec = codec_name(stream)
         raise usage_error(
             f"a {plan.suffix} file with {plan.codec.family} video cannot hold the {codec} audio "
             f"of {printable(source)}; {cure}"
@@ -290,13 +290,18 @@ def _packets(count: int) -> str:
     return "1 packet" if count == 1 else f"{count} packets"
 
 
+def _is_unknown(stream: Any) -> bool:
+    """Whether sound begins so late in a file that not even its rate is known where it is opened."""
+    return stream.codec_context is not None and not stream.codec_context.sample_rate
+
+
 def _left_out(stream: Any, plan: OutputPlan) -> str:
     """What is said of a track that does not come along, with why."""
-    name = f"{stream.type} {printable(stream.name or 'unknown', 40)} (stream {stream.index})"
+    name = f"{stream.type} {codec_name(stream)} (stream {stream.index})"
     if stream.type == "video":
         why = "only mp4 keeps a cover" if is_cover(stream) else "one video is written"
         return f"{name} is left out: {why}"
-    if stream.type == "audio":  # of which not even the rate is known
+    if stream.type == "audio":
         return f"{name} is left out: it begins so late in the file that nothing is known of it"
     return f"{name} is left out: {plan.container.muxer} cannot hold it"
 

@@ -1,7 +1,8 @@
-"""Streams that begin within a file, as broadcasters' do: none spoils the others, and what is not read is told."""
+"""What broadcasters put beside the pictures, or begin amid a file: none spoils the rest; what is not read is told."""
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,8 @@ def read(path: Path, **options: Any) -> VideoReader:
     return reader
 
 
-def test_sound_of_which_nothing_is_known_is_left_out_and_the_other_kept(tmp_path: Path) -> None:
-    """It was said that an mp4 cannot hold it, and that all sound should be left out."""
+def second_sound() -> dict[str, Any]:
+    """For a recording: another track, with one packet of silence."""
     state: dict[str, Any] = {}
 
     def before(out: Any) -> None:
@@ -42,10 +43,15 @@ def test_sound_of_which_nothing_is_known_is_left_out_and_the_other_kept(tmp_path
         frame.sample_rate, frame.pts = 48000, 0
         out.mux([*state["second"].encode(frame), *state["second"].encode(None)])
 
+    return {"before": before, "after": after}
+
+
+def test_sound_of_which_nothing_is_known_is_left_out_and_the_other_kept(tmp_path: Path) -> None:
+    """It was said that an mp4 cannot hold it, and that all sound should be left out."""
     first = recording(
         tmp_path / "a.ts", range(4 * COUNT)
     )  # longer than what is looked at to know its streams
-    path = both(tmp_path, first, recording(tmp_path / "b.ts", range(COUNT), before=before, after=after))
+    path = both(tmp_path, first, recording(tmp_path / "b.ts", range(COUNT), **second_sound()))
     writer = copy(path, tmp_path / "out.mp4")
     (line,) = writer.left_out
     assert line.startswith("audio ")
@@ -89,6 +95,62 @@ def test_a_stream_that_began_on_the_way_is_no_damage(tmp_path: Path, monkeypatch
                 writer.write(frame.yuv420(), pts=frame.pts, duration=frame.duration)
     assert [container.failures for container in opened] == [1, 1]  # the pictures', and the other tracks'
     assert (reader.frames_read, reader.frames_lost, writer.packets_lost) == (COUNT, 0, 0)
+
+
+def declared(path: Path, kind: int, descriptors: bytes) -> Path:
+    """The transport stream with its second sound (PID 0x102) declared as another kind of stream."""
+    data = bytearray(path.read_bytes())
+    for at in range(0, len(data), 188):
+        if (data[at + 1] & 0x1F) << 8 | data[at + 2] == 0x1000 and data[at + 1] & 0x40:
+            begin = at + 4 + (1 + data[at + 4] if data[at + 3] & 0x20 else 0) + 1
+            section = _redeclared(bytes(data[begin : at + 188]), kind, descriptors)
+            data[begin : at + 188] = section.ljust(at + 188 - begin, b"\xff")
+    made = path.with_name(f"declared_{path.name}")
+    made.write_bytes(data)
+    return made
+
+
+def _redeclared(section: bytes, kind: int, descriptors: bytes) -> bytes:
+    """A program map (ISO/IEC 13818-1, 2.4.4.8) with another type and descriptors for the last of its streams."""
+    end = 3 + ((section[1] & 0x0F) << 8 | section[2]) - 4
+    at = last = 12 + ((section[10] & 0x0F) << 8 | section[11])
+    while at < end:
+        last, at = at, at + 5 + ((section[at + 3] & 0x0F) << 8 | section[at + 4])
+    made = bytearray(section[:last] + bytes([kind]) + section[last + 1 : last + 3])
+    made += struct.pack(">H", 0xF000 | len(descriptors)) + descriptors
+    made[1:3] = struct.pack(">H", 0xB000 | len(made) + 4 - 3)
+    return bytes(made) + struct.pack(">I", _crc(made))
+
+
+def _crc(data: bytes) -> int:
+    """CRC-32/MPEG-2."""
+    crc = 0xFFFFFFFF
+    for bit in (byte >> place & 1 for byte in data for place in range(7, -1, -1)):
+        crc = (crc << 1 ^ (0x04C11DB7 if crc >> 31 ^ bit else 0)) & 0xFFFFFFFF
+    return crc
+
+
+TELETEXT = (6, b"\x56\x05ger\x10\x88")
+ID3 = (0x15, b"\x26\x0d\xff\xffID3 \xffID3 \0\x0f")
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize(
+    ("kind", "name"), [(TELETEXT, "subtitle unknown"), (ID3, "data timed_id3")], ids=["teletext", "id3"]
+)
+def test_what_no_container_here_holds_is_left_out_and_told(
+    kind: tuple[int, bytes], name: str, suffix: str, tmp_path: Path
+) -> None:
+    """A file with teletext was taken for no video; ID3 tags were copied to an mp4 that then had none."""
+    path = declared(recording(tmp_path / "a.ts", range(COUNT), **second_sound()), *kind)
+    with open_video(path) as reader:
+        assert name in reader.info.other_streams
+    writer = copy(path, tmp_path / f"out{suffix}")
+    assert writer.frames_written == COUNT
+    (line,) = writer.left_out
+    assert line.startswith(f"{name} (stream 2) is left out: ")
+    with av.open(str(tmp_path / f"out{suffix}")) as out:
+        assert [stream.type for stream in out.streams] == ["video", "audio"]
 
 
 def test_how_much_of_a_file_lies_behind_its_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
