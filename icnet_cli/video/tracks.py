@@ -89,12 +89,22 @@ class OtherTracks:
             fits = kind_fits and holds(plan.container.muxer, stream)
             if fits:
                 taken.append(stream)
-            elif stream.type == "audio" and not _is_unknown(stream):
+            elif stream.type == "audio" and not self._is_unknown(stream):
                 self._refuse_audio(source, stream, plan)
             else:
                 left.append(_left_out(stream, plan))
         self.left_out = tuple(left)
         return taken
+
+    def _is_unknown(self, stream: Any) -> bool:
+        """Whether sound is left out where it does not fit, and no reason to refuse the file.
+
+        It begins so late that not even its rate is known, or no decoder knows it (an iPhone's spatial sound) and there
+        is other sound beside it.
+        """
+        if stream.codec_context is not None:
+            return not stream.codec_context.sample_rate
+        return any(s.codec_context is not None for s in self._container.streams if s.type == "audio")
 
     def _refuse_audio(self, source: str | Path, stream: Any, plan: OutputPlan) -> None:
         suffix = container_for_audio(stream, plan.codec.family)
@@ -290,18 +300,13 @@ def _packets(count: int) -> str:
     return "1 packet" if count == 1 else f"{count} packets"
 
 
-def _is_unknown(stream: Any) -> bool:
-    """Whether sound begins so late in a file that not even its rate is known where it is opened."""
-    return stream.codec_context is not None and not stream.codec_context.sample_rate
-
-
 def _left_out(stream: Any, plan: OutputPlan) -> str:
     """What is said of a track that does not come along, with why."""
     name = f"{stream.type} {codec_name(stream)} (stream {stream.index})"
     if stream.type == "video":
         why = "only mp4 keeps a cover" if is_cover(stream) else "one video is written"
         return f"{name} is left out: {why}"
-    if stream.type == "audio":
+    if stream.type == "audio" and stream.codec_context is not None:
         return f"{name} is left out: it begins so late in the file that nothing is known of it"
     return f"{name} is left out: {plan.container.muxer} cannot hold it"
 
