@@ -108,6 +108,22 @@ def test_pictures_that_end_amid_a_file_are_told(
     assert line.startswith(f"{path}: its pictures end at 74% of the file")
 
 
+@pytest.mark.parametrize(("transfer", "words"), [(16, "HDR (PQ)"), (18, "HDR (HLG)"), (1, None)])
+def test_what_of_hdr_is_lost_is_told(
+    transfer: int, words: str | None, tmp_path: Path, segmenter: Segmenter
+) -> None:
+    path = make_clip(
+        tmp_path / "in.mp4", range(4), Fraction(1, 25), pix_fmt="yuv420p10le", tags=(9, transfer, 9, 1)
+    )
+    _, report = run(segmenter, path, tmp_path / "out.mp4")
+    told = f"out.mp4: its {words} pictures are painted with 8 bits; what the source says of its mastering is not kept"
+    assert report["left_out"] == ([told] if words else [])
+    with open_video(tmp_path / "out.mp4") as reader:
+        assert reader.info.colour.transfer == transfer
+    _, report = run(segmenter, path, tmp_path / "labels.mkv", view="labels")
+    assert report["left_out"] == []
+
+
 @pytest.mark.parametrize(
     ("degrees", "turned", "rest"),
     [
