@@ -44,7 +44,5 @@ def _goes_on(reader: Any) -> str | None:
     share = getattr(reader, "unread_share", 0.0)
     if share < _LEAST_SHARE:
         return None
-    return (
-        f"its pictures end at {1 - share:.0%} of the file; what is behind them is of other streams (another program, "
-        "or sound alone) and is not read"
-    )
+    behind = "another program, sound alone, or nothing that can be read"
+    return f"its pictures end at {1 - share:.0%} of the file; what lies behind them ({behind}) is left out"

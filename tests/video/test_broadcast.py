@@ -12,7 +12,7 @@ import pytest
 
 from icnet_cli.video import VideoReader, VideoWriter, open_video
 from tests.video.copying import copy
-from tests.video.video_clips import packets, recording
+from tests.video.video_clips import number_in, packets, recording
 
 COUNT = 20  # pictures of a recording
 
@@ -163,3 +163,18 @@ def test_how_much_of_a_file_lies_behind_its_pictures(tmp_path: Path, monkeypatch
     assert read(path, end_s=0.4).unread_share == 0
     assert read(first).unread_share == read(both(tmp_path, first, first)).unread_share == 0
     assert read(recording(tmp_path / "a.mkv", range(COUNT))).unread_share == 0
+
+
+@pytest.mark.parametrize("place", [0.5, 1.0])
+def test_a_hole_in_a_recording_takes_nothing_behind_it(tmp_path: Path, place: float) -> None:
+    """Or a recorder's file of fixed size. Nothing behind 0.6 MB of zeros was read, nor what the decoder still held."""
+    path = recording(tmp_path / "a.ts", range(4 * COUNT))
+    data = path.read_bytes()
+    at = round(len(data) // 188 * place) * 188
+    path.write_bytes(data[:at] + bytes(3 << 20) + data[at:])
+    with open_video(path) as reader:
+        numbers = [number_in(frame.rgb()) for frame in reader]
+    assert numbers == list(range(4 * COUNT))
+    assert reader.frames_lost == 1  # that something was there is told once
+    writer = copy(path, tmp_path / "out.mp4")
+    assert (writer.frames_written, writer.packets_lost <= 2) == (4 * COUNT, True)
