@@ -45,8 +45,13 @@ def _describe(tip: Tip) -> Callable[[Any], Status]:
 
 
 def table(files: list[dict[str, Any]]) -> list[str]:
-    """A line a video: how it ended, its exit code, where it is, and what is wrong with it."""
-    return [_line(file) for file in files]
+    """A line a video: how it ended, its exit code, where it is, and what is wrong; below it what could not be kept."""
+    return [line for file in files for line in (_line(file), *_notes(file))]
+
+
+def _notes(file: dict[str, Any]) -> list[str]:
+    tracks = [f"{file['input']}: {line}" for line in file.get("left_out", ())]
+    return [*tracks, *file.get("notices", ())]
 
 
 def _line(file: dict[str, Any]) -> str:

@@ -258,7 +258,7 @@ def _remote_file(
     source.paths, source.is_remote = (), True
     seconds = reader.info.duration_s
     length = "" if seconds is None else f" of {seconds:.1f} s"
-    source.notices.append(f"{address.public} is a file{length}: read to its end, no frame is dropped")
+    source.note(f"{address.public} is a file{length}: read to its end, no frame is dropped")
     return source
 
 

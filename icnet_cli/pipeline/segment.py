@@ -303,6 +303,7 @@ def _report(
         "frames": lanes.done,
         "frames_damaged": source.frames_damaged,
         "frames_lost": source.frames_lost,
+        "frames_moved": source.frames_moved,
         "problem": source.problem,
         "left_out": list(sink.left_out),
         "duration_s": source.duration_s,

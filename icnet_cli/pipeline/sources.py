@@ -20,6 +20,7 @@ from icnet_cli.video.live import resized
 from icnet_cli.video.pipe import PipeReader
 
 from .items import Picture
+from .notes import notes_of
 
 # Suffixes by which a folder's content is called video. A single file may have any: its content decides.
 VIDEO_SUFFIXES = (
@@ -54,7 +55,8 @@ def damage_of(reader: Any) -> str | None:
             f"{mistimed} of {reader.frames_read} frames had a wrong time stamp (their time is guessed)"
         )
     if reader.frames_lost:
-        found.append(f"{reader.frames_lost} frames could not be decoded")
+        frames = "1 frame" if reader.frames_lost == 1 else f"{reader.frames_lost} frames"
+        found.append(f"{frames} could not be decoded")
     if reader.shortfall is not None:
         found.append(str(reader.shortfall))
     return "; ".join(found) or None
@@ -73,7 +75,7 @@ class VideoSource:
 
     def __init__(self, reader: VideoReader, selection: Selection) -> None:
         self.reader = reader
-        self.notices: list[str] = []  # what a user should know of it, a line each
+        self._notes: list[str] = []
         self._resized = False
         self.is_pipe = isinstance(reader, PipeReader)  # which is read once, by one
         self.paths = () if self.is_pipe else (reader.path,)
@@ -106,6 +108,20 @@ class VideoSource:
     @property
     def frames_lost(self) -> int:
         return self.reader.frames_lost
+
+    @property
+    def frames_moved(self) -> int:
+        """Frames whose time was no later than that of the one before, and that are put behind it."""
+        return getattr(self.reader, "frames_moved", 0)  # a live source has a clock of its own
+
+    @property
+    def notices(self) -> list[str]:
+        """What a user should know of it, a line each; complete once it is read."""
+        return [*self._notes, *notes_of(self.reader)]
+
+    def note(self, text: str) -> None:
+        """Add a line to the `notices`."""
+        self._notes.append(text)
 
     @property
     def problem(self) -> str | None:
@@ -155,7 +171,7 @@ class VideoSource:
         if not self._resized and frame.coded_size != (info.coded_height, info.coded_width):
             self._resized = True  # said once
             first = (info.coded_height, info.coded_width)
-            self.notices.append(resized(str(self.reader.name), frame.coded_size, first))
+            self.note(resized(str(self.reader.name), frame.coded_size, first))
 
     def _picture(self, frame: Frame) -> Picture:
         if not self.is_live:  # which tells it at once
@@ -245,6 +261,8 @@ class PictureSource:
     @property
     def frames_lost(self) -> int:
         return 0
+
+    frames_moved = frames_lost  # pictures have no times
 
     @property
     def problem(self) -> str | None:

@@ -54,7 +54,7 @@ def read_picture(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Array:
 
 
 def read_first_picture(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Array, int]:
-    """`read_picture`, and how many pictures the file holds: an animated WebP or PNG has more than one.
+    """`read_picture`, and how many pictures the file holds: an animated WebP or PNG has more than one, and a TIFF may.
 
     Raises:
         IcnetError: as `read_picture`.

@@ -19,6 +19,7 @@ class Header(NamedTuple):
 
 
 _WEBP_ANIMATED = 0x02  # among the flags of VP8X
+_MOST_PAGES = 10_000  # of a TIFF that are counted
 
 
 def read_header(data: bytes) -> Header | None:
@@ -33,7 +34,7 @@ def read_header(data: bytes) -> Header | None:
 
 
 def pictures_in(data: bytes) -> int:
-    """How many pictures an animated WebP or PNG file holds; 1 for every other file."""
+    """How many pictures an animated WebP or PNG file or a TIFF of several pages holds; 1 for every other file."""
     if data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8X" and data[20:21] and data[20] & _WEBP_ANIMATED:
         return max(1, sum(kind == b"ANMF" for kind, _ in _chunks(data, 12, "<4sI", 8)))
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -42,7 +43,22 @@ def pictures_in(data: bytes) -> int:
                 return max(1, int.from_bytes(data[at + 8 : at + 12], "big"))
             if kind == b"IDAT":
                 break
-    return 1
+    return _pages_in(data) if data.startswith((b"II*\0", b"MM\0*")) else 1
+
+
+def _pages_in(data: bytes) -> int:
+    """Directories of a TIFF that are pages: smaller copies of one, and masks, say so in their first field."""
+    order, seen, pages = "<" if data[:2] == b"II" else ">", set[int](), 0
+    try:
+        (at,) = struct.unpack_from(order + "I", data, 4)
+        while at and at not in seen and len(seen) < _MOST_PAGES:
+            seen.add(at)
+            count, tag, _, _, kind = struct.unpack_from(order + "HHHII", data, at)
+            pages += not (count and tag == _TIFF_SUBFILE and kind & ~_TIFF_IS_PAGE)
+            (at,) = struct.unpack_from(order + "I", data, at + 2 + 12 * count)
+    except struct.error:  # cut short, which has been told
+        pass
+    return max(1, pages)
 
 
 def _chunks(data: bytes, at: int, form: str, extra: int) -> Iterator[tuple[bytes, int]]:
@@ -117,6 +133,7 @@ def _webp(data: bytes) -> Header | None:
 
 
 _TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4}  # bytes of the field types used below: BYTE, ASCII, SHORT, LONG
+_TIFF_SUBFILE, _TIFF_IS_PAGE = 254, 2  # what a directory is: bits, this one of a page
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_STRIPS, _TIFF_STRIP_BYTES, _TIFF_TILES, _TIFF_TILE_BYTES = (
     256, 257, 273, 279, 324, 325,
 )  # fmt: skip

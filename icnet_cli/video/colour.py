@@ -47,6 +47,7 @@ _STANDARD = {
     _BT2020_CL: (9, 14),
 }
 
+HDR = {16: "HDR (PQ)", 18: "HDR (HLG)"}  # by their transfer
 HD_LINES = 720  # untagged pictures this tall and taller are BT.709, smaller ones BT.601
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import av
 
 from icnet_cli.errors import IcnetError, device_error, printable, usage_error
+from icnet_cli.video.source import codec_name
 
 
 @dataclass(frozen=True)
@@ -274,6 +275,10 @@ def holds(muxer: str, stream: Any) -> bool:
     """Whether a container can take a stream's packets as they are: asked by writing a header to memory."""
     if muxer == "webm" and stream.type == "attachment":
         return False  # FFmpeg takes it without a word and writes nothing of it
+    if muxer in ("mp4", "mov") and stream.type == "data" and codec_name(stream) != "bin_data":
+        return (
+            False  # or nothing that would say what it is: only what came from such a file has its mark there
+        )
     logger = logging.getLogger("libav")
     disabled, logger.disabled = logger.disabled, True
     try:

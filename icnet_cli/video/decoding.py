@@ -20,7 +20,7 @@ from av.codec.context import Flags
 from icnet_cli.errors import IcnetError, input_error, printable
 from icnet_cli.video.counted import Counted, frames_before
 from icnet_cli.video.declared import Declared, Shortfall, declared_by, looked_into
-from icnet_cli.video.one_clock import VideoClock, can_restart, ticks_per_frame
+from icnet_cli.video.one_clock import VideoClock, can_restart, ticks_per_frame, tries_of
 from icnet_cli.video.source import choose_video, decoder_limit, open_source, require_known_codec
 from icnet_cli.video.stamps import Stamps, stamp
 
@@ -119,7 +119,7 @@ class Decoding:
 
     def _begin_stamps(self, last: int | None = None) -> None:
         self._stamps = Stamps(self._time_base, self._guessed_ticks, last)
-        self.frames_mistimed = 0
+        self.frames_mistimed = self.frames_moved = 0
 
     def _reopen(self) -> None:
         """From the beginning, in a decoder that remembers nothing."""
@@ -204,14 +204,22 @@ class Decoding:
 
     def _demux(self) -> Iterator[Any]:
         """Packets of the stream; a demuxer that stumbles is asked again a few times before it is given up."""
-        for _ in range(8):
+        stands = False  # where it stumbled last
+        for _ in range(tries_of(self._container)):
             try:
-                yield from self._container.demux(self._stream)
+                for packet in self._container.demux(self._stream):
+                    stands = False
+                    yield packet
                 return
             except IcnetError:
                 raise
+            except (
+                IndexError
+            ):  # no damage: PyAV's, at the end of a file in which another stream began on the way
+                continue
             except Exception:
-                self.frames_lost += 1
+                self.frames_lost += not stands
+                stands = True
 
     def _decode(self) -> Generator[Any, None, None]:
         """av.VideoFrames in the range, in order, with a pts each."""
@@ -260,6 +268,9 @@ class Decoding:
             if pictures:
                 failures = 0
             yield from pictures
+        # Where the demuxer was given up, nothing has asked the decoder yet for what waits in it.
+        with contextlib.suppress(Exception):
+            yield from self._stream.codec_context.decode(None)
 
     def _is_blank(self, packet: Any) -> bool:
         """Whether a packet holds zeros alone, as those of a hollow file do: FFmpeg's MPEG-4 makes pictures of them."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 from av.sidedata.sidedata import Type as SideDataType
 
-from icnet_cli.errors import printable
 from icnet_cli.video.colour import Colour, colour_of
 from icnet_cli.video.declared import Declared
 from icnet_cli.video.frame import Turn
+from icnet_cli.video.source import codec_name
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class VideoInfo:
     frame_rate: Fraction | None
     rotation: int  # clockwise degrees that were applied: 0, 90, 180 or 270
     mirrored: bool
+    tilt: int  # clockwise degrees that were not applied: only quarter turns are
     sample_aspect_ratio: Fraction  # of the upright picture; 1 where unknown
     colour: Colour
     bit_rate: int | None  # of the video stream, bits per second, measured or estimated
@@ -70,6 +72,7 @@ def describe(
         frame_rate=rate,
         rotation=turn.clockwise,
         mirrored=turn.mirror,
+        tilt=tilt_of(first),
         sample_aspect_ratio=1 / sar if turn.swaps else sar,
         colour=colour_of(first, context, codec_name),
         bit_rate=_bit_rate(context, declared, size),
@@ -90,19 +93,30 @@ def _bit_rate(context: Any, declared: Declared, size: int) -> int | None:
 
 
 def _name(stream: Any) -> str:
-    return f"{stream.type} {printable(stream.name or 'unknown', 40)}"
+    return f"{stream.type} {codec_name(stream)}"
+
+
+def _matrix_of(frame: Any) -> tuple[int, int, int, int, bool]:
+    """a, b, c, d of a frame's display matrix once its mirror is undone, which is applied first, and whether it has one.
+
+    ISO/IEC 14496-12: 16.16 fixed point, rows a b u, c d v, x y w.
+    """
+    if SideDataType.DISPLAYMATRIX not in frame.side_data:
+        return 1, 0, 0, 1, False
+    data = bytes(frame.side_data[SideDataType.DISPLAYMATRIX])
+    a, b, c, d = (int.from_bytes(data[i : i + 4], "little", signed=True) for i in (0, 4, 12, 16))
+    return (-a, -b, c, d, True) if a * d - b * c < 0 else (a, b, c, d, False)
+
+
+def tilt_of(frame: Any) -> int:
+    """Degrees by which a frame is to be turned further than `turn_of` does, clockwise; -45 to 45."""
+    a, b, _, _, _ = _matrix_of(frame)
+    return round(math.degrees(math.atan2(b, a)) - turn_of(frame).clockwise + 180) % 360 - 180
 
 
 def turn_of(frame: Any) -> Turn:
-    """The display matrix of a frame as a turn (ISO/IEC 14496-12: 16.16 fixed point, rows a b u, c d v, x y w)."""
-    if SideDataType.DISPLAYMATRIX not in frame.side_data:
-        return Turn()
-    data = bytes(frame.side_data[SideDataType.DISPLAYMATRIX])
-    a, b, c, d = (int.from_bytes(data[i : i + 4], "little", signed=True) for i in (0, 4, 12, 16))
-    mirror = a * d - b * c < 0
-    if mirror:  # undo the mirror, which is applied first
-        a, b = -a, -b
-    # Angles between the quarter turns do not occur in cameras; the nearest one is taken.
+    """The display matrix of a frame as a turn: the nearest quarter turn, as no camera writes another."""
+    a, b, c, d, mirror = _matrix_of(frame)
     if abs(a) + abs(d) >= abs(b) + abs(c):
         return Turn(0 if a + d >= 0 else 180, mirror)
     return Turn(90 if b > c else 270, mirror)

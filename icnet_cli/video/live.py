@@ -77,6 +77,7 @@ class LiveReader:
         pause: Callable[[float], bool] | None = None,
     ) -> None:
         self.address, self.path, self.max_pixels = address, Path(address.public), max_pixels
+        self.name = address.public  # what messages call it
         self.frames_read = self.frames_damaged = self.frames_lost = self.reconnects = 0
         self.gaps: deque[Gap] = deque(maxlen=_GAPS_KEPT)
         self.finished = False
@@ -146,13 +147,15 @@ class LiveReader:
         with self._changed:
             self._begun = True
             frames = [item for item in self._items if isinstance(item, LiveFrame)]
-            if self._every_frame or self._over or not frames:
+            if self._every_frame or not frames:
                 return
-            newest = frames[-1]
-            self._timeline.begin_at(newest.pts)
+            kept = frames if self._over else frames[-1:]  # of a source that is over there is nothing newer
+            zero = kept[0].pts
+            self._timeline.begin_at(zero)
             told = [item for item in self._items if isinstance(item, Notice)]
-            self._items = deque([*told, replace(newest, index=0, pts=0)])
-            self.frames_read, self.frames_damaged = 1, int(newest.damaged)
+            again = (replace(frame, index=n, pts=frame.pts - zero) for n, frame in enumerate(kept))
+            self._items = deque([*told, *again])
+            self.frames_read, self.frames_damaged = len(kept), sum(frame.damaged for frame in kept)
             self.gaps.clear()
 
     # -- the thread

@@ -16,13 +16,16 @@ from icnet_cli.video.declared import Declared
 from icnet_cli.video.frame import Converter, Turn
 from icnet_cli.video.info import VideoInfo, describe
 from icnet_cli.video.live_address import Address, cameras_here
+from icnet_cli.video.one_clock import ticks_per_frame
 from icnet_cli.video.pipe import INDEX_FIRST
 from icnet_cli.video.source import DEFAULT_MAX_PIXELS, choose_video, decoder_limit, require_known_codec
+from icnet_cli.video.stamps import stamp
 
 _HOPELESS = 200  # packets that give no picture, one after another
 _LOOKED_AT_US = (
     "2000000"  # of a stream before its first picture is given: by default FFmpeg takes up to five seconds
 )
+_PATIENT = 0.9  # of the time limit: whatever ends a reading that waited so long, it is that it waited
 _KEYLESS = 300  # packets after which a stream is taken to have no key frames (it refreshes bit by bit)
 
 
@@ -44,6 +47,7 @@ def open_address(address: Address, *, max_pixels: int, timeout_s: float) -> Any:
     Raises:
         IcnetError: INPUT, in words, without anything secret in it or in its cause.
     """
+    began = time.monotonic()
     try:
         return av.open(
             _target(address),
@@ -60,7 +64,9 @@ def open_address(address: Address, *, max_pixels: int, timeout_s: float) -> Any:
             timeout=(timeout_s, timeout_s),
         )
     except Exception as error:
-        raise told(address, error, timeout_s) from _scrubbed(address, error)
+        waited_out = _is_bare(error) and time.monotonic() - began >= _PATIENT * timeout_s
+        reason = StalledError() if waited_out else error
+        raise told(address, reason, timeout_s) from _scrubbed(address, error)
 
 
 def without_ranges(address: Address, *, max_pixels: int, timeout_s: float) -> IcnetError | None:
@@ -117,6 +123,7 @@ class Connection:
         self._address, self._timeout_s, self._clock = address, timeout_s, clock
         self._max_pixels = max_pixels
         self.frames_lost = 0
+        self._given = False  # whether a picture has been
         self._arrived = clock()
         self._container = container or open_address(address, max_pixels=max_pixels, timeout_s=timeout_s)
         try:
@@ -124,7 +131,7 @@ class Connection:
         except BaseException as error:
             self._container.close()
             if isinstance(error, Exception):
-                raise told(address, error, timeout_s) from _scrubbed(address, error)
+                raise self._told(error) from _scrubbed(address, error)
             raise
 
     def _prepare(self, number: int | None) -> None:
@@ -185,7 +192,11 @@ class Connection:
         except (IcnetError, StalledError):
             raise
         except Exception as error:
-            raise told(self._address, error, self._timeout_s) from _scrubbed(self._address, error)
+            raise self._told(error) from _scrubbed(self._address, error)
+
+    def _told(self, error: Exception) -> IcnetError:
+        """What ended a source that was reached."""
+        return told(self._address, ConnectionError() if _is_bare(error) else error, self._timeout_s)
 
     def _decode(self) -> Iterator[Arrival]:
         failures = 0
@@ -203,9 +214,15 @@ class Connection:
             for picture in pictures:
                 failures = 0
                 self._check_pixels(picture.width, picture.height)
-                own = picture.pts if picture.pts is not None else picture.dts
-                at = None if own is None else own * self._stream.time_base
-                yield Arrival(picture, at, self._arrived)
+                yield Arrival(picture, self._time_of(picture), self._arrived)
+
+    def _time_of(self, picture: Any) -> Fraction | None:
+        """Seconds on the source's clock; None where it has no time."""
+        own, is_first, self._given = stamp(picture), not self._given, True
+        if own is None and is_first and self._stream.start_time is not None:
+            # H.264 over RTP: the first picture's own time is lost with the headers that come in packets before it.
+            own = int(self._stream.start_time) - ticks_per_frame(self._stream)
+        return None if own is None else own * self._stream.time_base
 
     def _packets(self) -> Iterator[Any]:
         """Packets of the video from its first key frame on; what was sent before cannot be decoded whole."""
@@ -239,11 +256,12 @@ class Connection:
         except (av.error.ExitError, TimeoutError):
             raise StalledError from None
         except OSError as error:
-            # A stream without a length over HTTP ends so, whenever it ends.
-            if not (self._address.is_http and error.errno == errno.EIO):
+            # A stream without a length over HTTP ends so, whenever it ends; RTMP calls the end of our patience so.
+            waited_out = self._clock() - waiting_since >= _PATIENT * self._timeout_s
+            if not (_is_bare(error) and (self._address.is_http or waited_out)):
                 raise
         # Some demuxers (hls) call the end of our patience an end of the stream.
-        if self._clock() - waiting_since >= 0.9 * self._timeout_s:
+        if self._clock() - waiting_since >= _PATIENT * self._timeout_s:
             raise StalledError
 
     def close(self) -> None:
@@ -271,6 +289,11 @@ _REASONS: tuple[tuple[type[BaseException], str], ...] = (
     (MemoryError, "it needs more memory than there is"),
     (OSError, "it cannot be reached; look at the name and the network"),
 )
+
+
+def _is_bare(error: Exception) -> bool:
+    """Whether an error says only that something went wrong (EIO), as RTMP and HTTP do of whatever ends them."""
+    return isinstance(error, OSError) and error.errno == errno.EIO
 
 
 def told(address: Address, error: BaseException, timeout_s: float) -> IcnetError:

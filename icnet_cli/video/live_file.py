@@ -11,10 +11,11 @@ from typing import Any
 import av
 
 from icnet_cli.errors import ExitCode, IcnetError
-from icnet_cli.video.declared import Declared, declared_by
+from icnet_cli.video.declared import Declared, Shortfall, declared_by
 from icnet_cli.video.frame import Frame
 from icnet_cli.video.live_address import Address
 from icnet_cli.video.live_connection import open_address, without_ranges
+from icnet_cli.video.playlist import missing_at_end
 from icnet_cli.video.reader import DEFAULT_MAX_PIXELS, VideoReader
 
 
@@ -63,6 +64,20 @@ class RemoteFile(VideoReader):
         if own is None and is_hls and total:
             return Declared(None, Fraction(total, av.time_base), None, gapless=True)
         return Declared(None, None if own is None else own * base, None)
+
+    def _find_shortfall(self) -> None:
+        super()._find_shortfall()
+        total, end = self._declared.duration, self._counted.end
+        # Where the file is read again from before its last picture, it has been asked for.
+        if not (self._declared.gapless and total and end is not None and self._threaded):
+            return
+        unseen = total - (end - self._offset)
+        if unseen <= self._guessed_ticks * self._time_base or end >= (self.range_end or end + 1):
+            return
+        missing = missing_at_end(self.address, unseen, self._timeout_s)
+        if missing:
+            found = self.shortfall or Shortfall(0.0, float(total))
+            self.shortfall = replace(found, missing_s=(found.missing_s or 0.0) + float(missing))
 
     def _size_in_bytes(self) -> int:
         return max(0, int(self._container.size))

@@ -29,6 +29,13 @@ def can_restart(container: Any) -> bool:
     return bool(container.format.flags & Flags.ts_discont.value)
 
 
+def tries_of(container: Any) -> int:
+    """How often a demuxer that stumbles is asked to go on. A transport stream's gives up each 64 kB of what is none, as
+    of a hole in a file, and goes on behind them."""
+    size = int(container.size) if can_restart(container) else 0
+    return 8 + max(0, size) // (1 << 16)
+
+
 def ticks_per_frame(stream: Any) -> int:
     """How long a picture is likely to be shown, in ticks of the stream."""
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)

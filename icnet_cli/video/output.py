@@ -44,7 +44,7 @@ class OutputFile:
         attachments: Mapping[str, Any] | None = None,
     ) -> None:
         self.path, self._plan, self._encoding, self._tracks = path, plan, encoding, tracks
-        self._place, self._shift = place, shift
+        self._place, self._shift, self._range_end = place, shift, range_end
         self.packets = 0
         self._held: Any = None  # the newest packet: the last one's duration is known only at the end
         self._first_dts = self._first_pts = 0
@@ -114,7 +114,8 @@ class OutputFile:
             self._output.mux_one(packet)
             return
         if packet.dts is not None:
-            self._tracks.pump(self._output, packet.dts * self._encoding.time_base + self._shift)
+            until = packet.dts * self._encoding.time_base + self._shift
+            self._tracks.pump(self._output, until, end=self._range_end)
         self._tracks.mux(self._output, packet)
 
     def finish(self, end: Fraction | None, *, cut: bool) -> None:

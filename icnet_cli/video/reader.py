@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,17 @@ from icnet_cli.video.source import DEFAULT_MAX_PIXELS, reading
 
 __all__ = ["Frame", "Mark", "VideoInfo", "VideoReader", "open_video"]
 
+_LEAST_UNREAD = 1 << 18  # bytes: less is the last picture itself, and the sound beside it
+
 
 class VideoReader(Decoding):
     """Iterates over the frames of one video stream; made by `open_video`, used as a context manager.
 
     While iterating, `frames_read`, `frames_damaged` (decoded with errors, or stamped with a wrong time; those of them
-    that decoded well are the `frames_mistimed`) and `frames_lost` (packets that gave no picture) grow. After the last
-    frame `finished` is True and `shortfall` says what a truncated file lacks, or is None. `mark` is where the frame
-    that was given last stands.
+    that decoded well are the `frames_mistimed`), `frames_moved` (stamped no later than the frame before, and given a
+    tick behind it) and `frames_lost` (packets that gave no picture) grow. After the last frame `finished` is True and
+    `shortfall` says what a truncated file lacks, or is None. `mark` is where the frame that was given last stands.
+    `other_aspect` is the shape that samples changed to on the way; None: they have kept it.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class VideoReader(Decoding):
         self.frames_read = self.frames_damaged = 0
         self.finished = False
         self.mark = Mark(0, 0)
+        self.other_aspect: Fraction | None = None
         try:
             with reading(self.path):
                 self._begin_decoding(stream)
@@ -55,6 +60,7 @@ class VideoReader(Decoding):
     def _look_at(self, first: Any) -> None:
         """Know the video by its first picture, which may contradict what was declared."""
         self._check_pixels(first.width, first.height)
+        self._aspect = self._coded_aspect
         rate = self._stream.average_rate or self._stream.guessed_rate or None
         self.info = describe(
             self._container, self._stream, first, self._declared, size=self._size_in_bytes(), rate=rate,
@@ -66,6 +72,24 @@ class VideoReader(Decoding):
         self._ahead: deque[Any] = deque([first])
         # A frame made anew cannot be told its field order; a copy of this one has it.
         self.field_template = first if self.info.interlaced and not self._converter.turn else None
+
+    @property
+    def unread_share(self) -> float:
+        """Of the file's bytes, those behind its last packet of this stream, once it has been read to its end.
+
+        0 where that is no news: files in which no other stream of pictures can begin on the way.
+        """
+        restarts = self._is_here and can_restart(self._container)
+        if not (self.finished and restarts and self._clock.position >= 0) or self._cut_short:
+            return 0.0
+        size = self._size_in_bytes()
+        rest = size - self._clock.position
+        return rest / size if rest > _LEAST_UNREAD else 0.0
+
+    @property
+    def _coded_aspect(self) -> Fraction:
+        """The shape of samples as the decoder has it now, which the container may have told otherwise all along."""
+        return self._stream.codec_context.sample_aspect_ratio or Fraction(1)
 
     def _size_in_bytes(self) -> int:
         return self.path.stat().st_size
@@ -101,6 +125,9 @@ class VideoReader(Decoding):
         self.mark = self._mark(index, picture)
         self.frames_damaged += damaged
         self.frames_mistimed += mistimed and not corrupt
+        self.frames_moved += self._stamps.take_move(picture.pts)
+        if self.other_aspect is None and self._coded_aspect != self._aspect:
+            self.other_aspect = self._coded_aspect
         self.frames_read += 1
         return Frame(
             index,

@@ -211,6 +211,14 @@ def is_cover(stream: Any) -> bool:
     return bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))
 
 
+def codec_name(stream: Any) -> str:
+    """What a stream's codec is called in messages: `unknown` where no decoder is built in, as for teletext.
+
+    PyAV has no name then, and of captions fails to say so.
+    """
+    return printable(getattr(stream, "name", None) or "unknown", 40)
+
+
 def choose_video(container: Any, path: str | Path, number: int | None) -> Any:
     """The video stream to work on: the container's first that is no cover, or the one with index `number`."""
     videos = [stream for stream in container.streams if stream.type == "video" and not is_cover(stream)]

@@ -42,6 +42,7 @@ class Stamps:
         self._leap = max(round(_LEAP_S / time_base), _LEAP_FRAMES * frame_ticks)
         self._held: list[Any] = []
         self._guessed: set[int] = set()
+        self._moved: set[int] = set()
 
     def feed(self, picture: Any) -> list[Any]:
         """The pictures whose time is certain now that this one has come, in order."""
@@ -61,6 +62,12 @@ class Stamps:
         """Whether the picture that was given this time had a wrong one; forgotten thereby."""
         known = pts in self._guessed
         self._guessed.discard(pts)
+        return known
+
+    def take_move(self, pts: int) -> bool:
+        """Whether the picture that was given this time had one no later than the last picture's; forgotten thereby."""
+        known = pts in self._moved
+        self._moved.discard(pts)
         return known
 
     def _leaps(self, at: int | None) -> bool:
@@ -110,6 +117,8 @@ class Stamps:
             return self._place(picture, at or 0, own=at is not None)
         if at is None:
             return self._place(picture, self.last + self._frame_ticks, own=False)
+        if at <= self.last:
+            self._moved.add(self.last + 1)
         return self._place(picture, max(at, self.last + 1), own=at > self.last)
 
     def _place(self, picture: Any, at: int, *, own: bool = False, guessed: bool = False) -> Any:

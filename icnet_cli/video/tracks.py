@@ -17,9 +17,9 @@ from av.stream import Discard
 
 from icnet_cli.errors import printable, usage_error
 from icnet_cli.video.containers import OutputPlan, container_for_audio, holds, twin
-from icnet_cli.video.one_clock import TracksClock, VideoClock, can_restart
+from icnet_cli.video.one_clock import TracksClock, VideoClock, can_restart, tries_of
 from icnet_cli.video.sound_stamps import SoundStamps, sound_ticks
-from icnet_cli.video.source import is_cover
+from icnet_cli.video.source import codec_name, is_cover
 
 # What a source's tags say of its own file or its own encoding, and would be false of ours.
 _STALE = (
@@ -29,6 +29,7 @@ _STALE = (
     "encoder",
     "duration",
     "rotate",
+    "alpha_mode",
     "bps",
     "number_of_",
 )
@@ -81,19 +82,29 @@ class OtherTracks:
     def _choose(self, source: str | Path, video_index: int, plan: OutputPlan, no_audio: bool) -> list[Any]:
         taken, left = [], []
         for stream in self._container.streams:
-            if stream.index == video_index or (stream.type == "audio" and no_audio) or _is_time_code(stream):
+            if stream.index == video_index or (stream.type == "audio" and no_audio) or _is_made_anew(stream):
                 continue
             # Only mp4 keeps a cover a cover; elsewhere it would come out as a second video.
             kind_fits = stream.type != "video" or (is_cover(stream) and plan.container.muxer == "mp4")
             fits = kind_fits and holds(plan.container.muxer, stream)
             if fits:
                 taken.append(stream)
-            elif stream.type == "audio":
+            elif stream.type == "audio" and not self._is_unknown(stream):
                 self._refuse_audio(source, stream, plan)
             else:
                 left.append(_left_out(stream, plan))
         self.left_out = tuple(left)
         return taken
+
+    def _is_unknown(self, stream: Any) -> bool:
+        """Whether sound is left out where it does not fit, and no reason to refuse the file.
+
+        It begins so late that not even its rate is known, or no decoder knows it (an iPhone's spatial sound) and there
+        is other sound beside it.
+        """
+        if stream.codec_context is not None:
+            return not stream.codec_context.sample_rate
+        return any(s.codec_context is not None for s in self._container.streams if s.type == "audio")
 
     def _refuse_audio(self, source: str | Path, stream: Any, plan: OutputPlan) -> None:
         suffix = container_for_audio(stream, plan.codec.family)
@@ -102,7 +113,7 @@ class OtherTracks:
             if suffix
             else "drop it with --no-audio"
         )
-        codec = printable(stream.name or "unknown", 40)
+        codec = codec_name(stream)
         raise usage_error(
             f"a {plan.suffix} file with {plan.codec.family} video cannot hold the {codec} audio "
             f"of {printable(source)}; {cure}"
@@ -116,7 +127,8 @@ class OtherTracks:
             whose = "its" if mistimed == 1 else "their"
             found.append(f"{_packets(mistimed)} of sound had a wrong time stamp ({whose} time is guessed)")
         if self.packets_lost:
-            found.append(f"{_packets(self.packets_lost)} of other tracks were damaged and are left out")
+            were = "was damaged and is" if self.packets_lost == 1 else "were damaged and are"
+            found.append(f"{_packets(self.packets_lost)} of other tracks {were} left out")
         return tuple(found)
 
     @property
@@ -172,12 +184,18 @@ class OtherTracks:
         for stream in self._container.streams:
             if stream.index not in indices:
                 stream.discard = Discard.all  # its packets need not even be read where the format allows
-        for _ in range(8 if wanted else 0):
+        stands = False  # where it stumbled last
+        for _ in range(tries_of(self._container) if wanted else 0):
             try:
-                yield from self._container.demux(wanted)
+                for packet in self._container.demux(wanted):
+                    stands = False
+                    yield packet
                 return
+            except IndexError:  # see Decoding._demux
+                continue
             except Exception:  # damaged: ask again a few times; the reader reports the damage
-                self.packets_lost += 1
+                self.packets_lost += not stands
+                stands = True
 
     def _well_timed(self) -> Iterator[Any]:
         """The same; a packet of sound with a wrong stamp has one that follows the packet before."""
@@ -229,6 +247,8 @@ class OtherTracks:
         base = packet.time_base
         if end is not None and pts * base >= end:
             return False
+        if end is not None and packet.stream.type == "subtitle" and packet.duration:
+            packet.duration = min(packet.duration, math.ceil(end / base) - pts)
         if not self._shift:
             return True
         shift = round(self._shift / base)
@@ -286,13 +306,18 @@ def _packets(count: int) -> str:
 
 def _left_out(stream: Any, plan: OutputPlan) -> str:
     """What is said of a track that does not come along, with why."""
-    name = f"{stream.type} {printable(stream.name or 'unknown', 40)} (stream {stream.index})"
+    name = f"{stream.type} {codec_name(stream)} (stream {stream.index})"
     if stream.type == "video":
         why = "only mp4 keeps a cover" if is_cover(stream) else "one video is written"
         return f"{name} is left out: {why}"
+    if stream.type == "audio" and stream.codec_context is not None:
+        return f"{name} is left out: it begins so late in the file that nothing is known of it"
     return f"{name} is left out: {plan.container.muxer} cannot hold it"
 
 
-def _is_time_code(stream: Any) -> bool:
-    """QuickTime's time code track: the muxer makes it again from the video's own tag, and refuses the copied one."""
-    return stream.type == "data" and "timecode" in stream.metadata
+def _is_made_anew(stream: Any) -> bool:
+    """QuickTime's tracks of the time code and of the chapters' titles, which the muxer makes of the video's own tag and
+    of the chapters, and refuses to copy. FFmpeg itself puts the latter aside (a GoPro's data has that codec, too)."""
+    if stream.type != "data":
+        return False
+    return "timecode" in stream.metadata or (stream.name == "bin_data" and stream.discard == Discard.all)

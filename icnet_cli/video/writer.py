@@ -6,6 +6,7 @@ its name only when it is complete.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +17,7 @@ import numpy as np
 from icnet_cli.errors import input_error, printable
 from icnet_cli.outputs import refuse_unwritable
 from icnet_cli.video.atomic import writing_error
-from icnet_cli.video.colour import Colour, assumed_matrix
+from icnet_cli.video.colour import HDR, Colour, assumed_matrix
 from icnet_cli.video.containers import OutputPlan, check_output
 from icnet_cli.video.encoding import Encoding
 from icnet_cli.video.frame import Planes
@@ -133,12 +134,24 @@ class VideoWriter:
             found.append(
                 f"{printable(self.path.name)}: {sizes} by a repeated row or column, which {painter.pix_fmt} needs"
             )
+        found += [f"{printable(self.path.name)}: {lost}" for lost in self._lost()]
         if self._encoding is not None and self._target.shape_lost:
             found.append(
                 f"{printable(self.path.name)}: its samples are {self._encoding.aspect} as wide as high, which this "
                 f"{self._plan.suffix} file cannot say{_SHAPE_CURES.get(self._plan.suffix, '')}"
             )
         return (*found, *self._target.track_notes)
+
+    def _lost(self) -> Iterator[str]:
+        """What of the source's picture the output does not say; of labels that is nobody's matter."""
+        source, encoding = self._source, self._encoding
+        if source is None or encoding is None or encoding.pix_fmt == "gray":
+            return
+        if source.info.interlaced and encoding.fields == 1:
+            yield "its pictures are interlaced, and nothing in it says so: only h264 in yuv420p is told"
+        hdr = HDR.get(source.info.colour.transfer)
+        if hdr:
+            yield f"its {hdr} pictures are painted with 8 bits; what the source says of its mastering is not kept"
 
     @property
     def packets_lost(self) -> int:

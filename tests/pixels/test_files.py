@@ -129,6 +129,36 @@ def animated_webp(picture: np.ndarray, count: int) -> bytes:
     return b"RIFF" + struct.pack("<I", 4 + len(parts)) + b"WEBP" + parts
 
 
+def pages(picture: np.ndarray, count: int, kind: int = 0) -> bytes:
+    """A TIFF of so many pages, those behind the first called `kind` (1: a smaller copy, 2: a page, 4: a mask)."""
+    done, data = cv2.imencodemulti(".tiff", [picture] * count)
+    assert done
+    made = bytearray(data.tobytes())
+    (at,) = struct.unpack_from("<I", made, 4)
+    for n in range(count):
+        (fields,) = struct.unpack_from("<H", made, at)
+        if n:
+            assert struct.unpack_from("<H", made, at + 2) == (254,)
+            struct.pack_into("<I", made, at + 10, kind)
+        (at,) = struct.unpack_from("<I", made, at + 2 + 12 * fields)
+    return bytes(made)
+
+
+def test_the_pages_of_a_tiff_are_counted(picture: np.ndarray) -> None:
+    assert [pictures_in(pages(picture, count)) for count in (1, 2, 5)] == [1, 2, 5]
+    assert pictures_in(pages(picture, 3, kind=2)) == 3
+    assert pictures_in(pages(picture, 3, kind=1)) == pictures_in(pages(picture, 3, kind=4)) == 1
+    whole = pages(picture, 3)
+    assert all(pictures_in(whole[:end]) in (1, 2, 3) for end in range(8, len(whole), 7))
+    (first,) = struct.unpack_from("<I", whole, 4)
+    (fields,) = struct.unpack_from("<H", whole, first)
+    again = bytearray(whole)
+    struct.pack_into("<I", again, first + 2 + 12 * fields, first)  # a page that is followed by itself
+    assert pictures_in(bytes(again)) == 1
+    field = (1, 256, 4, 1, 8)  # one field: the width
+    assert pictures_in(b"MM\0*" + struct.pack(">IHHHIIIHHHIII", 8, *field, 26, *field, 0)) == 2
+
+
 def test_the_pictures_of_an_animated_file_are_counted(tmp_path: Path, picture: np.ndarray) -> None:
     for name, data, held in (
         ("a.webp", animated_webp(picture, 5), 5),

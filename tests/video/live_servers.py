@@ -105,14 +105,14 @@ class HttpStream(_Server):
 class RtspServer(_Server):
     """The few words of RTSP (RFC 2326) that play mpeg-ts in RTP (RFC 2250) over the same connection."""
 
-    password: str | None = None  # asked for, as Basic authentication
+    media = b"m=video 0 RTP/AVP 33\r\n"  # what is played, in SDP's words
 
     @property
     def url(self) -> str:
         return f"rtsp://127.0.0.1:{self.port}/cam"
 
     def greet(self, connection: socket.socket) -> None:
-        sdp = b"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=cam\r\nt=0 0\r\nm=video 0 RTP/AVP 33\r\na=control:track0\r\n"
+        sdp = b"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=cam\r\nt=0 0\r\n" + self.media + b"a=control:track0\r\n"
         self.requests: list[str] = []
         heard = b""
         while True:
@@ -148,6 +148,21 @@ class RtspServer(_Server):
             part = data[at : at + 7 * 188]
             rtp = struct.pack(">BBHII", 0x80, 33, number & 0xFFFF, number * 90, 1) + part
             connection.sendall(struct.pack(">BBH", 0x24, 0, len(rtp)) + rtp)
+
+
+class H264Camera(RtspServer):
+    """H.264 in RTP, a packet for each of its units (RFC 6184), as cameras send it: its data is a bare stream."""
+
+    media = b"m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\n"
+
+    def send(self, connection: socket.socket, data: bytes) -> None:
+        pictures = 0
+        units = [unit for unit in data.replace(b"\0\0\0\1", b"\0\0\1").split(b"\0\0\1") if unit]
+        for number, unit in enumerate(units):
+            is_picture = unit[0] & 0x1F in (1, 5)
+            head = struct.pack(">BBHII", 0x80, 96 | is_picture << 7, number & 0xFFFF, pictures * FRAME, 1)
+            connection.sendall(struct.pack(">BBH", 0x24, 0, len(head + unit)) + head + unit)
+            pictures += is_picture
 
 
 class UdpSender:

@@ -16,6 +16,7 @@ from icnet_cli.video import Shortfall, open_video
 from icnet_cli.video.declared import Declared
 from icnet_cli.video.live_address import parse_address
 from icnet_cli.video.live_file import RemoteFile
+from icnet_cli.video.playlist import parts_in
 from icnet_cli.video.structure import segment_of
 
 FRAMES = 100  # four seconds
@@ -131,23 +132,80 @@ def test_a_segment_is_looked_through(tmp_path: Path) -> None:
     assert segment_of(cut) == (False, False)
 
 
-@pytest.mark.parametrize("missing", [(), (1, 2)])
-def test_a_part_that_a_server_lacks_is_told(
-    missing: tuple[int, ...], servers: list[Any], tmp_path: Path
-) -> None:
-    """FFmpeg passes over it, and the pictures behind it come after a pause."""
-    parts = {f"/{n}.ts": transport_stream(tmp_path, start=TS_STEP * 10 * n) for n in range(6)}
+def playlist_of(folder: Path, missing: tuple[int, ...]) -> Site:
+    """A server of six parts of 0.4 s each, some of them missing, by themselves and as the first of two variants."""
+    parts = {f"/{n}.ts": transport_stream(folder, start=TS_STEP * 10 * n) for n in range(6)}
     listed = "".join(f"#EXTINF:0.4,\n{n}.ts\n" for n in range(6))
     playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-MEDIA-SEQUENCE:0\n{listed}#EXT-X-ENDLIST\n"
     for n in missing:
         del parts[f"/{n}.ts"]
-    site = served(servers, Site({"/list.m3u8": playlist, **parts}))
-    with RemoteFile(parse_address(f"{site.url}/list.m3u8"), timeout_s=5.0) as file:
+    master = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=100000\nlist.m3u8\n"
+    return Site({"/list.m3u8": playlist, "/master.m3u8": master, **parts})
+
+
+@pytest.mark.parametrize("name", ["list", "master"])
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        ((), None),
+        ((1, 2), "the file is damaged: 800 ms of 2.4 s are not in it"),
+        ((5,), "the file is truncated: the last 400 ms of 2.4 s are not in it"),
+        ((4, 5), "the file is truncated: the last 800 ms of 2.4 s are not in it"),
+        ((1, 2, 5), "the file is damaged: 1.2 s of 2.4 s are not in it"),
+    ],
+)
+def test_a_part_that_a_server_lacks_is_told(
+    missing: tuple[int, ...], words: str | None, name: str, servers: list[Any], tmp_path: Path
+) -> None:
+    """FFmpeg passes over it, and the pictures behind it come after a pause; behind the last one there are none."""
+    site = served(servers, playlist_of(tmp_path, missing))
+    with RemoteFile(parse_address(f"{site.url}/{name}.m3u8"), timeout_s=5.0) as file:
         assert sum(1 for _ in file) == 60 - 10 * len(missing)
-    if not missing:
-        assert file.shortfall is None
-    else:
-        assert str(file.shortfall) == "the file is damaged: 800 ms of 2.4 s are not in it"
+    assert file.shortfall is None if words is None else str(file.shortfall) == words
+
+
+def test_a_last_part_behind_the_range_is_nothing_to_it(servers: list[Any], tmp_path: Path) -> None:
+    site = served(servers, playlist_of(tmp_path, (5,)))
+    for end_s, told in ((1.9, False), (2.0, False), (2.2, True)):
+        with RemoteFile(parse_address(f"{site.url}/list.m3u8"), timeout_s=5.0, end_s=end_s) as file:
+            assert sum(1 for _ in file) == round(min(end_s, 2.0) * 25)
+        assert (file.shortfall is not None) is told, end_s
+
+
+def test_a_playlist_that_rounds_its_lengths_up_is_whole(servers: list[Any], tmp_path: Path) -> None:
+    site = served(servers, playlist_of(tmp_path, ()))
+    site.files["/list.m3u8"] = site.files["/list.m3u8"].replace("#EXTINF:0.4,", "#EXTINF:1,")
+    with RemoteFile(parse_address(f"{site.url}/list.m3u8"), timeout_s=5.0) as file:
+        assert sum(1 for _ in file) == 60
+    assert file.shortfall is None
+
+
+def test_a_list_whose_first_part_is_missing_too_says_nothing_of_its_last(
+    servers: list[Any], tmp_path: Path
+) -> None:
+    """Then it is not known what its addresses are relative to: a redirection may have led elsewhere."""
+    site = served(servers, playlist_of(tmp_path, (5,)))
+    moved = {f"/far{path}": found for path, found in site.files.items()}
+    site.files = {**moved, "/list.m3u8": (f"{site.url}/far/list.m3u8",)}
+    with RemoteFile(parse_address(f"{site.url}/list.m3u8"), timeout_s=5.0) as file:
+        assert sum(1 for _ in file) == 50
+    assert file.shortfall is None
+
+
+def test_the_parts_of_a_playlist() -> None:
+    lines = [
+        "#EXTM3U",
+        "#EXTINF:9.6,a title",
+        "a.ts?x=1",
+        "",
+        "#EXT-X-DISCONTINUITY",
+        "#EXTINF:10",
+        "/b/c.ts",
+    ]
+    assert parts_in(lines, "https://host/v/list.m3u8") == [
+        (Fraction("9.6"), "https://host/v/a.ts?x=1"),
+        (Fraction(10), "https://host/b/c.ts"),
+    ]
 
 
 def lacking(packets: int, skipped: float, declared_s: float = 10.0) -> Shortfall | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from live_servers import (
     FRAME,
     HANG_UP,
     HOLD,
+    H264Camera,
     HttpStream,
     RtspServer,
     Site,
@@ -21,7 +23,7 @@ from live_servers import (
     UdpSender,
     transport_stream,
 )
-from video_clips import HEIGHT, WIDTH, number_in
+from video_clips import HEIGHT, WIDTH, make_clip, number_in
 
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.video import source
@@ -55,6 +57,18 @@ def test_rtsp(servers: list[Any], read: Callable[..., LiveReader], tmp_path: Pat
     frames, _ = take(read(server.url), 8)
     assert [number_in(frame.rgb()) for frame in frames] == list(range(8))
     assert any(request.startswith("PLAY") for request in server.requests)
+
+
+def test_h264_in_rtp_keeps_the_time_of_its_first_picture(
+    servers: list[Any], read: Callable[..., LiveReader], tmp_path: Path
+) -> None:
+    """Which FFmpeg gives none: it was shown for as long as the second one took to be decoded."""
+    options = {"g": "5", "slices": "1", "threads": "1"}
+    path = make_clip(tmp_path / "a.h264", range(12), Fraction(1, 25), muxer="h264", options=options)
+    server = served(servers, H264Camera([(path.read_bytes(), HANG_UP)]))
+    frames, _ = take(read(server.url, tries=0, timeout_s=5.0))
+    assert [number_in(frame.rgb()) for frame in frames] == list(range(12))
+    assert [frame.pts for frame in frames] == [FRAME * n for n in range(12)]
 
 
 def test_udp(servers: list[Any], read: Callable[..., LiveReader], tmp_path: Path) -> None:
@@ -258,3 +272,17 @@ def test_what_came_before_the_run_began_is_no_part_of_it(
     assert (first.index, first.pts) == (0, 0)
     assert number_in(first.rgb()) >= 74
     reader.stop()
+
+
+def test_a_source_that_is_over_before_the_run_began_begins_at_zero_too(
+    servers: list[Any], read: Callable[..., LiveReader], tmp_path: Path
+) -> None:
+    server = served(servers, TcpServer([(transport_stream(tmp_path, 20), HANG_UP)]))
+    reader = read(server.url, every_frame=False, tries=0)
+    reader.ready()
+    while not reader._over:
+        reader._stopped.wait(0.01)
+    frames, _ = take(reader)
+    assert [(frame.index, frame.pts) for frame in frames] == [(0, 0), (1, FRAME)]
+    assert [number_in(frame.rgb()) for frame in frames] == [18, 19]
+    assert reader.frames_read == 2

@@ -109,6 +109,45 @@ def test_audio_that_does_not_fit_is_refused_before_any_work(tmp_path: Path) -> N
     assert ".mkv" in webm or ".mp4" in webm
 
 
+def with_unknown_sound(path: Path, *which: int) -> Path:
+    """An mp4 with two tracks of sound, some of them under a name that no decoder here knows."""
+    state: dict[str, Any] = {}
+
+    def before(out: Any) -> None:
+        state["second"] = out.add_stream("aac", 48000)
+
+    def after(out: Any) -> None:
+        frame = av.AudioFrame(format="fltp", layout="stereo", samples=1024)
+        for plane in frame.planes:
+            plane.update(bytes(plane.buffer_size))
+        frame.sample_rate, frame.pts = 48000, 0
+        out.mux([*state["second"].encode(frame), *state["second"].encode(None)])
+
+    data = bytearray(clip(path, audio="aac", before=before, after=after).read_bytes())
+    entries = [at for at in range(len(data)) if data[at : at + 10] == b"mp4a" + bytes(6)]
+    for at in (entries[n] for n in which):
+        codes = data.index(b"esds", at)
+        data[at : at + 4], data[codes : codes + 4] = b"apac", b"dapa"
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("unknown", [0, 1])
+def test_sound_that_no_decoder_knows_does_not_take_the_other_with_it(tmp_path: Path, unknown: int) -> None:
+    """An iPhone's spatial sound, beside which lies the same in stereo."""
+    path = with_unknown_sound(tmp_path / "in.mp4", unknown)
+    (line,) = copy(path, tmp_path / "out.mp4").left_out
+    assert line == f"audio unknown (stream {1 + unknown}) is left out: mp4 cannot hold it"
+    with av.open(str(tmp_path / "out.mp4")) as out:
+        assert [stream.type for stream in out.streams] == ["video", "audio"]
+
+
+def test_sound_that_no_decoder_knows_is_refused_where_there_is_no_other(tmp_path: Path) -> None:
+    path = with_unknown_sound(tmp_path / "in.mp4", 0, 1)
+    assert "--no-audio" in refusal(ExitCode.USAGE, path, tmp_path / "out.mp4")
+    assert copy(path, tmp_path / "out.mp4", no_audio=True).left_out == ()
+
+
 def test_sound_is_woven_into_the_pictures(tmp_path: Path) -> None:
     """However the source is laid out (here: all sound after all pictures), the output has both side by side."""
     path = clip(tmp_path / "in.mkv", audio="aac", audio_seconds=1.0)
@@ -146,6 +185,25 @@ def test_tracks_that_do_not_fit_are_left_out_and_named(tmp_path: Path) -> None:
     assert packets(tmp_path / "out.mp4", "audio") == packets(path, "audio")
     with av.open(str(tmp_path / "out.mp4")) as out:
         assert len(out.chapters()) == 2
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_the_track_of_chapters_titles_is_not_said_to_be_left_out(tmp_path: Path, suffix: str) -> None:
+    """FFmpeg shows it as data; it is made anew of the chapters, which are kept."""
+    path = with_subtitles(tmp_path / "in.mkv")
+    copy(path, tmp_path / "chapters.mp4")
+    assert copy(tmp_path / "chapters.mp4", tmp_path / f"out{suffix}").left_out == ()
+    with av.open(str(tmp_path / f"out{suffix}")) as out:
+        assert [c["metadata"]["title"] for c in out.chapters()] == ["Start", "End"]
+
+
+def test_an_alpha_channel_that_is_gone_is_not_claimed(tmp_path: Path) -> None:
+    options = {"auto-alt-ref": "0", "cpu-used": "8", "deadline": "realtime"}
+    path = make_clip(tmp_path / "in.webm", codec="libvpx-vp9", pix_fmt="yuva420p", options=options)
+    copy(path, tmp_path / "out.mkv")
+    with av.open(str(path)) as a, av.open(str(tmp_path / "out.mkv")) as b:
+        assert [c.streams.video[0].metadata.get("alpha_mode") for c in (a, b)] == ["1", None]
+        assert "ALPHA_MODE" not in b.streams.video[0].metadata
 
 
 def test_webm_which_writes_nothing_of_an_attachment_is_said_to_leave_it_out(tmp_path: Path) -> None:
@@ -187,7 +245,7 @@ def test_a_range_moves_every_track_to_zero(tmp_path: Path) -> None:
     assert starts["video"][0][0] == 0
     assert 0 <= starts["audio"][0][0] < 25
     assert starts["audio"][-1][0] < 400
-    assert starts["subtitle"] == [(0, 100), (250, 300)]  # the first was on when the range began
+    assert starts["subtitle"] == [(0, 100), (250, 150)]  # on when the range began, and when it ended
     assert [round(a, 3) for pair in spans for a in pair] == [0.0, 0.3, 0.3, 0.4]
 
 
