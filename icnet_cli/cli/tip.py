@@ -27,14 +27,16 @@ class Tip:
         self._open = not (config.uses_motion or exported or progress in ("json", "none"))
         self._now = now
         self._first: tuple[float, int] | None = None  # a resumed run does not begin at 0
+        self._done = 0
 
     def consider(self, event: Any) -> None:
         """Look at a `FrameDone`."""
         if not self._open or event.total is None or event.seconds is None:
             return
         moment = self._now()
-        if self._first is None or event.done < self._first[1]:  # the next video of several
+        if self._first is None or event.done <= self._done:  # the next video of several
             self._first = (moment, event.done)
+        self._done = event.done
         began, before = self._first
         if moment - began < _SETTLED_S or event.done == before:
             return

@@ -54,6 +54,10 @@ def test_frames_of_their_own_times_are_none(tmp_path: Path, segmenter: Segmenter
     bare = make_clip(tmp_path / "in.h264", muxer="h264")
     _, report = run(segmenter, bare, tmp_path / "bare.mp4")
     assert (report["frames_moved"], report["notices"]) == (0, [])
+    # Nor has an AVI, whose pictures come in another order than its ticks, which are a frame each.
+    counted = make_clip(tmp_path / "in.avi", range(12), Fraction(1, 25), b_frames=2)
+    _, report = run(segmenter, counted, tmp_path / "counted.mp4")
+    assert (report["frames_moved"], report["notices"]) == (0, [])
 
 
 def test_those_before_a_range_are_nothing_to_it(tmp_path: Path) -> None:
