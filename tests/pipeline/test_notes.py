@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from unittest.mock import Mock
 
 import av
 import pytest
@@ -13,9 +14,11 @@ from icnet_cli.inference.segmenter import Segmenter
 from icnet_cli.pipeline.opening import open_source
 from icnet_cli.pipeline.sources import Selection
 from icnet_cli.video import VideoReader, open_video
+from icnet_cli.video.partfolder import PartFolder
 from tests.video.video_clips import make_clip
 
 from .conftest import run
+from .resuming import StopError
 
 MS = Fraction(1, 1000)
 TICKS = (0, 40, 40, 80, 120, 120, 120, 160, 200)
@@ -45,6 +48,20 @@ def test_frames_of_one_time_are_counted_and_told(tmp_path: Path, segmenter: Segm
     ]
     with open_video(tmp_path / "out.mp4") as reader:
         assert [round(frame.seconds / MS) for frame in reader] == [0, 40, 41, 80, 120, 121, 122, 160, 200]
+
+
+def test_they_are_told_where_only_the_joining_was_left_to_a_resumed_run(
+    tmp_path: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = stamped(tmp_path / "in.mkv", [0, *range(0, 70_000, 1000)])
+    with monkeypatch.context() as patch:
+        patch.setattr(PartFolder, "publish", Mock(side_effect=StopError))
+        with pytest.raises(StopError):
+            run(segmenter, path, tmp_path / "out.mp4")
+    _, report = run(segmenter, path, tmp_path / "out.mp4", resume=True)
+    assert report["frames_before"] == report["frames"] == 71
+    assert report["frames_moved"] == 1
+    assert "1 of 71 frames had the time of the frame before" in report["notices"][0]
 
 
 def test_frames_of_their_own_times_are_none(tmp_path: Path, segmenter: Segmenter) -> None:
