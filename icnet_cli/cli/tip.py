@@ -23,8 +23,10 @@ class Tip:
     def __init__(
         self, config: SegmentConfig, progress: str | None, now: Callable[[], float] = time.monotonic
     ) -> None:
-        exported = config.weights.endswith((".onnx", ".xml"))
-        self._open = not (config.uses_motion or exported or progress in ("json", "none"))
+        refused = config.batch not in ("auto", "1") or config.weights.endswith(
+            (".onnx", ".xml")
+        )  # with --reuse
+        self._open = not (config.uses_motion or refused or progress in ("json", "none"))
         self._now = now
         self._first: tuple[float, int] | None = None  # a resumed run does not begin at 0
         self._done = 0

@@ -75,6 +75,7 @@ def test_others_are_left_alone(
         replace(CONFIG, realtime=True),
         replace(CONFIG, smooth=0.5),
         replace(CONFIG, weights="net.onnx"),
+        replace(CONFIG, batch="4"),
     ],
 )
 def test_who_has_chosen_is_left_alone(capsys: pytest.CaptureFixture[str], config: SegmentConfig) -> None:
