@@ -23,9 +23,8 @@ class Tip:
     def __init__(
         self, config: SegmentConfig, progress: str | None, now: Callable[[], float] = time.monotonic
     ) -> None:
-        refused = config.batch not in ("auto", "1") or config.weights.endswith(
-            (".onnx", ".xml")
-        )  # with --reuse
+        exported = config.weights.endswith((".onnx", ".xml"))
+        refused = exported or config.batch not in ("auto", "1")  # with --reuse
         self._open = not (config.uses_motion or refused or progress in ("json", "none"))
         self._now = now
         self._first: tuple[float, int] | None = None  # a resumed run does not begin at 0
