@@ -173,6 +173,8 @@ def _tensors(document: Any) -> dict[str, Tensor]:
     if not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in document.items()):
         raise weights_error(f"it holds more than names and tensors; {_ALONE}")
     names = {name: _BEFORE.sub("", name, count=1) for name in document}
+    if len(set(names.values())) < len(names):
+        raise weights_error(f"it holds more than one network under the same names; {_ALONE}")
     return {short: document[name] for name, short in names.items() if not short.endswith(_COUNTER)}
 
 

@@ -24,17 +24,20 @@ class Tip:
         self, config: SegmentConfig, progress: str | None, now: Callable[[], float] = time.monotonic
     ) -> None:
         exported = config.weights.endswith((".onnx", ".xml"))
-        self._open = not (config.uses_motion or exported or progress in ("json", "none"))
+        refused = exported or config.batch not in ("auto", "1")  # with --reuse
+        self._open = not (config.uses_motion or refused or progress in ("json", "none"))
         self._now = now
         self._first: tuple[float, int] | None = None  # a resumed run does not begin at 0
+        self._done = 0
 
     def consider(self, event: Any) -> None:
         """Look at a `FrameDone`."""
         if not self._open or event.total is None or event.seconds is None:
             return
         moment = self._now()
-        if self._first is None or event.done < self._first[1]:  # the next video of several
+        if self._first is None or event.done <= self._done:  # the next video of several
             self._first = (moment, event.done)
+        self._done = event.done
         began, before = self._first
         if moment - began < _SETTLED_S or event.done == before:
             return

@@ -64,7 +64,7 @@ class CamVidOriginal(Layout):
     def recognise(cls, root: Path) -> Layout | None:
         layout = cls(root, load_table("camvid"))
         labels = next((layout._labels_folder(split) for split in layout._all_splits()), None)
-        return layout if labels and any(labels.rglob(f"*{_LABEL_ENDING}")) else None
+        return layout if labels and pictures_in(labels, _LABEL_ENDING) else None
 
     def splits(self) -> tuple[str, ...]:
         if self._is_cut():

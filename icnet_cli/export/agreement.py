@@ -15,7 +15,7 @@ from icnet_cli.errors import input_error
 from icnet_cli.inference.backends.base import RAW, ExportedModel
 from icnet_cli.models import Network
 from icnet_cli.models.layers import resize
-from icnet_cli.pixels.files import PICTURE_SUFFIXES, read_picture, shrink_or_grow
+from icnet_cli.pixels.files import PICTURE_SUFFIXES, files_below, read_picture, shrink_or_grow
 
 Picture = NDArray[np.uint8]
 MOST_PICTURES = 8
@@ -55,7 +55,7 @@ def picture_files(source: Path) -> list[Path]:
         return [source]
     if not source.is_dir():
         raise input_error(f"no such file or folder: {source}")
-    found = sorted(p for p in source.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file())
+    found = sorted(p for p in files_below(source) if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file())
     if not found:
         raise input_error(f"{source} holds no pictures ({', '.join(PICTURE_SUFFIXES)})")
     return found

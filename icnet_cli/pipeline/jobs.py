@@ -144,6 +144,7 @@ def _joined(config: SegmentConfig, plan: Plan, job: Job) -> dict[str, Any]:
         "frames_before": frames,
         "frames_damaged": 0,
         "frames_lost": 0,
+        "frames_moved": 0,
         "problem": None,
         "left_out": [],
         "duration_s": seconds,

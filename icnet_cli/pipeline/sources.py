@@ -117,7 +117,7 @@ class VideoSource:
     @property
     def notices(self) -> list[str]:
         """What a user should know of it, a line each; complete once it is read."""
-        return [*self._notes, *notes_of(self.reader)]
+        return [*self._notes, *notes_of(self.reader)] if self._ending is None else self._ending["notices"]
 
     def note(self, text: str) -> None:
         """Add a line to the `notices`."""
@@ -210,12 +210,14 @@ class VideoSource:
     def ending(self) -> dict[str, Any]:
         """What is told of the source once it is read, for `restore`."""
         found = {"problem": self.problem, "ticks": self._ticks}
-        return {**found, "damaged": self.frames_damaged, "lost": self.frames_lost}
+        told = {"moved": self.frames_moved, "notices": self.notices}
+        return {**found, **told, "damaged": self.frames_damaged, "lost": self.frames_lost}
 
     def restore(self, ending: dict[str, Any]) -> None:
         """As if the source had been read to its end here."""
         self._ending, self._ticks = ending, ending["ticks"]
         self.reader.frames_damaged, self.reader.frames_lost = ending["damaged"], ending["lost"]
+        self.reader.frames_moved = ending["moved"]
 
     def close(self) -> None:
         self.reader.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,16 +29,18 @@ _JPEG_QUALITY = 95
 def files_below(folder: Path) -> Iterator[Path]:
     """Every file in `folder` and below; hidden ones and what lies in hidden folders are passed over.
 
-    Links to folders are followed, as where the cities of a dataset lie on several disks. A folder that is linked to
-    twice is seen once, so that a link to its own parent has an end.
+    Links to folders are followed, as where the cities of a dataset lie on several disks. A folder is seen once, so that
+    a link to its own parent has an end, and under its own name where it has one here: links come last.
     """
-    seen: set[str] = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
-        if real not in seen:
-            yield from (Path(place, name) for name in names if not name.startswith("."))
-        seen.add(real)
+    waiting, seen = deque([str(folder)]), set[str]()
+    while waiting:
+        for place, folders, names in os.walk(waiting.popleft()):
+            real = os.path.realpath(place)
+            folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
+            waiting += [path for name in folders if os.path.islink(path := os.path.join(place, name))]
+            if real not in seen:
+                yield from (Path(place, name) for name in names if not name.startswith("."))
+            seen.add(real)
 
 
 def read_picture(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Array:

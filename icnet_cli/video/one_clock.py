@@ -66,6 +66,7 @@ class VideoClock:
     def __init__(self, stream: Any, *, restarts: bool) -> None:
         self.seams: list[Seam] = []
         self.position = -1  # of the newest packet in the file, in bytes
+        self.end = -1  # of its bytes, as if they lay in one piece
         self.now = Fraction(0)
         self._base: Fraction = stream.time_base
         self._frame_ticks = ticks_per_frame(stream)
@@ -116,7 +117,7 @@ class VideoClock:
             self._newest = (*self._newest[-1:], packet.dts)
             self.now = (packet.dts + self._shift) * self._base
         if packet.pos is not None:
-            self.position = packet.pos
+            self.position, self.end = packet.pos, packet.pos + packet.size
         _move(packet, self._shift)
         shown = packet.dts if packet.pts is None else packet.pts
         if shown is not None:

@@ -15,6 +15,7 @@ import av
 from icnet_cli.video.live_address import Address
 
 _MOST = 1 << 22  # bytes of a playlist: a day of parts of two seconds
+_MOST_ASKED = 50  # parts: where so many are missing, those before them that gave no picture are, too
 
 
 class Part(NamedTuple):
@@ -41,8 +42,10 @@ def missing_at_end(address: Address, unseen: Fraction, timeout_s: float) -> Frac
         if not _is_given(address, parts[0], timeout_s):  # what addresses are relative to is not known here
             return Fraction(0)
         missing = Fraction(0)
-        for part in reversed(parts):
-            if missing + part.seconds / 2 > unseen or _is_given(address, part, timeout_s):
+        for number, part in enumerate(reversed(parts)):
+            if missing + part.seconds / 2 > unseen:
+                break
+            if number < _MOST_ASKED and _is_given(address, part, timeout_s):
                 break
             missing += part.seconds
         return missing
@@ -54,9 +57,8 @@ def _parts(address: Address, url: str, timeout_s: float, *, nested: bool = False
     with _opened(address, url, timeout_s) as container:
         lines = _text(container).splitlines()
     if not nested and any(line.startswith("#EXT-X-STREAM-INF") for line in lines):
-        first = next(
-            line for line in lines if line and not line.startswith("#")
-        )  # which is the one that is read
+        # Which is the one that is read.
+        first = next(line for line in lines if line and not line.startswith("#"))
         return _parts(address, urljoin(url, first.strip()), timeout_s, nested=True)
     return parts_in(lines, url)
 
@@ -66,7 +68,9 @@ def parts_in(lines: list[str], url: str) -> list[Part]:
     parts, seconds = [], Fraction(0)
     for line in map(str.strip, lines):
         if line.startswith("#EXTINF:"):
-            seconds = Fraction(line.removeprefix("#EXTINF:").partition(",")[0].strip())
+            # By way of a float: a Fraction of 1e999999999 would be worked out.
+            told = float(line.removeprefix("#EXTINF:").partition(",")[0])
+            seconds = Fraction(max(0.0, told)).limit_denominator(1_000_000)
         elif line and not line.startswith("#"):
             parts.append(Part(seconds, urljoin(url, line)))
     return parts
@@ -92,7 +96,7 @@ def _opened(address: Address, url: str, timeout_s: float) -> Any:
 
 
 def _text(container: Any) -> str:
-    found = b""
+    found = bytearray()
     for packet in container.demux():
         found += bytes(packet)
         if len(found) > _MOST:

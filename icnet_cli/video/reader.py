@@ -18,7 +18,7 @@ from icnet_cli.video.source import DEFAULT_MAX_PIXELS, reading
 
 __all__ = ["Frame", "Mark", "VideoInfo", "VideoReader", "open_video"]
 
-_LEAST_UNREAD = 1 << 18  # bytes: less is the last picture itself, and the sound beside it
+_LEAST_UNREAD = 1 << 18  # bytes: less is what the container adds to the last picture, and the sound beside it
 
 
 class VideoReader(Decoding):
@@ -80,10 +80,10 @@ class VideoReader(Decoding):
         0 where that is no news: files in which no other stream of pictures can begin on the way.
         """
         restarts = self._is_here and can_restart(self._container)
-        if not (self.finished and restarts and self._clock.position >= 0) or self._cut_short:
+        if not (self.finished and restarts and self._clock.end >= 0) or self._cut_short:
             return 0.0
         size = self._size_in_bytes()
-        rest = size - self._clock.position
+        rest = size - self._clock.end
         return rest / size if rest > _LEAST_UNREAD else 0.0
 
     @property

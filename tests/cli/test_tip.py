@@ -43,6 +43,16 @@ def test_what_was_done_before_a_resumed_run_is_not_its_pace(capsys: pytest.Captu
     assert said(capsys, first=3381) == ""  # 599 s
 
 
+def test_each_of_several_videos_has_a_pace_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    now = 0.0
+    tip = Tip(CONFIG, None, now=lambda: now)
+    for frames, frame_s in ((19, 1.0), (2000, 0.1)):
+        for done in range(1, frames + 1):
+            now += frame_s
+            tip.consider(FrameDone(done, 3000, done, 1.0, "network"))
+    assert capsys.readouterr().err == ""  # 280 s were left of the second when it was known
+
+
 @pytest.mark.parametrize(
     ("total", "seconds", "slowest"),
     [
@@ -65,6 +75,7 @@ def test_others_are_left_alone(
         replace(CONFIG, realtime=True),
         replace(CONFIG, smooth=0.5),
         replace(CONFIG, weights="net.onnx"),
+        replace(CONFIG, batch="4"),
     ],
 )
 def test_who_has_chosen_is_left_alone(capsys: pytest.CaptureFixture[str], config: SegmentConfig) -> None:

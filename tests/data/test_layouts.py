@@ -245,6 +245,25 @@ def test_links_to_folders_are_followed_and_those_that_go_in_circles_end(tmp_path
     assert all(sample.labels.is_file() for sample in layout.samples("val"))
 
 
+def test_a_linked_folder_of_labels_is_recognised(tmp_path: Path) -> None:
+    make.camvid_original(tmp_path)
+    names = [sample.name for sample in recognise(tmp_path).samples("train")]
+    truth = tmp_path / "LabeledApproved_full"
+    truth.rename(tmp_path / "elsewhere")
+    truth.mkdir()
+    (truth / "drive").symlink_to(tmp_path / "elsewhere")
+    assert [sample.name for sample in recognise(tmp_path).samples("train")] == names
+
+
+def test_a_folder_goes_by_its_own_name_not_by_that_of_a_link_to_it(tmp_path: Path) -> None:
+    """Its pictures were looked for under the link's name among the labels."""
+    layout = recognise(make.cityscapes(tmp_path))
+    names = [sample.name for sample in layout.samples("val")]
+    images = tmp_path / "leftImg8bit" / "val"
+    (images / "a_city").symlink_to(images / "bonn")
+    assert [sample.name for sample in layout.samples("val")] == names
+
+
 def test_ranges() -> None:
     assert as_ranges([0, 1, 2, 4, 254, 255]) == "0-2, 4, 254-255"
     assert as_ranges([7]) == "7"

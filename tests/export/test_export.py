@@ -210,10 +210,12 @@ def test_a_file_describes_itself(tmp_path: Path, fast: Path) -> None:
 
 
 def test_users_pictures_are_compared_on(tmp_path: Path, fast: Path) -> None:
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    for seed in range(2):
-        cv2.imwrite(str(folder / f"{seed}.png"), street_frame(70, 90, seed))
+    folder, elsewhere = tmp_path / "pictures", tmp_path / "elsewhere"
+    for place in (folder, elsewhere):
+        place.mkdir()
+    (folder / "linked").symlink_to(elsewhere)
+    for seed, place in enumerate((folder, elsewhere)):
+        cv2.imwrite(str(place / f"{seed}.png"), street_frame(70, 90, seed))
     report, _ = exported(fast, "pt2", tmp_path, pictures=folder)
     assert (report["agreement_pictures"], report["agreement_drawn"]) == (2, False)
     (tmp_path / "empty").mkdir()

@@ -124,6 +124,14 @@ def test_what_lies_beside_a_state_dict_is_left_alone(tmp_path: Path, key: str) -
     assert read_foreign(saved(tmp_path, {key: port_state(), "epoch": 3})).complete
 
 
+def test_two_networks_in_one_file_are_not_mixed(tmp_path: Path) -> None:
+    """A model and what torch.compile made of it, say, of which the last one counted."""
+    both = {
+        f"{prefix}{name}": value for prefix in ("model.", "module.") for name, value in port_state().items()
+    }
+    assert "more than one network" in refusal(saved(tmp_path, both))
+
+
 def test_what_loads_no_such_file_names_what_does(tmp_path: Path) -> None:
     path = saved(tmp_path, port_state())
     with pytest.raises(IcnetError, match=f"icnet weights import {path}") as caught:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from unittest.mock import Mock
 
 import av
 import pytest
@@ -13,9 +14,11 @@ from icnet_cli.inference.segmenter import Segmenter
 from icnet_cli.pipeline.opening import open_source
 from icnet_cli.pipeline.sources import Selection
 from icnet_cli.video import VideoReader, open_video
+from icnet_cli.video.partfolder import PartFolder
 from tests.video.video_clips import make_clip
 
 from .conftest import run
+from .resuming import StopError
 
 MS = Fraction(1, 1000)
 TICKS = (0, 40, 40, 80, 120, 120, 120, 160, 200)
@@ -47,12 +50,30 @@ def test_frames_of_one_time_are_counted_and_told(tmp_path: Path, segmenter: Segm
         assert [round(frame.seconds / MS) for frame in reader] == [0, 40, 41, 80, 120, 121, 122, 160, 200]
 
 
+def test_they_are_told_where_only_the_joining_was_left_to_a_resumed_run(
+    tmp_path: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = stamped(tmp_path / "in.mkv", [0, *range(0, 70_000, 1000)])
+    with monkeypatch.context() as patch:
+        patch.setattr(PartFolder, "publish", Mock(side_effect=StopError))
+        with pytest.raises(StopError):
+            run(segmenter, path, tmp_path / "out.mp4")
+    _, report = run(segmenter, path, tmp_path / "out.mp4", resume=True)
+    assert report["frames_before"] == report["frames"] == 71
+    assert report["frames_moved"] == 1
+    assert "1 of 71 frames had the time of the frame before" in report["notices"][0]
+
+
 def test_frames_of_their_own_times_are_none(tmp_path: Path, segmenter: Segmenter) -> None:
     _, report = run(segmenter, stamped(tmp_path / "in.mkv", range(0, 360, 40)), tmp_path / "out.mp4")
     assert (report["frames_moved"], report["notices"]) == (0, [])
     # A bare stream has no times that could be wrong.
     bare = make_clip(tmp_path / "in.h264", muxer="h264")
     _, report = run(segmenter, bare, tmp_path / "bare.mp4")
+    assert (report["frames_moved"], report["notices"]) == (0, [])
+    # Nor has an AVI, whose pictures come in another order than its ticks, which are a frame each.
+    counted = make_clip(tmp_path / "in.avi", range(12), Fraction(1, 25), b_frames=2)
+    _, report = run(segmenter, counted, tmp_path / "counted.mp4")
     assert (report["frames_moved"], report["notices"]) == (0, [])
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 
 from icnet_cli.video import VideoReader, VideoWriter, open_video
 from tests.video.copying import copy
-from tests.video.video_clips import number_in, packets, recording
+from tests.video.video_clips import make_clip, number_in, packets, recording
 
 COUNT = 20  # pictures of a recording
 
@@ -178,3 +179,13 @@ def test_a_hole_in_a_recording_takes_nothing_behind_it(tmp_path: Path, place: fl
     assert reader.frames_lost == 1  # that something was there is told once
     writer = copy(path, tmp_path / "out.mp4")
     assert (writer.frames_written, writer.packets_lost <= 2) == (4 * COUNT, True)
+
+
+def test_a_last_picture_that_is_most_of_a_file_is_not_behind_its_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("icnet_cli.video.reader._LEAST_UNREAD", 4000)
+    noise = np.random.default_rng(0).integers(0, 255, (64, 128, 3), dtype=np.uint8)
+    path = make_clip(tmp_path / "a.ts", [0], pictures=[noise], options={"qp": "1"})
+    assert path.stat().st_size > 10_000
+    assert read(path).unread_share == 0

@@ -12,7 +12,7 @@ from live_reading import served
 from live_servers import Site, transport_stream
 from video_clips import HEIGHT, TS_STEP, WIDTH, make_clip
 
-from icnet_cli.video import Shortfall, open_video
+from icnet_cli.video import Shortfall, open_video, playlist
 from icnet_cli.video.declared import Declared
 from icnet_cli.video.live_address import parse_address
 from icnet_cli.video.live_file import RemoteFile
@@ -206,6 +206,25 @@ def test_the_parts_of_a_playlist() -> None:
         (Fraction("9.6"), "https://host/v/a.ts?x=1"),
         (Fraction(10), "https://host/b/c.ts"),
     ]
+    assert parts_in(["#EXTINF:-1,", "a.ts"], "http://host/")[0].seconds == 0
+    with pytest.raises(OverflowError):  # and not worked out, digit by digit
+        parts_in(["#EXTINF:1e999999999,", "a.ts"], "http://host/")
+
+
+@pytest.mark.parametrize("missing", [0, 1, 49, 51, 400])
+def test_of_many_missing_parts_not_each_is_asked_for(missing: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [playlist.Part(Fraction(2), str(n)) for n in range(1000)]
+    asked = []
+
+    def is_given(address: Any, part: playlist.Part, timeout_s: float) -> bool:
+        asked.append(part)
+        return int(part.url) < len(parts) - missing
+
+    monkeypatch.setattr(playlist, "_parts", lambda *_: parts)
+    monkeypatch.setattr(playlist, "_is_given", is_given)
+    address = parse_address("http://host/list.m3u8")
+    assert playlist.missing_at_end(address, Fraction(2 * missing), 1.0) == 2 * missing
+    assert len(asked) <= 52
 
 
 def lacking(packets: int, skipped: float, declared_s: float = 10.0) -> Shortfall | None:

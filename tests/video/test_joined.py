@@ -140,7 +140,8 @@ SOUND = SimpleNamespace(index=1, time_base=TICK)
 
 
 def packet(stream: Any, ticks: int, place: int) -> Any:
-    return SimpleNamespace(stream=stream, dts=ticks, pts=ticks, pos=place, duration=TS_STEP, time_base=TICK)
+    times = {"dts": ticks, "pts": ticks, "duration": TS_STEP, "time_base": TICK}
+    return SimpleNamespace(stream=stream, pos=place, size=1, **times)
 
 
 def video_times(ticks: list[int]) -> list[int]:
