@@ -20,7 +20,7 @@ def pytest_configure() -> None:
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Write down what was skipped, where somebody has a second environment to run just that in (`pytest @FILE`)."""
-    path = os.environ.get("ICNET_TESTS_SKIPPED")
+    path = os.environ.get("TESTS_SKIPPED")
     if path and report.skipped and "gpu" not in report.keywords and "PYTEST_XDIST_WORKER" not in os.environ:
         with open(path, "a", encoding="utf-8") as skipped:
             skipped.write(report.nodeid + "\n")
