@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from icnet_cli.cli import again
@@ -18,7 +17,7 @@ def segment_many(config: SegmentConfig, console: LoopConsole) -> None:
     from icnet_cli.pipeline.batch import segment_many as run
 
     try:
-        report = watch(run(config), console.progress, _describe(Tip(config, console.progress)))
+        report = watch(run(config), console.progress, Tip(config, console.progress).before(_status))
     except BaseException as error:
         if not isinstance(error, IcnetError) and config.output.is_dir():
             error.add_note(f"{config.output}/ holds what is done; go on with: {again.with_resume()}")
@@ -34,14 +33,10 @@ def segment_many(config: SegmentConfig, console: LoopConsole) -> None:
         )
 
 
-def _describe(tip: Tip) -> Callable[[Any], Status]:
-    def describe(event: Any) -> Status:
-        frame = event.frame
-        tip.consider(frame)
-        notes = {"video": f"{event.number}/{event.of} {event.source.name}", "slowest": frame.slowest}
-        return Status(frame.done, frame.total, notes=notes)
-
-    return describe
+def _status(event: Any) -> Status:
+    frame = event.frame
+    notes = {"video": f"{event.number}/{event.of} {event.source.name}", "slowest": frame.slowest}
+    return Status(frame.done, frame.total, notes=notes)
 
 
 def table(files: list[dict[str, Any]]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +60,7 @@ def _segment(config: SegmentConfig, console: LoopConsole) -> None:
     try:
         with signals:
             events = live.shown(run(config, watched=watched), watched, config)
-            report = watch(events, console.progress, with_tip(Tip(config, console.progress)))
+            report = watch(events, console.progress, Tip(config, console.progress).before(status))
     except DamagedInputError as error:
         tell(error.report, console)  # what could be decoded is written; the error then says what was lost
         raise
@@ -104,18 +103,6 @@ def status(event: Any) -> Status | None:
         return None
     dropped = getattr(event, "dropped", 0) or None  # `paint` has none
     return Status(event.done, event.total, notes={"dropped": dropped, "slowest": event.slowest})
-
-
-def with_tip(tip: Tip) -> Callable[[Any], Status | None]:
-    """`status`, and what may be worth saying of how long it takes."""
-
-    def describe(event: Any) -> Status | None:
-        found = status(event)
-        if found is not None:
-            tip.consider(event)
-        return found
-
-    return describe
 
 
 def tell(report: dict[str, Any], console: LoopConsole) -> None:

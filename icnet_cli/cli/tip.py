@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from icnet_cli.cli.console import say
-from icnet_cli.cli.progress import clock
+from icnet_cli.cli.progress import Status, clock
 from icnet_cli.config import SegmentConfig
 
 _LONG_S = 600.0  # what is over sooner is over before the command has been typed anew
@@ -29,6 +29,17 @@ class Tip:
         self._now = now
         self._first: tuple[float, int] | None = None  # a resumed run does not begin at 0
         self._done = 0
+
+    def before(self, describe: Callable[[Any], Status | None]) -> Callable[[Any], Status | None]:
+        """`describe`, with a look at the `FrameDone` that an event is, or that one of several videos carries."""
+
+        def described(event: Any) -> Status | None:
+            frame = getattr(event, "frame", event)
+            if hasattr(frame, "done"):  # a notice is none
+                self.consider(frame)
+            return describe(event)
+
+        return described
 
     def consider(self, event: Any) -> None:
         """Look at a `FrameDone`."""

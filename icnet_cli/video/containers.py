@@ -275,10 +275,9 @@ def holds(muxer: str, stream: Any) -> bool:
     """Whether a container can take a stream's packets as they are: asked by writing a header to memory."""
     if muxer == "webm" and stream.type == "attachment":
         return False  # FFmpeg takes it without a word and writes nothing of it
+    # Or nothing that would say what it is: only what came from such a file has its mark there.
     if muxer in ("mp4", "mov") and stream.type == "data" and codec_name(stream) != "bin_data":
-        return (
-            False  # or nothing that would say what it is: only what came from such a file has its mark there
-        )
+        return False
     logger = logging.getLogger("libav")
     disabled, logger.disabled = logger.disabled, True
     try:

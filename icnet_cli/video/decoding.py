@@ -17,10 +17,10 @@ from typing import Any
 import av
 from av.codec.context import Flags
 
-from icnet_cli.errors import IcnetError, input_error, printable
+from icnet_cli.errors import input_error, printable
 from icnet_cli.video.counted import Counted, frames_before
 from icnet_cli.video.declared import Declared, Shortfall, declared_by, looked_into
-from icnet_cli.video.one_clock import VideoClock, can_restart, ticks_per_frame, tries_of
+from icnet_cli.video.one_clock import VideoClock, can_restart, packets_of, ticks_per_frame
 from icnet_cli.video.source import choose_video, decoder_limit, open_source, require_known_codec
 from icnet_cli.video.stamps import Stamps, stamp
 
@@ -198,28 +198,12 @@ class Decoding:
     def _packets(self) -> Iterator[Any]:
         """Packets of the stream, on one clock from the file's beginning to its end."""
         clock = self._clock
-        for packet in self._demux():
+        for packet in packets_of(self._container, self._stream, self._stumbled):
             yield from clock.feed(packet)
         yield from clock.flush()
 
-    def _demux(self) -> Iterator[Any]:
-        """Packets of the stream; a demuxer that stumbles is asked again a few times before it is given up."""
-        stands = False  # where it stumbled last
-        for _ in range(tries_of(self._container)):
-            try:
-                for packet in self._container.demux(self._stream):
-                    stands = False
-                    yield packet
-                return
-            except IcnetError:
-                raise
-            except (
-                IndexError
-            ):  # no damage: PyAV's, at the end of a file in which another stream began on the way
-                continue
-            except Exception:
-                self.frames_lost += not stands
-                stands = True
+    def _stumbled(self) -> None:
+        self.frames_lost += 1
 
     def _decode(self) -> Generator[Any, None, None]:
         """av.VideoFrames in the range, in order, with a pts each."""

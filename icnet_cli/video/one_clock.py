@@ -8,13 +8,15 @@ right. The reader and whoever copies the other tracks each read the file for the
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from typing import Any
 
 from av.format import Flags
+
+from icnet_cli.errors import IcnetError
 
 # Decoding times never go back, so this much is another clock and no disorder; less is a bad stamp.
 _BACK = Fraction(1, 2)
@@ -29,9 +31,30 @@ def can_restart(container: Any) -> bool:
     return bool(container.format.flags & Flags.ts_discont.value)
 
 
-def tries_of(container: Any) -> int:
-    """How often a demuxer that stumbles is asked to go on. A transport stream's gives up each 64 kB of what is none, as
-    of a hole in a file, and goes on behind them."""
+def packets_of(container: Any, streams: Any, stumbled: Callable[[], None]) -> Iterator[Any]:
+    """Packets of these streams; a demuxer that stumbles is asked to go on for a while before it is given up.
+
+    `stumbled` is called once for each place at which it does.
+    """
+    stands = False  # where it stumbled last
+    for _ in range(_tries(container)):
+        try:
+            for packet in container.demux(streams):
+                stands = False
+                yield packet
+            return
+        except IcnetError:
+            raise
+        except IndexError:  # no damage: PyAV's, at the end of a file in which another stream began on the way
+            continue
+        except Exception:
+            if not stands:
+                stumbled()
+            stands = True
+
+
+def _tries(container: Any) -> int:
+    """A transport stream's demuxer gives up each 64 kB of what is none, as of a hole, and goes on behind them."""
     size = int(container.size) if can_restart(container) else 0
     return 8 + max(0, size) // (1 << 16)
 

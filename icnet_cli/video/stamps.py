@@ -117,9 +117,8 @@ class Stamps:
             return self._place(picture, at or 0, own=at is not None)
         if at is None:
             return self._place(picture, self.last + self._frame_ticks, own=False)
-        if (
-            at <= self.last and self._frame_ticks > 1
-        ):  # where a tick is a frame, it follows as it should (AVI)
+        # Where a tick is a frame (AVI), it follows as it should.
+        if at <= self.last and self._frame_ticks > 1:
             self._moved.add(self.last + 1)
         return self._place(picture, max(at, self.last + 1), own=at > self.last)
 

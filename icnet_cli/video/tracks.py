@@ -17,7 +17,7 @@ from av.stream import Discard
 
 from icnet_cli.errors import printable, usage_error
 from icnet_cli.video.containers import OutputPlan, container_for_audio, holds, twin
-from icnet_cli.video.one_clock import TracksClock, VideoClock, can_restart, tries_of
+from icnet_cli.video.one_clock import TracksClock, VideoClock, can_restart, packets_of
 from icnet_cli.video.sound_stamps import SoundStamps, sound_ticks
 from icnet_cli.video.source import codec_name, is_cover
 
@@ -184,18 +184,10 @@ class OtherTracks:
         for stream in self._container.streams:
             if stream.index not in indices:
                 stream.discard = Discard.all  # its packets need not even be read where the format allows
-        stands = False  # where it stumbled last
-        for _ in range(tries_of(self._container) if wanted else 0):
-            try:
-                for packet in self._container.demux(wanted):
-                    stands = False
-                    yield packet
-                return
-            except IndexError:  # see Decoding._demux
-                continue
-            except Exception:  # damaged: ask again a few times; the reader reports the damage
-                self.packets_lost += not stands
-                stands = True
+        return packets_of(self._container, wanted, self._stumbled) if wanted else iter(())
+
+    def _stumbled(self) -> None:
+        self.packets_lost += 1
 
     def _well_timed(self) -> Iterator[Any]:
         """The same; a packet of sound with a wrong stamp has one that follows the packet before."""
