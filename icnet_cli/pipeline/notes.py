@@ -17,15 +17,14 @@ def notes_of(reader: Any) -> list[str]:
 
 
 def _moved(reader: Any) -> str | None:
-    moved = getattr(reader, "frames_moved", 0)  # a live source has a clock of its own
-    if not moved:
+    if not reader.frames_moved:
         return None
-    which = f"{moved} of {reader.frames_read} frames had the time of the frame before, or an earlier one"
+    which = f"{reader.frames_moved} of {reader.frames_read} frames had the time of the frame before, or an earlier one"
     return f"{which}; each follows it by a tick of the file's clock"
 
 
 def _reshaped(reader: Any) -> str | None:
-    now, shown = getattr(reader, "other_aspect", None), reader.info.sample_aspect_ratio
+    now, shown = reader.other_aspect, reader.info.sample_aspect_ratio
     if now is None:
         return None
     now = 1 / now if reader.info.rotation in (90, 270) else now
@@ -41,7 +40,7 @@ def _tilted(reader: Any) -> str | None:
 
 
 def _goes_on(reader: Any) -> str | None:
-    share = getattr(reader, "unread_share", 0.0)
+    share = reader.unread_share
     if share < _LEAST_SHARE:
         return None
     behind = "another program, sound alone, or nothing that can be read"

@@ -112,7 +112,7 @@ class VideoSource:
     @property
     def frames_moved(self) -> int:
         """Frames whose time was no later than that of the one before, and that are put behind it."""
-        return getattr(self.reader, "frames_moved", 0)  # a live source has a clock of its own
+        return int(self.reader.frames_moved)
 
     @property
     def notices(self) -> list[str]:

@@ -63,6 +63,8 @@ class LiveReader:
 
     # Of a VideoReader: no range is read, nothing is declared, nothing can be gone on from.
     start_s = end_s = origin = range_end = shortfall = mark = None
+    # Its clock is its own, and it does not look for what notes of a file tell.
+    frames_moved, other_aspect, unread_share = 0, None, 0.0
 
     def __init__(
         self,

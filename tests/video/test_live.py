@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live_reading import STALL_S, served, take
+from live_reading import STALL_S, served, take, wait
 from live_servers import (
     FRAME,
     HANG_UP,
@@ -266,8 +266,7 @@ def test_what_came_before_the_run_began_is_no_part_of_it(
     server = served(servers, TcpServer([(data, HOLD)]))
     reader = read(server.url, every_frame=False, timeout_s=60.0)
     reader.ready()
-    while reader.frames_read < 75:  # the last ones stay in the decoder
-        reader._stopped.wait(0.01)
+    wait(reader, lambda: reader.frames_read >= 75)  # the last ones stay in the decoder
     first = next(item for item in reader if isinstance(item, LiveFrame))
     assert (first.index, first.pts) == (0, 0)
     assert number_in(first.rgb()) >= 74
@@ -280,8 +279,7 @@ def test_a_source_that_is_over_before_the_run_began_begins_at_zero_too(
     server = served(servers, TcpServer([(transport_stream(tmp_path, 20), HANG_UP)]))
     reader = read(server.url, every_frame=False, tries=0)
     reader.ready()
-    while not reader._over:
-        reader._stopped.wait(0.01)
+    wait(reader, lambda: reader._over)
     frames, _ = take(reader)
     assert [(frame.index, frame.pts) for frame in frames] == [(0, 0), (1, FRAME)]
     assert [number_in(frame.rgb()) for frame in frames] == [18, 19]
