@@ -24,18 +24,16 @@ AFTER = 32  # batches of one size that run operator by operator: so many are soo
 # By how much loss and gradient of a graph may differ from those without: half precision, and dropout drawn otherwise.
 _LOSS_APART, _GRADIENT_APART = 0.02, 0.25
 
-Trained = Callable[[Tensor, Tensor], Tensor]
-
 
 class CapturedPass:
-    """Pictures and labels to their loss, and the gradients of `parameters` in `.grad`.
+    """A batch to its loss, and the gradients of `parameters` in `.grad`.
 
     The first batches of a size run as they are. Then the pass is captured, held against the way without a graph on a
     batch that it has not seen, and used where both agree. One size has a graph at a time: a recipe's stages come one
     after the other.
 
     Args:
-        trained: gives the mean loss of a batch on one device; nothing in it may ask the device for a value.
+        trained: gives the mean loss of a batch's tensors on one device; nothing in it may ask the device for a value.
         capture: what makes graphs; for tests without a GPU.
 
     Attributes:
@@ -53,36 +51,41 @@ class CapturedPass:
         self._graph: _Graph | None = None
         self.note: str | None = None
 
-    def __call__(self, pictures: Tensor, labels: Tensor) -> Tensor:
-        """The loss of a batch, uint8 (N, 3, H, W) and (N, H, W), in memory of its own."""
-        key = tuple(pictures.shape)
+    def __call__(self, *batch: Tensor) -> Tensor:
+        """The loss of a batch, in memory of its own.
+
+        Args:
+            batch: pictures uint8 (N, 3, H, W), their labels (N, H, W) and, where teachers were asked, what they say,
+                (N, K, h, w): that is worked out before, not in the graph.
+        """
+        key = tuple(tensor.shape for tensor in batch)
         if key != self._key:
             self._key, self._seen, self._graph = key, 0, None
         self._seen += 1
         if self._graph is None and self._seen > AFTER and self.note is None:
-            self._graph = self._captured(pictures, labels)
+            self._graph = self._captured(batch)
         if self._graph is None:
-            return self._plain(pictures, labels)
-        return self._graph(pictures, labels)
+            return self._plain(*batch)
+        return self._graph(*batch)
 
-    def _plain(self, pictures: Tensor, labels: Tensor) -> Tensor:
-        loss = self._trained(pictures, labels)
+    def _plain(self, *batch: Tensor) -> Tensor:
+        loss = self._trained(*batch)
         loss.backward()
         return loss.detach()
 
-    def _captured(self, pictures: Tensor, labels: Tensor) -> _Graph | None:
+    def _captured(self, batch: Sequence[Tensor]) -> _Graph | None:
         """A graph for batches like this one; what making it did to statistics and random numbers is undone."""
         kept = [buffer.clone() for buffer in self._trained.buffers()]
         seed = torch.initial_seed()
         graph = None
         try:
-            made = _Graph(self._trained, self._parameters, pictures, labels, self._capture)
-            graph = made if self._agree(made, pictures.flip(3), labels.flip(2), seed) else None
+            made = _Graph(self._trained, self._parameters, batch, self._capture)
+            graph = made if self._agree(made, [tensor.flip(-1) for tensor in batch], seed) else None
         except (CaptureError, RuntimeError, MemoryError) as error:
             spent = is_out_of_memory(error)
             if not (spent or isinstance(error, CaptureError)):
                 raise
-            reason = f"no memory for one on {pictures.device}" if spent else error
+            reason = f"no memory for one on {batch[0].device}" if spent else error
             self.note = f"steps run operator by operator, not as a CUDA graph: {reason}"
         finally:
             for buffer, before in zip(self._trained.buffers(), kept, strict=True):
@@ -92,14 +95,14 @@ class CapturedPass:
             torch.manual_seed(seed)
         return graph
 
-    def _agree(self, graph: _Graph, pictures: Tensor, labels: Tensor, seed: int) -> bool:
+    def _agree(self, graph: _Graph, batch: Sequence[Tensor], seed: int) -> bool:
         """Whether both ways give one loss and one gradient, of a batch that the capture has not seen."""
         found = []
         for way in (self._plain, graph):
             torch.manual_seed(seed)
             for parameter in self._parameters:
                 parameter.grad = None
-            loss = float(way(pictures, labels))
+            loss = float(way(*batch))
             found.append((loss, [None if p.grad is None else p.grad.clone() for p in self._parameters]))
         (loss, gradients), (other, others) = found
         pairs = [(g, o) for g, o in zip(gradients, others, strict=True) if g is not None and o is not None]
@@ -140,32 +143,32 @@ class _Graph:
 
     def __init__(
         self,
-        trained: Trained,
+        trained: Callable[..., Tensor],
         parameters: Sequence[nn.Parameter],
-        pictures: Tensor,
-        labels: Tensor,
+        batch: Sequence[Tensor],
         capture: Capture,
     ) -> None:
+        device = batch[0].device
         self._trained, self._parameters = trained, parameters
-        self._pictures, self._labels = pictures.clone(), labels.clone()
-        self._loss = torch.zeros((), device=pictures.device)
+        self._batch = [tensor.clone() for tensor in batch]
+        self._loss = torch.zeros((), device=device)
         self._gradients = [torch.zeros_like(parameter) for parameter in parameters]
         self._reached = [True] * len(parameters)  # which of them the loss depends on
-        with _asking_nothing(pictures.device):
+        with _asking_nothing(device):
             self._work()
-        self._replay = capture(self._work, pictures.device)
+        self._replay = capture(self._work, device)
 
     def _work(self) -> None:
-        loss = self._trained(self._pictures, self._labels)
+        loss = self._trained(*self._batch)
         found = torch.autograd.grad(loss, self._parameters, allow_unused=True)
         self._reached = [gradient is not None for gradient in found]
         own = [kept for kept, new in zip(self._gradients, found, strict=True) if new is not None]
         torch._foreach_copy_(own, [gradient for gradient in found if gradient is not None])
         self._loss.copy_(loss.detach())
 
-    def __call__(self, pictures: Tensor, labels: Tensor) -> Tensor:
-        self._pictures.copy_(pictures)
-        self._labels.copy_(labels)
+    def __call__(self, *batch: Tensor) -> Tensor:
+        for own, given in zip(self._batch, batch, strict=True):
+            own.copy_(given)
         self._replay()
         for parameter, gradient, reached in zip(
             self._parameters, self._gradients, self._reached, strict=True

@@ -88,10 +88,11 @@ class Stepper:
 
     def _pass(self, pictures: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Forward and backward; the loss, of which nothing but its value is left, and whether it is finite."""
+        taught = self._taught(pictures, labels)
         if self.captured is not None:
-            value = self.captured(pictures, labels)
+            value = self.captured(pictures, labels, *(() if taught is None else (taught,)))
             return value, torch.isfinite(value)
-        loss = self._forward(pictures, labels, self._taught(pictures, labels))
+        loss = self._forward(pictures, labels, taught)
         value = loss.detach()
         # Of all ranks: BatchNorm's statistics are one.
         told = torch.isfinite(self.ranks.sum(value.clone())) if self.deferred else self._finite(value)
@@ -107,12 +108,11 @@ class Stepper:
         return self.captured.note if self.captured else None
 
     def _fits_a_graph(self) -> bool:
-        """Whether a step is one pass and no more: nothing summed, scaled, exchanged or taught, no bits to repeat."""
+        """Whether a step is one pass and no more: nothing summed, scaled or exchanged, and no bits to repeat."""
         return (
             self.deferred
             and self.ranks.alone
             and self.run.accumulate == 1
-            and self.teachers is None
             and not self.scaler.is_enabled()
             and not self.run.config.deterministic
         )

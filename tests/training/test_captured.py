@@ -75,6 +75,23 @@ def test_a_run_with_graphs_is_the_run_without(
     assert losses(others) == losses(events)
 
 
+def test_what_teachers_say_is_new_in_each_replay(
+    long: TrainConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    job = Trainer(prepare(replace(long, output=tmp_path / "teacher")))
+    keep_weights(job.run, job.stepper.averaged(), "last", 0, 0)
+    job.run.release()
+    config = replace(long, teachers=(str(tmp_path / "teacher" / "last.safetensors"),))
+    plain, events = trained(config, monkeypatch, None)
+    capture = Capture()
+    graphed, others = trained(config, monkeypatch, capture)
+    assert (capture.captured, capture.replayed) == (2, 2 + 8)
+    assert weights(graphed) == weights(plain)
+    assert losses(others) == losses(events)
+    _, untaught = trained(replace(long, output=tmp_path / "untaught" / "run"), monkeypatch, None)
+    assert losses(untaught) != losses(events)
+
+
 def losses(events: list[Any]) -> list[float]:
     return [event.loss for event in events if isinstance(event, StepDone)]
 
@@ -187,12 +204,8 @@ def test_parameters_that_the_loss_does_not_reach_have_no_gradient() -> None:
     assert all(p.grad is not None for p in network["used"].parameters())
 
 
-@pytest.mark.parametrize("change", [{"accumulate": 2}, {"deterministic": True}, {"teachers": ("t",)}])
+@pytest.mark.parametrize("change", [{"accumulate": 2}, {"deterministic": True}])
 def test_what_a_graph_cannot_hold_has_none(long: TrainConfig, tmp_path: Path, change: dict[str, Any]) -> None:
-    if "teachers" in change:
-        job = Trainer(prepare(replace(long, output=tmp_path / "teacher")))
-        keep_weights(job.run, job.stepper.averaged(), "last", 0, 0)
-        change = {"teachers": (str(tmp_path / "teacher" / "last.safetensors"),)}
     run = prepare(replace(long, **change))
     assert Stepper(run, deferred=True, capture=Capture()).captured is None
     assert Stepper(prepare(replace(long, output=tmp_path / "b")), deferred=True, capture=Capture()).captured
