@@ -98,7 +98,7 @@ class VideoSink:
         else:
             writer = VideoWriter(
                 self._plan.target, reader, codec=self._plan.codec, crf=config.crf, preset=config.preset,
-                pix_fmt=config.pix_fmt, **options,
+                pix_fmt=config.pix_fmt, own_colours=self._plan.view == "color", **options,
             )  # fmt: skip
         if self._job is not None and self._job.last is not None:
             writer.resume()

@@ -88,6 +88,11 @@ def spelled_out(colour: Colour) -> Colour:
     )
 
 
+def without_hdr(colour: Colour) -> Colour:
+    """`colour` for pictures of ours alone, whose RGB is that of screens: HDR's curve would have them glare."""
+    return replace(colour, primaries=_BT709, transfer=_BT709) if colour.transfer in HDR else colour
+
+
 def assumed_matrix(height: int) -> int:
     """The matrix of an untagged picture of `height` lines: BT.601 below 720 lines, else BT.709."""
     return _BT709 if height >= HD_LINES else _SMPTE170M

@@ -17,7 +17,7 @@ import numpy as np
 from icnet_cli.errors import input_error, printable
 from icnet_cli.outputs import refuse_unwritable
 from icnet_cli.video.atomic import writing_error
-from icnet_cli.video.colour import HDR, Colour, assumed_matrix
+from icnet_cli.video.colour import HDR, Colour, assumed_matrix, without_hdr
 from icnet_cli.video.containers import OutputPlan, check_output
 from icnet_cli.video.encoding import Encoding
 from icnet_cli.video.frame import Planes
@@ -50,6 +50,7 @@ class VideoWriter:
         pix_fmt: default yuv420p; for ffv1 whatever stores the first frame exactly.
         frame_rate: nominal rate where there is no source.
         no_audio: leave the audio out.
+        own_colours: nothing of the source's pictures is in these, so they are no HDR where it is.
         copy_other_streams: False copies no track, chapter or metadata.
         folder: claimed, and in the caller's hands: what is done stays in it when the writer is aborted.
 
@@ -74,13 +75,14 @@ class VideoWriter:
         overwrite: bool = False,
         copy_other_streams: bool = True,
         no_audio: bool = False,
+        own_colours: bool = False,
         folder: PartFolder | None = None,
     ) -> None:
         self.path = Path(path)
         self.width, self.height = width, height
         self.frames_written = 0
         self.left_out: tuple[str, ...] = ()  # tracks that the container cannot hold
-        self._source = source
+        self._source, self._own_colours = source, own_colours
         self._crf, self._preset, self._pix_fmt = crf, preset, pix_fmt
         self._plan: OutputPlan = check_output(path, codec, crf=crf, preset=preset)
         inputs = () if source is None else (source.path,)
@@ -150,7 +152,7 @@ class VideoWriter:
         if source.info.interlaced and encoding.fields == 1:
             yield "its pictures are interlaced, and nothing in it says so: only h264 in yuv420p is told"
         hdr = HDR.get(source.info.colour.transfer)
-        if hdr:
+        if hdr and not self._own_colours:
             yield f"its {hdr} pictures are painted with 8 bits; what the source says of its mastering is not kept"
 
     @property
@@ -162,7 +164,8 @@ class VideoWriter:
     def colour(self) -> Colour:
         """How the written Y, U, V planes are read: the source's matrix and range."""
         if self._source is not None:
-            return self._source.info.colour
+            colour = self._source.info.colour
+            return without_hdr(colour) if self._own_colours else colour
         return Colour(assumed_matrix(self.height), full_range=False, matrix_assumed=True)
 
     # -- writing

@@ -145,6 +145,20 @@ def test_what_of_hdr_is_lost_is_told(
     assert report["left_out"] == []
 
 
+@pytest.mark.parametrize(("transfer", "kept"), [(16, (1, 1)), (18, (1, 1)), (14, (9, 14))])
+def test_classes_alone_are_no_hdr(
+    transfer: int, kept: tuple[int, int], tmp_path: Path, segmenter: Segmenter
+) -> None:
+    """A player would show the palette's colours as bright as the source's lights."""
+    tags = (9, transfer, 9, 1)
+    path = make_clip(tmp_path / "in.mp4", range(4), Fraction(1, 25), pix_fmt="yuv420p10le", tags=tags)
+    _, report = run(segmenter, path, tmp_path / "color.mp4", view="color")
+    assert report["left_out"] == []
+    with open_video(tmp_path / "color.mp4") as reader:
+        assert (reader.info.colour.primaries, reader.info.colour.transfer) == kept
+        assert reader.info.colour.matrix == 9
+
+
 @pytest.mark.parametrize(
     ("degrees", "turned", "rest"),
     [
