@@ -97,7 +97,8 @@ def _row(entry: Any) -> dict[str, Any]:
     if not isinstance(row.get("name"), str):
         # YAML 1.1 reads a bare `yes`, `no`, `on` or `12` as something else than a word.
         raise _MisfitError(
-            f"found the class {shown(entry)}, expected a name (in quotes where it looks like a number)"
+            f"found the class {shown(entry)}, expected a name (in quotes where YAML takes it for something else: "
+            "'yes', '12')"
         )
     _refuse_unknown(row, _CLASS_KEYS, f"class {shown(row['name'])}")
     return row

@@ -171,7 +171,13 @@ class Command(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """As Typer parses them."""
         _, _, typed = self.make_parser(ctx).parse_args(list(args))
-        names = [param.opts[0] for param in typed if param.name in _ONE_OF_MANY.get(ctx.info_name, ())]
+        # By the name that was typed: bench's --size is --resolution, too.
+        words = {arg.partition("=")[0] for arg in args}
+        names = [
+            next((name for name in param.opts if name in words), param.opts[0])
+            for param in typed
+            if param.name in _ONE_OF_MANY.get(ctx.info_name, ())
+        ]
         twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
         if twice:
             say(f"note: {', '.join(twice)}: typed more than once, and only the last one counts")

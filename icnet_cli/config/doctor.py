@@ -12,7 +12,9 @@ from icnet_cli.config.shared import WHAT, weights_option
 class DoctorConfig(Config):
     """`icnet doctor`: what this machine has, and whether every way of running a network agrees."""
 
-    no_parity: bool = option(False, "Look only, and run no network: takes a second.", env=False, panel=WHAT)
+    no_parity: bool = option(
+        False, "Look only, and run no network: takes a few seconds.", env=False, panel=WHAT
+    )
     weights: str = weights_option()
 
     def unread(self) -> dict[str, str]:

@@ -25,7 +25,7 @@ def is_live_name(source: str) -> bool:
 
 
 def output_or_window() -> Any:
-    help = "Where to write: a video (.mp4 .mkv .mov .webm), one .png, a folder, or - for y4m on stdout."
+    help = "Where to write: a video (.mp4 .mkv .mov .webm), one picture (.png .jpg), a folder, or - for y4m on stdout."
     shows = "none; needed without --show"
     return option(NOWHERE, help, flags=("--output", "-o"), metavar="OUT", env=False, panel=WHAT, shows=shows)
 

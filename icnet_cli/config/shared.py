@@ -201,5 +201,5 @@ def frames_option() -> Any:
 
 
 def video_output() -> Any:
-    help = "Where to write: a video (.mp4 .mkv .mov .webm), one .png, a folder, or - for y4m on stdout."
+    help = "Where to write: a video (.mp4 .mkv .mov .webm), one picture (.png .jpg), a folder, or - for y4m on stdout."
     return required(help, flags=("--output", "-o"), metavar="OUT", env=False, panel=WHAT)

@@ -147,7 +147,7 @@ def test_the_long_form_gives_ids_colors_and_ignored_values(tmp_path: Path) -> No
         ("classes: []", "found 0 classes"),
         ("classes: [road, road]", "'road' twice"),
         ("classes: [road, 12]", "12"),
-        ("classes: [yes]", "quotes"),
+        ("classes: [yes]", "quotes where YAML takes it for something else"),
         ("classes: [{id: 1}]", "expected a name"),
         ("classes: [{name: road, colour: [1, 2, 3]}]", "colour"),
         ("classes: [road]\nclases: []", "clases"),

@@ -342,6 +342,12 @@ def test_a_closed_stdout_ends_the_command_quietly() -> None:
     assert (process.returncode, err) == (0, "")
 
 
+@pytest.mark.parametrize("verb", ["segment", "paint"])
+def test_the_help_names_the_pictures_that_can_be_written(icnet: Icnet, verb: str) -> None:
+    said = " ".join(icnet(verb, "--help").out.replace("│", " ").split())
+    assert "one picture (.png .jpg)" in said
+
+
 def test_help_into_a_closed_pipe_ends_quietly() -> None:
     reader, writer = os.pipe()
     os.close(reader)

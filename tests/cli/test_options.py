@@ -291,7 +291,7 @@ def test_an_option_of_which_several_may_be_meant_is_told(icnet: Icnet, seen: lis
         "cuda:99",
     ]
     said = icnet(*line).err.splitlines()
-    assert said[0] == "note: --size: typed more than once, and only the last one counts"
+    assert said[0] == "note: --resolution: typed more than once, and only the last one counts"
     assert len(said) == 2
     assert (
         icnet(*["segment", "a", "-o", "b.mp4", "--size", "32x32", "--size", "64x96", "--weights", "w"]).err
