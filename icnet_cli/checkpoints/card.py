@@ -45,11 +45,22 @@ def _figures(metrics: dict[str, Any]) -> list[str]:
         if field not in metrics:
             continue
         figure = metrics[field]
-        # Sorted, as the header of the file keeps them.
-        protocol = ", ".join(f"{key} {value}" for key, value in sorted(figure.get("protocol", {}).items()))
         lines.append(
-            f"- `{field}`: mIoU {figure['miou']:.4f} {words}, {figure.get('images')} images ({protocol})."
+            f"- `{field}`: mIoU {figure['miou']:.4f} {words}, {figure.get('images')} images "
+            f"({_protocol(figure.get('protocol', {}))})."
         )
         if "command" in figure:
             lines.append(f"  Its command: {figure['command']}.")
     return lines or ["None measured."]
+
+
+def _protocol(protocol: dict[str, Any]) -> str:
+    """How it was measured; what does not apply, as branches to Fast-SCNN, is left out."""
+    said = {key: value for key, value in sorted(protocol.items()) if value is not None}
+    if "size" in said:
+        said["size"] = "x".join(map(str, said["size"]))
+    if "scales" in said:
+        said["scales"] = " ".join(f"{scale:g}" for scale in said["scales"])
+    if "flip" in said:
+        said["flip"] = "yes" if said["flip"] else "no"
+    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in said.items())

@@ -34,7 +34,7 @@ def train(config: TrainConfig, console: LoopConsole) -> None:
         emit_json(report.to_dict())
         return
     best = "no validation split" if report.best_miou is None else f"best mIoU {report.best_miou:.4f}"
-    say(f"{report.step} steps in {clock(report.seconds)}, {best}")
+    say(f"{report.step} step{'' if report.step == 1 else 's'} in {clock(report.seconds)}, {best}")
     if report.damaged:
         say(f"{report.damaged} damaged pair{'s were' if report.damaged > 1 else ' was'} left out")
     emit(str(report.run_dir))

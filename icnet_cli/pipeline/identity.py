@@ -101,14 +101,14 @@ def difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
         return None
     if before.get("source") != now.get("source"):
         return "its source was another file, or has been changed since"
-    for words, key in (("", "options"), ("", "programs"), ("", "network")):
+    for key in ("options", "programs", "network"):
         old, new = before.get(key) or {}, now.get(key) or {}
         for name in sorted(old.keys() | new.keys()):
             if old.get(name) != new.get(name):
-                return f"{words}{name} was {_shown(old.get(name))} and is {_shown(new.get(name))}"
+                return f"{name} {_changed(old.get(name), new.get(name))}"
     return "it was written by another version"
 
 
-def _shown(value: Any) -> str:
-    text = "not given" if value is None else str(value)
-    return text if len(text) <= 40 else "another"
+def _changed(before: Any, now: Any) -> str:
+    words = ["not given" if value is None else str(value) for value in (before, now)]
+    return f"was {words[0]} and is {words[1]}" if max(map(len, words)) <= 40 else "changed since"

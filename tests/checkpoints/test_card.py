@@ -54,3 +54,16 @@ def test_both_figures_stand_side_by_side_each_with_its_command() -> None:
     assert "Its command: icnet train x/ --seed 1." in text
     assert "mIoU 0.9000 on the val split, which training saw" in text
     assert "Its command" not in card({})
+
+
+def test_how_it_was_measured_is_said_in_words() -> None:
+    protocol = {
+        "branches": None,
+        "flip": False,
+        "ignore_index": 255,
+        "scales": [0.75, 1.0],
+        "size": [608, 832],
+        "split": "val",
+    }
+    text = card({"metrics": {"val_seen_in_training": {"miou": 0.9, "images": 9, "protocol": protocol}}})
+    assert "9 images (flip no, ignore index 255, scales 0.75 1, size 608x832, split val)." in text

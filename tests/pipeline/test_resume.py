@@ -153,7 +153,7 @@ def test_another_source_or_network_is_refused(tmp_path: Path, long_video: Path, 
         break
     else:
         segmenter.network.register_buffer("other", segmenter.network.state_dict().get("other"))
-    with pytest.raises(IcnetError, match="another job: weights"):
+    with pytest.raises(IcnetError, match="another job: weights changed since"):
         run(segmenter, source, output, resume=True)
     data = bytearray(source.read_bytes())
     data[-5] ^= 1
