@@ -102,8 +102,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         part, mode = made, os.fstat(descriptor).st_mode
         os.close(descriptor)
         yield part
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
+        sync_file(part)
         part.chmod(stat.S_IMODE(mode))
         part.replace(path)
         part = None
@@ -112,6 +111,12 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         if part is not None:
             part.unlink(missing_ok=True)
+
+
+def sync_file(path: Path) -> None:
+    """Bring a file that was written to the disk. Windows does that only for a file that is open for writing."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
 
 
 def json_line(document: Any) -> str:
