@@ -34,6 +34,16 @@ def test_the_null_device_takes_the_closed_streams_number(number: int, name: str)
     assert closed("", "-c", CHECK.format(name=name, number=number)).returncode == 9
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_what_the_encoding_of_stdout_lacks_is_no_bug(encoding: str) -> None:
+    """A bar of blocks, which a pipe on Windows cannot carry."""
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    command = [sys.executable, "-m", "icnet_cli", "weights", "show", "icnet-camvid"]
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\\u2588" in done.stdout
+
+
 @pytest.mark.parametrize(
     "words",
     [
