@@ -79,6 +79,16 @@ def refuse_unwritable(path: Path, *, overwrite: bool, inputs: tuple[Path, ...] =
     return target
 
 
+def own_folder(variable: str, default: str) -> Path:
+    """icnet/ in the folder that a variable names, else in `default` (XDG Base Directory Specification).
+
+    Where nobody knows a home, as of a container's user that only has a number, it is a place that holds nothing and
+    takes nothing.
+    """
+    base = os.path.expanduser(os.environ.get(variable) or default)
+    return Path(os.devnull if base.startswith("~") else base) / "icnet"
+
+
 def hidden(path: Path) -> str:
     """How a hidden name beside `path` begins: a name may have 255 bytes, up to four a character, and this is longer."""
     return f".{path.name[:50]}."

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from icnet_cli.errors import printable, usage_error, weights_error
+from icnet_cli.outputs import own_folder
 
 SUFFIX = ".safetensors"
 
@@ -24,8 +25,7 @@ def bundled_weights() -> dict[str, Path]:
 
 def local_folder() -> Path:
     """Where imported weights are kept (XDG Base Directory Specification)."""
-    base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return Path(base).expanduser() / "icnet" / "weights"
+    return own_folder("XDG_DATA_HOME", "~/.local/share") / "weights"
 
 
 def local_weights() -> dict[str, Path]:
