@@ -11,13 +11,24 @@ import argparse
 import numpy as np
 
 import icnet_cli
+from icnet_cli.errors import IcnetError
+from icnet_cli.pipeline.show import require_display
 from icnet_cli.pixels.cv import cv2
 
 
 def main(source: str = "0", weights: str = "fast-scnn-camvid", show: bool = True) -> int:
+    if show:
+        try:
+            require_display()  # without one, OpenCV's toolkit ends the process
+        except IcnetError:
+            raise SystemExit(
+                "webcam.py opens a window, which cannot be had here; see `icnet segment`"
+            ) from None
     segmenter = icnet_cli.load(weights)
     palette = segmenter.classes.palette_array()
     camera = cv2.VideoCapture(int(source) if source.isdigit() else source)
+    if not camera.isOpened():
+        raise SystemExit(f"webcam.py cannot open {source}")
     frames = 0
     while True:
         there, frame = camera.read()  # BGR

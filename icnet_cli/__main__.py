@@ -18,6 +18,7 @@ def _main() -> int:
     from icnet_cli.cli import streams
 
     streams.fill_closed()
+    streams.escape_unwritable()
     from icnet_cli.cli.app import run
     from icnet_cli.inference import allocator, cores
 

@@ -79,6 +79,16 @@ def refuse_unwritable(path: Path, *, overwrite: bool, inputs: tuple[Path, ...] =
     return target
 
 
+def own_folder(variable: str, default: str) -> Path:
+    """icnet/ in the folder that a variable names, else in `default` (XDG Base Directory Specification).
+
+    Where nobody knows a home, as of a container's user that only has a number, it is a place that holds nothing and
+    takes nothing.
+    """
+    base = os.path.expanduser(os.environ.get(variable) or default)
+    return Path(os.devnull if base.startswith("~") else base) / "icnet"
+
+
 def hidden(path: Path) -> str:
     """How a hidden name beside `path` begins: a name may have 255 bytes, up to four a character, and this is longer."""
     return f".{path.name[:50]}."
@@ -102,8 +112,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         part, mode = made, os.fstat(descriptor).st_mode
         os.close(descriptor)
         yield part
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
+        sync_file(part)
         part.chmod(stat.S_IMODE(mode))
         part.replace(path)
         part = None
@@ -112,6 +121,12 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         if part is not None:
             part.unlink(missing_ok=True)
+
+
+def sync_file(path: Path) -> None:
+    """Bring a file that was written to the disk. Windows does that only for a file that is open for writing."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
 
 
 def json_line(document: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -12,9 +13,10 @@ import torch
 from safetensors.torch import save_file
 
 from icnet_cli.errors import ExitCode, IcnetError
-from icnet_cli.export.outputs import beside
+from icnet_cli.export.outputs import beside, publish
 from icnet_cli.outputs import json_line, refuse_taken, refuse_unwritable, whole_file
 from icnet_cli.video.atomic import PartFile
+from icnet_cli.video.segments import SegmentFile, document_of
 
 EXISTS = "exists; overwrite it with -y or name another output"
 FOLDER = "is a folder; name a file in it"
@@ -116,6 +118,33 @@ def test_who_may_read_a_file_is_as_the_umask_says(tmp_path: Path, mask: int, mod
         assert stat.S_IMODE((tmp_path / "a.safetensors").stat().st_mode) == mode
     finally:
         os.umask(before)
+
+
+def test_what_is_written_is_synced_as_windows_does_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There a file is synced only while it is open for writing, and a folder not at all."""
+    fcntl, sync = pytest.importorskip("fcntl"), os.fsync
+
+    def windows_fsync(descriptor: int) -> None:
+        if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", windows_fsync)
+    with whole_file(tmp_path / "a.png") as part:
+        part.write_bytes(b"whole")
+    published = PartFile(tmp_path / "b.mp4", overwrite=False)
+    published.path.write_bytes(b"whole")
+    published.publish()
+    with beside(tmp_path / "c.xml") as folder:
+        (folder / "c.xml").write_bytes(b"whole")
+        publish([folder / "c.xml"], tmp_path)
+    segment = SegmentFile(tmp_path / "000000.segment")
+    segment.finish({})
+    names = ["000000.segment", "a.png", "b.mp4", "c.xml"]
+    assert sorted(os.listdir(tmp_path)) == names
+    assert document_of(segment.path) == {}
 
 
 @pytest.mark.parametrize("name", ["straße 車.jpg", "b\udcffp.jpg", "\\\udcff", "\N{AUTOMOBILE}\udc80\n"])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from icnet_cli.errors import weights_error
+from icnet_cli.errors import printable, usage_error, weights_error
+from icnet_cli.outputs import own_folder
 
 SUFFIX = ".safetensors"
 
@@ -24,8 +25,7 @@ def bundled_weights() -> dict[str, Path]:
 
 def local_folder() -> Path:
     """Where imported weights are kept (XDG Base Directory Specification)."""
-    base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return Path(base).expanduser() / "icnet" / "weights"
+    return own_folder("XDG_DATA_HOME", "~/.local/share") / "weights"
 
 
 def local_weights() -> dict[str, Path]:
@@ -37,13 +37,17 @@ def find_weights(name_or_path: str | Path) -> Path:
     """The file of a bundled name or of an imported one, or the path itself.
 
     Raises:
-        IcnetError: exit 4 where neither exists.
+        IcnetError: exit 4 where neither exists; exit 2 for what is no name and no path.
     """
+    if not isinstance(name_or_path, str | os.PathLike):
+        raise usage_error(f"weights are a name or a file, not {printable(repr(name_or_path))}")
     known = local_weights() | bundled_weights()  # a bundled name is never hidden
     if str(name_or_path) in known:
         return known[str(name_or_path)]
     path = Path(os.path.expanduser(name_or_path))
-    if path.is_file():
+    if os.path.isfile(path):  # which a name that no file can have does not make raise
         return path
     names = ", ".join(known) or "none"
-    raise weights_error(f"no weights {str(name_or_path)!r}: neither a file nor a known name ({names})")
+    raise weights_error(
+        f"no weights {printable(repr(str(name_or_path)))}: neither a file nor a known name ({names})"
+    )

@@ -9,7 +9,6 @@ data check:
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import fields
 from difflib import get_close_matches
@@ -20,14 +19,14 @@ from icnet_cli.cli.console import LoopConsole
 from icnet_cli.cli.values import env_name
 from icnet_cli.config import COMMANDS, flag_of
 from icnet_cli.errors import usage_error, why
+from icnet_cli.outputs import own_folder
 
 _MAX_BYTES = 1 << 20  # a file with every option is 5 kB
 
 
 def default_path() -> Path:
     """Where a config file is looked for when none is named (XDG Base Directory Specification)."""
-    base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    return Path(base).expanduser() / "icnet" / "config.yaml"
+    return own_folder("XDG_CONFIG_HOME", "~/.config") / "config.yaml"
 
 
 def options_for(command: str, path: Path | None) -> tuple[dict[str, str], str]:

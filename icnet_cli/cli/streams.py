@@ -6,6 +6,7 @@ land in a video. So what is closed becomes the null device, before anything is o
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -22,6 +23,15 @@ def fill_closed() -> None:
         nowhere = os.open(os.devnull, os.O_RDWR)  # the lowest free number: the closed stream's own
         setattr(sys, name, os.fdopen(nowhere, mode, encoding="utf-8", closefd=nowhere != number))
         os.set_inheritable(nowhere, nowhere == number)
+
+
+def escape_unwritable() -> None:
+    """Have what stdout's encoding lacks written as an escape, as stderr does: of a name in Chinese, under Latin-1, say.
+
+    Windows gives a pipe the encoding of old programs, and some servers have one in their locale.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def was_closed(name: str) -> bool:

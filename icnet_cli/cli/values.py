@@ -88,7 +88,7 @@ def _parse_text(text: str) -> str:
 
 
 def _parse_path(text: str) -> Path:
-    return Path(_parse_text(text)).expanduser()
+    return Path(os.path.expanduser(_parse_text(text)))
 
 
 def _parts(text: str) -> list[str]:

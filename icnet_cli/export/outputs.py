@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from icnet_cli.errors import output_error, why
-from icnet_cli.outputs import hidden
+from icnet_cli.outputs import hidden, sync_file
 
 
 @contextmanager
@@ -35,6 +34,5 @@ def beside(path: Path) -> Iterator[Path]:
 def publish(parts: list[Path], folder: Path) -> None:
     """Move finished files into `folder`, the one that others are opened by last."""
     for part in parts:
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
+        sync_file(part)
         part.replace(folder / part.name)

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from icnet_cli.outputs import own_folder
+
 LIMIT_BYTES = 1 << 30  # some thirty networks; the least recently used go first
 FOLDER_VARIABLE = "ICNET_CACHE_DIR"
 _HASH_CHARACTERS = 16
@@ -26,8 +28,8 @@ def cache_folder() -> Path:
     """$ICNET_CACHE_DIR, else icnet/ in $XDG_CACHE_HOME or ~/.cache (XDG Base Directory Specification)."""
     named = os.environ.get(FOLDER_VARIABLE)
     if named:
-        return Path(named).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "icnet"
+        return Path(os.path.expanduser(named))
+    return own_folder("XDG_CACHE_HOME", "~/.cache")
 
 
 class Cache:

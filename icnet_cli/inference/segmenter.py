@@ -185,7 +185,14 @@ class Segmenter:
             times.clear()
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
-        """The (height, width) at which the network sees a picture of that size."""
+        """The (height, width) at which the network sees a picture of that size.
+
+        Raises:
+            IcnetError: USAGE where that is no size of a picture.
+        """
+        height, width = _whole((height, width))
+        if min(height, width) < 1:
+            raise usage_error(f"a picture has at least 1x1 pixels, not {height}x{width}")
         if self._size is not None:
             return self._size
         chosen = default_input_size((height, width), self.meta.train_size)
@@ -265,19 +272,24 @@ def _checked_size(size: Iterable[Any] | None) -> tuple[int, int] | None:
     """The network's input as two whole numbers, whatever pair was given; raises a usage error for anything else."""
     if size is None:
         return None
-    try:
-        height, width = map(operator.index, size)
-    except (TypeError, ValueError):
-        raise usage_error(f"size is (height, width) in whole pixels, not {size!r}") from None
+    height, width = _whole(size)
     if min(height, width) < SMALLEST or max(height, width) > LARGEST:
         bounds = f"from {SMALLEST}x{SMALLEST} to {LARGEST}x{LARGEST}"
         raise usage_error(f"the network's input must be {bounds}, not {height}x{width}")
     return height, width
 
 
+def _whole(size: Iterable[Any]) -> tuple[int, int]:
+    try:
+        height, width = map(operator.index, size)
+    except (TypeError, ValueError):
+        raise usage_error(f"size is (height, width) in whole pixels, not {size!r}") from None
+    return height, width
+
+
 def _check_pictures(frames: Sequence[Picture]) -> tuple[int, int]:
     """The (H, W) that all of them have."""
-    if not frames:
+    if len(frames) == 0:  # an array of pictures has no truth value
         raise ValueError("no pictures were given")
     for frame in frames:
         if not isinstance(frame, np.ndarray):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,10 @@ from icnet_cli.data.augment import AugmentConfig, augment
 from icnet_cli.data.dataset import SegmentationDataset
 from icnet_cli.errors import ExitCode, IcnetError, ending_signals
 from icnet_cli.training.recipe import Stage
+
+# Each epoch has processes of its own. On Linux they are forked, which is not what Python does by itself from 3.14 on:
+# started anew, each would first load torch, which takes longer than a small epoch.
+_START = "fork" if sys.platform == "linux" else None
 
 
 class Key(NamedTuple):
@@ -124,6 +129,7 @@ def load_batches(
         dataset,
         batch_sampler=keys,
         num_workers=workers,
+        multiprocessing_context=_START if workers else None,
         pin_memory=pin,
         generator=generator,
         collate_fn=_collate,

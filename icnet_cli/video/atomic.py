@@ -9,7 +9,7 @@ import secrets
 from pathlib import Path
 
 from icnet_cli.errors import IcnetError, output_error, printable, usage_error
-from icnet_cli.outputs import hidden
+from icnet_cli.outputs import hidden, sync_file
 
 _REASONS = {
     errno.ENOSPC: "the disk is full",
@@ -55,13 +55,12 @@ class PartFile:
     def publish(self) -> None:
         """Make the file durable and give it its name; afterwards the part is gone."""
         try:
-            sync(self.path)
+            sync_file(self.path)
             if self._overwrite:
                 os.replace(self.path, self.target)
             else:
                 self._link_or_refuse()
-            with contextlib.suppress(OSError):  # some file systems cannot sync a folder
-                sync(self.target.parent)
+            sync_folder(self.target.parent)
         except OSError as error:
             raise writing_error(self.target, error) from error
 
@@ -83,10 +82,11 @@ class PartFile:
             os.unlink(self.path)
 
 
-def sync(path: Path) -> None:
-    """Bring a file or a folder's names to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def sync_folder(path: Path) -> None:
+    """Bring a folder's names to the disk, where that can be done: not on Windows, nor on some file systems."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

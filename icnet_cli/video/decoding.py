@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import threading
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -17,7 +18,7 @@ from typing import Any
 import av
 from av.codec.context import Flags
 
-from icnet_cli.errors import input_error, printable
+from icnet_cli.errors import input_error, printable, usage_error
 from icnet_cli.video.counted import Counted, frames_before
 from icnet_cli.video.declared import Declared, Shortfall, declared_by, looked_into
 from icnet_cli.video.one_clock import VideoClock, can_restart, packets_of, ticks_per_frame
@@ -53,9 +54,13 @@ class Decoding:
     def __init__(self, path: Path, start_s: float | None, end_s: float | None, max_pixels: int) -> None:
         self.path, self.start_s, self.end_s, self.max_pixels = path, start_s, end_s, max_pixels
         self._container: Any = None
+        self._closed = False
+        # A container that is closed while it is read, or read once it is closed, takes the whole process with it.
+        self._reading = threading.RLock()
 
     def _begin_decoding(self, number: int | None) -> None:
         """Open stream `number` (None: the best one) and stand at the beginning of the range."""
+        self._closed = False
         self.frames_lost = 0
         self.shortfall: Shortfall | None = None
         self._await_key = False
@@ -198,9 +203,18 @@ class Decoding:
     def _packets(self) -> Iterator[Any]:
         """Packets of the stream, on one clock from the file's beginning to its end."""
         clock = self._clock
-        for packet in packets_of(self._container, self._stream, self._stumbled):
+        packets = packets_of(self._container, self._stream, self._stumbled)
+        while (packet := self._next_of(packets)) is not None:
             yield from clock.feed(packet)
         yield from clock.flush()
+
+    def _next_of(self, packets: Iterator[Any]) -> Any:
+        with self._reading:
+            if self._closed:
+                raise usage_error(
+                    f"{printable(self.path)} was closed before its end; open it again to read on"
+                )
+            return next(packets, None)
 
     def _stumbled(self) -> None:
         self.frames_lost += 1
@@ -300,6 +314,8 @@ class Decoding:
             self.shortfall = None  # what is missing lies outside the range
 
     def close(self) -> None:
-        """Close the file. Frames that were handed out stay valid."""
-        if self._container is not None:
-            self._container.close()
+        """Close the file, in whatever thread. Frames that were handed out stay valid; to read on is refused."""
+        with self._reading:
+            self._closed = True
+            if self._container is not None:
+                self._container.close()

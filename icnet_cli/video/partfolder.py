@@ -22,7 +22,7 @@ from typing import Any
 
 from icnet_cli.documents import read_json
 from icnet_cli.errors import printable, usage_error
-from icnet_cli.video.atomic import PartFile, sync, writing_error
+from icnet_cli.video.atomic import PartFile, sync_folder, writing_error
 from icnet_cli.video.segments import SUFFIX, document_of
 
 PART_SUFFIX = ".part"
@@ -239,8 +239,7 @@ class PartFolder:
             if old.exists():
                 old.rename(self.target)
             raise
-        with contextlib.suppress(OSError):
-            sync(self.target.parent)
+        sync_folder(self.target.parent)
 
 
 def _remove(path: Path) -> None:

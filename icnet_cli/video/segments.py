@@ -22,7 +22,7 @@ from typing import IO, Any
 
 import av
 
-from icnet_cli.video.atomic import sync
+from icnet_cli.video.atomic import sync_folder
 
 MAGIC = b"icnet segment 1\n"
 SUFFIX = ".segment"
@@ -59,7 +59,7 @@ class SegmentFile:
         os.fsync(self._file.fileno())
         self._file.close()
         os.replace(self._unfinished, self.path)
-        sync(self.path.parent)
+        sync_folder(self.path.parent)
 
     def _put(self, data: bytes) -> None:
         self._crc = zlib.crc32(data, self._crc)

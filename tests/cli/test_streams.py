@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import icnet_cli
 from icnet_cli.pixels.files import read_picture, write_picture
 
 CHECK = (
@@ -32,6 +33,52 @@ def closed(redirection: str, *words: object) -> subprocess.CompletedProcess[str]
 def test_the_null_device_takes_the_closed_streams_number(number: int, name: str) -> None:
     assert closed(f"{number}>&-", "-c", CHECK.format(name=name, number=number)).returncode == 0
     assert closed("", "-c", CHECK.format(name=name, number=number)).returncode == 9
+
+
+HOMELESS = """
+import os, pwd, sys
+
+def unknown(uid):
+    raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+pwd.getpwuid = unknown
+for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+    os.environ.pop(name, None)
+os.environ["ICNET_CACHE_DIR"] = ""
+from icnet_cli.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("weights list", 0),
+        ("segment ~nobody-of-that-name/a.png -o b.png", 3),
+        ("segment in.png -o out.png --size 64x96", 0),
+    ],
+)
+def test_a_user_without_a_home_is_no_bug(tmp_path: Path, words: str, code: int) -> None:
+    """As a container's that has a number only, under a service that sets no HOME."""
+    write_picture(tmp_path / "in.png", np.zeros((64, 96, 3), np.uint8))
+    command = [sys.executable, "-c", HOMELESS, *words.split()]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(icnet_cli.__file__).parent.parent)},
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr
+    assert "internal error" not in done.stderr
+    assert set(os.listdir(tmp_path)) <= {"in.png", "out.png"}
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_what_the_encoding_of_stdout_lacks_is_no_bug(encoding: str) -> None:
+    """A bar of blocks, which a pipe on Windows cannot carry."""
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    command = [sys.executable, "-m", "icnet_cli", "weights", "show", "icnet-camvid"]
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\\u2588" in done.stdout
 
 
 @pytest.mark.parametrize(

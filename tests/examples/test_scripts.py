@@ -86,6 +86,23 @@ def test_the_webcam_loop_on_a_file(weights: str, video: str) -> None:
     assert example("webcam").main(video, weights, show=False) == 4
 
 
+def test_the_webcam_loop_without_a_display_ends_in_a_line(
+    weights: str, video: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The toolkit of OpenCV's windows ends the process with lines of its own."""
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    done = started("webcam", video, "--weights", weights)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "webcam.py opens a window, which cannot be had here; see `icnet segment`\n"
+
+
+def test_the_webcam_loop_names_what_it_cannot_open(weights: str, tmp_path: Path) -> None:
+    missing = str(tmp_path / "none.mp4")
+    with pytest.raises(SystemExit, match=r"cannot open .*none\.mp4"):
+        example("webcam").main(missing, weights, show=False)
+
+
 def test_fine_tuning_learns_new_classes(weights: str, tmp_path: Path) -> None:
     root = tmp_path / "mine"
     for part in ("images", "labels"):

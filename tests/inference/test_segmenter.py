@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,6 +95,8 @@ def test_the_stages_refuse_it_too(tiny: Segmenter) -> None:
     """A picture of floats was labelled as if they were bytes."""
     with pytest.raises(TypeError, match="uint8"):
         tiny.prepare([np.zeros((64, 64, 3), np.float32)])
+    with pytest.raises(ValueError, match=r"not of shape \(64, 3\)"):
+        tiny.prepare(np.zeros((64, 64, 3), np.uint8))  # type: ignore[arg-type]
 
 
 def test_a_batch_is_anything_that_holds_pictures(tiny: Segmenter) -> None:
@@ -206,6 +209,14 @@ def test_a_size_of_its_own_is_used_and_checked() -> None:
     assert caught.value.code == ExitCode.USAGE
 
 
+@pytest.mark.parametrize("size", [(0, 5), (5, -3), (3.5, 5), ("3", 5), (None, 5)])
+def test_the_input_of_what_is_no_pictures_size_is_refused(tiny: Segmenter, size: tuple[Any, Any]) -> None:
+    for ask in (tiny.input_size, tiny.warm):
+        with pytest.raises(IcnetError, match=r"whole pixels|at least 1x1") as caught:
+            ask(*size)
+        assert caught.value.code == ExitCode.USAGE
+
+
 @pytest.mark.parametrize(
     "text", ["[enforce fail] DefaultCPUAllocator: can't allocate memory", "CUDA error: x"]
 )
@@ -256,6 +267,47 @@ def test_load_names_what_is_missing() -> None:
     with pytest.raises(IcnetError, match="--precision") as caught:
         icnet_cli.load("nowhere", device="cpu", precision="fp64")
     assert caught.value.code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize("name", [None, 3, b"icnet-camvid"])
+def test_load_refuses_what_is_no_name(name: object) -> None:
+    with pytest.raises(IcnetError, match=r"weights are a name or a file, not (None|3|b')") as caught:
+        icnet_cli.load(name)  # type: ignore[arg-type]
+    assert caught.value.code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a" * 5000, "a\0b"])
+def test_load_says_of_a_name_that_no_file_can_have_that_there_is_none(name: str) -> None:
+    with pytest.raises(IcnetError, match="neither a file nor a known name") as caught:
+        icnet_cli.load(name)
+    assert caught.value.code == ExitCode.WEIGHTS
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("http://user:secret@host/road.mp4", "a camera or an address"),
+        (Path("rtsp://host/cam"), "a camera or an address"),
+        ("camera:0", "a camera or an address"),
+        (0, "0"),
+        (None, "None"),
+    ],
+)
+def test_open_video_names_what_reads_a_camera(source: object, words: str) -> None:
+    with pytest.raises(IcnetError, match=f"not {words}; `icnet segment` reads cameras") as caught:
+        icnet_cli.open_video(source)  # type: ignore[arg-type]
+    assert caught.value.code == ExitCode.USAGE
+    assert "secret" not in str(caught.value)
+
+
+def test_open_video_takes_a_file_that_is_called_like_an_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("udp:1.mp4").touch()
+    with pytest.raises(IcnetError, match=r"udp:1\.mp4: the file is empty"):
+        icnet_cli.open_video("udp:1.mp4")
 
 
 def test_importing_the_package_does_not_import_torch() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -180,3 +181,21 @@ def test_a_script_that_fails_ends(camvid: Path, tmp_path: Path) -> None:
 @pytest.fixture
 def run(config: object) -> Run:
     return prepare(config)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="elsewhere processes are started as the system's Python does it"
+)
+def test_processes_are_forked_whatever_python_does_by_itself(run: Run) -> None:
+    """From Python 3.14 on it starts others by a server, none of them our own child."""
+    recipe, before = run.recipe, multiprocessing.get_start_method()
+    dataset = AugmentedDataset(run.train, recipe.augment, recipe.stage_at(0.0), recipe.normalisation.fill)
+    multiprocessing.set_start_method("forkserver", force=True)
+    try:
+        batches = load_batches(dataset, [[0]] * 4, 0, 0, 1, False)
+        next(batches)
+        kinds = {type(process).__name__ for process in multiprocessing.active_children()}
+        batches.close()  # type: ignore[attr-defined]
+    finally:
+        multiprocessing.set_start_method(before, force=True)
+    assert kinds == {"ForkProcess"}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
+import threading
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -238,3 +241,63 @@ def test_a_range_of_a_stream_that_cannot_be_sought(tmp_path: Path) -> None:
         read = [number_in(f.rgb()) for f in reader]
     assert read[-1] == 29
     assert read == list(range(read[0], 30))
+
+
+CLOSED = """
+import sys, threading
+from icnet_cli.errors import IcnetError
+from icnet_cli.video import open_video
+
+reader = open_video(sys.argv[1])
+frames = iter(reader)
+kept = next(frames)
+thread = threading.Thread(target=reader.close)
+thread.start()
+thread.join()
+reader.close()
+try:
+    list(frames)
+except IcnetError as error:
+    sys.exit(f"{int(error.code)} {error} {kept.rgb().shape}")
+"""
+
+
+def test_reading_on_after_closing_is_refused(tmp_path: Path) -> None:
+    """In a process of its own, which FFmpeg would take with it."""
+    path = make_clip(tmp_path / "clip.mp4", range(0, 40000, 512))
+    command = [sys.executable, "-c", CLOSED, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"2 {path} was closed before its end; open it again to read on (")
+
+
+def test_a_reader_that_was_closed_can_begin_again(tmp_path: Path) -> None:
+    reader = open_video(make_clip(tmp_path / "clip.mp4", range(0, 40000, 512)))
+    whole = [frame.pts for frame in reader]
+    reader.close()
+    reader.restart()
+    with reader:
+        assert [frame.pts for frame in reader] == whole
+
+
+def test_closing_waits_for_the_packet_that_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = open_video(make_clip(tmp_path / "clip.mp4", range(0, 40000, 512)))
+    inside, go_on = threading.Event(), threading.Event()
+
+    def packets(*_: object) -> Any:
+        inside.set()
+        go_on.wait(20)
+        yield from ()
+
+    monkeypatch.setattr("icnet_cli.video.decoding.packets_of", packets)
+    reading = threading.Thread(target=lambda: next(reader._packets(), None))
+    closing = threading.Thread(target=reader.close)
+    reading.start()
+    assert inside.wait(20)
+    closing.start()
+    closing.join(0.2)
+    assert closing.is_alive()
+    go_on.set()
+    closing.join(20)
+    reading.join(20)
+    assert not closing.is_alive()
