@@ -8,6 +8,7 @@ command quietly. A closed stderr must not end a run that is doing its work: `say
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import sys
@@ -70,7 +71,17 @@ def emit(text: str) -> None:
 
 def emit_json(document: Mapping[str, Any]) -> None:
     """Write the one JSON document of a command run with --json."""
-    emit(json_line(plain(document)))
+    emit(_json_for(sys.stdout, document))
+
+
+def _json_for(stream: TextIO, document: Mapping[str, Any]) -> str:
+    """A document as one line, with JSON's own escapes where the stream's encoding lacks a letter of it."""
+    line = json_line(plain(document))
+    try:
+        line.encode(stream.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(json.loads(line))
+    return line
 
 
 def emit_table(table: RenderableType) -> None:
@@ -94,7 +105,7 @@ def say(text: str) -> None:
 
 def say_json(document: Mapping[str, Any]) -> None:
     """Write a JSON document on a line of stderr."""
-    say(json_line(plain(document)))
+    say(_json_for(sys.stderr, document))
 
 
 def one_line(text: str) -> str:

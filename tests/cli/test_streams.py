@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -79,6 +80,24 @@ def test_what_the_encoding_of_stdout_lacks_is_no_bug(encoding: str) -> None:
     done = subprocess.run(command, capture_output=True, env=environment, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"\\u2588" in done.stdout
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_document_is_json_in_any_encoding(encoding: str, tmp_path: Path) -> None:
+    """Python's own escape of an accent, \\xe9, is none of JSON's."""
+    source, target = tmp_path / "in.png", tmp_path / "caf\u00e9\u2588.png"
+    write_picture(source, np.zeros((64, 96, 3), np.uint8))
+    words = ["segment", str(source), "-o", str(target), "--json", "--progress", "json", "--size", "64x96"]
+    done = subprocess.run(
+        [sys.executable, "-m", "icnet_cli", *words], capture_output=True, check=False,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.decode(encoding))["output"] == str(target)
+    told = [line for line in done.stderr.decode(encoding).splitlines() if line.startswith("{")]
+    assert told
+    for line in told:
+        json.loads(line)
 
 
 @pytest.mark.parametrize(
