@@ -25,7 +25,9 @@ from .network import AtOnce, Flight, Network, StageTimes
 from .sinks import Rendered, Sink
 
 DEPTH = 3  # pictures waiting between two lanes: enough to smooth a slow one, 30 MB of full HD
-_PATIENCE_S = 10.0  # for a lane to notice that it is over; it looks up after each picture
+# For a lane to notice that it is over: it looks up after each picture. One that decodes may wait for a pipe, which
+# gives nothing and does not end, and who pressed Ctrl-C waits with it; it holds nothing that has to be put away.
+_READS_S, _PATIENCE_S = 2.0, 10.0
 
 
 @contextmanager
@@ -175,10 +177,10 @@ class Lanes:
 
     def _stop(self) -> None:
         self._abort()
-        deadline = time.monotonic() + _PATIENCE_S
-        for thread, ended in zip(self._threads, self._ended, strict=True):
+        start = time.monotonic()
+        for thread, ended, patience in zip(self._threads, self._ended, (_READS_S, _PATIENCE_S), strict=True):
             if thread.ident is not None:
-                ended.wait(max(0.0, deadline - time.monotonic()))
+                ended.wait(max(0.0, start + patience - time.monotonic()))
         self._network.close()
 
     def _guarded(self, lane: Callable[[], None], ended: threading.Event) -> None:

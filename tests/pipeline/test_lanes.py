@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from icnet_cli.errors import IcnetError, output_error
+from icnet_cli.pipeline import lanes as lanes_module
 from icnet_cli.pipeline.items import Picture
 from icnet_cli.pipeline.lanes import DEPTH, Lanes, no_signals
 
@@ -157,6 +158,36 @@ def test_a_run_that_is_stopped_leaves_nothing(way: str) -> None:
     assert lanes.stopped
     assert sink.ended == ["abort"]
     assert len(sink.written) < 10_000
+
+
+def test_a_source_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe that gives nothing and does not end: what was written is put away all the same."""
+    monkeypatch.setattr(lanes_module, "_READS_S", 0.05)
+    monkeypatch.setattr(lanes_module, "_PATIENCE_S", 600.0)
+    hanging = threading.Event()
+
+    def source() -> Iterator[Picture]:
+        yield from pictures(2)
+        hanging.wait()
+
+    def label(picture: Picture) -> np.ndarray:
+        if picture.index == 1:
+            raise IcnetError("no memory", 6)  # type: ignore[arg-type]
+        return first_channel(picture)
+
+    def run() -> None:
+        with pytest.raises(IcnetError, match="no memory"):
+            list(lanes.run())
+
+    sink = RecordingSink()
+    lanes = Lanes(source(), label, nothing, sink)
+    running = threading.Thread(target=run, daemon=True)
+    running.start()
+    running.join(60)
+    assert not running.is_alive()
+    assert sink.ended == ["abort"]
+    assert not lanes.stopped  # so that nobody closes what it reads
+    hanging.set()
 
 
 def test_the_slowest_lane_is_named() -> None:
