@@ -63,14 +63,17 @@ def open_video(path: str | Path) -> VideoReader:
     import os
 
     from icnet_cli.config.live import is_live_name
-    from icnet_cli.errors import usage_error
+    from icnet_cli.errors import printable, usage_error
     from icnet_cli.video import open_video
 
     is_name = isinstance(path, str | os.PathLike)
-    if not is_name or (is_live_name(str(path)) and not os.path.isfile(path)):
-        what = "a camera or an address" if is_name else repr(path)  # an address may hold a password
+    name = os.fspath(path) if is_name else ""
+    if not is_name or (is_live_name(name) and not os.path.isfile(name)):
+        what = (
+            "a camera or an address" if is_name else printable(repr(path))
+        )  # an address may hold a password
         raise usage_error(
             f"open_video reads a video file, not {what}; `icnet segment` reads cameras and addresses, and "
             "examples/webcam.py shows a loop over OpenCV's"
         )
-    return open_video(str(path))
+    return open_video(name)

@@ -125,7 +125,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 def sync_file(path: Path) -> None:
     """Bring a file that was written to the disk. Windows does that only for a file that is open for writing."""
-    with path.open("r+b") as file:
+    with path.open("r+b" if os.access(path, os.W_OK) else "rb") as file:
         os.fsync(file.fileno())
 
 

@@ -192,7 +192,7 @@ def _this_shell() -> str:
 
 def _install(shell: str) -> Path:
     """Write the script where the shell, or a line that is added to its start-up file, finds it."""
-    home = Path.home()
+    home = _home()
     if shell == "fish":
         path = _folder("XDG_CONFIG_HOME", ".config") / "fish" / "completions" / "icnet.fish"
         _write(path, FISH)
@@ -209,7 +209,14 @@ def _install(shell: str) -> Path:
 
 
 def _folder(variable: str, default: str) -> Path:
-    return Path(os.environ.get(variable) or Path.home() / default)
+    return Path(os.environ.get(variable) or _home() / default)
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # a container's user, say, that has a number only
+        raise usage_error("it is not known where your home is, where shells look: set HOME") from None
 
 
 def _write(path: Path, text: str) -> None:

@@ -6,6 +6,7 @@ land in a video. So what is closed becomes the null device, before anything is o
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import sys
@@ -28,10 +29,20 @@ def fill_closed() -> None:
 def escape_unwritable() -> None:
     """Have what stdout's encoding lacks written as an escape, as stderr does: of a name in Chinese, under Latin-1, say.
 
-    Windows gives a pipe the encoding of old programs, and some servers have one in their locale.
+    Windows gives a pipe the encoding of old programs, and some servers have one in their locale. In the C locale Python
+    writes the bytes of a name that is no text as they are, and refuses the rest: the former stays so.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")
+    codecs.register_error("icnet", _byte_or_escape)
+    ways = {"strict": "backslashreplace", "surrogateescape": "icnet"}
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors in ways:
+        sys.stdout.reconfigure(errors=ways[sys.stdout.errors])
+
+
+def _byte_or_escape(error: UnicodeError) -> tuple[str | bytes, int]:
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.lookup_error("backslashreplace")(error)
 
 
 def was_closed(name: str) -> bool:

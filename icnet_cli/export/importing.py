@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,10 @@ def _named(name: str) -> Path:
     if name in bundled_weights():
         raise usage_error(f"{name} comes with the tool; give another name with --as")
     folder = local_folder()
+    if folder.is_relative_to(os.devnull):  # see `own_folder`
+        raise usage_error(
+            "it is not known where your home is, to keep weights in: set HOME, or name a file with -o"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -26,7 +26,8 @@ from .sinks import Rendered, Sink
 
 DEPTH = 3  # pictures waiting between two lanes: enough to smooth a slow one, 30 MB of full HD
 # For a lane to notice that it is over: it looks up after each picture. One that decodes may wait for a pipe, which
-# gives nothing and does not end, and who pressed Ctrl-C waits with it; it holds nothing that has to be put away.
+# gives nothing and does not end, and who pressed Ctrl-C waits with it; it holds nothing that has to be put away, and
+# is left behind with what it reads unclosed.
 _READS_S, _PATIENCE_S = 2.0, 10.0
 
 

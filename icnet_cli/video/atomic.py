@@ -11,6 +11,16 @@ from pathlib import Path
 from icnet_cli.errors import IcnetError, output_error, printable, usage_error
 from icnet_cli.outputs import hidden, sync_file
 
+# What systems answer that sync files alone.
+_NO_FOLDERS = (
+    errno.EINVAL,
+    errno.EBADF,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EISDIR,
+    errno.ENOTSUP,
+    errno.ENOSYS,
+)
 _REASONS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -60,7 +70,8 @@ class PartFile:
                 os.replace(self.path, self.target)
             else:
                 self._link_or_refuse()
-            sync_folder(self.target.parent)
+            with contextlib.suppress(OSError):  # it has its name
+                sync_folder(self.target.parent)
         except OSError as error:
             raise writing_error(self.target, error) from error
 
@@ -84,9 +95,12 @@ class PartFile:
 
 def sync_folder(path: Path) -> None:
     """Bring a folder's names to the disk, where that can be done: not on Windows, nor on some file systems."""
-    with contextlib.suppress(OSError):
+    try:
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDERS:
+            raise

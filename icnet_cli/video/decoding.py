@@ -128,9 +128,11 @@ class Decoding:
 
     def _reopen(self) -> None:
         """From the beginning, in a decoder that remembers nothing."""
-        index = self._stream.index  # a stream's memory goes with its container
-        self._container.close()
-        self._open(index)
+        with self._reading:
+            self._refuse_closed()
+            index = self._stream.index  # a stream's memory goes with its container
+            self._container.close()
+            self._open(index)
 
     def _check_pixels(self, width: int, height: int) -> None:
         if width * height > self.max_pixels:
@@ -183,8 +185,10 @@ class Decoding:
 
     def _stand_at_key(self, at: Fraction, latest: Fraction) -> bool:
         """Seek `at`; whether a key frame no later than `latest` is read next."""
-        self._seek(at)
-        key = next((p for p in self._container.demux(self._stream) if p.is_keyframe and p.size), None)
+        with self._reading:
+            self._refuse_closed()
+            self._seek(at)
+            key = next((p for p in self._container.demux(self._stream) if p.is_keyframe and p.size), None)
         if key is None or key.pts is None or key.pts * self._time_base > latest:
             return False
         if self._latest_byte is not None and key.pos is not None and key.pos > self._latest_byte:
@@ -210,11 +214,12 @@ class Decoding:
 
     def _next_of(self, packets: Iterator[Any]) -> Any:
         with self._reading:
-            if self._closed:
-                raise usage_error(
-                    f"{printable(self.path)} was closed before its end; open it again to read on"
-                )
+            self._refuse_closed()
             return next(packets, None)
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise usage_error(f"{printable(self.path)} was closed before its end; open it again to read on")
 
     def _stumbled(self) -> None:
         self.frames_lost += 1
@@ -314,7 +319,10 @@ class Decoding:
             self.shortfall = None  # what is missing lies outside the range
 
     def close(self) -> None:
-        """Close the file, in whatever thread. Frames that were handed out stay valid; to read on is refused."""
+        """Close the file, in whatever thread. Frames that were handed out stay valid; to read on is refused.
+
+        It waits for the packet that another thread is reading, of a pipe for as long as nothing comes.
+        """
         with self._reading:
             self._closed = True
             if self._container is not None:

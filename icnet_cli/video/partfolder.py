@@ -239,7 +239,8 @@ class PartFolder:
             if old.exists():
                 old.rename(self.target)
             raise
-        sync_folder(self.target.parent)
+        with contextlib.suppress(OSError):  # it has its name
+            sync_folder(self.target.parent)
 
 
 def _remove(path: Path) -> None:

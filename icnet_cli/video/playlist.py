@@ -1,8 +1,7 @@
 """The last parts of a playlist on a server, asked for by themselves.
 
 FFmpeg passes over a part that the server does not give. Amid a playlist that leaves a pause; at its end it leaves
-nothing, and a playlist's lengths are often rounded, so that too few seconds alone are no sign of it. Nor does FFmpeg
-see that a server which gives whole files only sends the beginning of a file for each part that lies further on in it.
+nothing, and a playlist's lengths are often rounded, so that too few seconds alone are no sign of it.
 """
 
 from __future__ import annotations
@@ -17,15 +16,13 @@ from icnet_cli.video.live_address import Address
 
 _MOST = 1 << 22  # bytes of a playlist: a day of parts of two seconds
 _MOST_ASKED = 50  # parts: where so many are missing, those before them that gave no picture are, too
-_COMPARED = 1 << 16  # bytes, which tell one place of a file from its beginning
 
 
 class Part(NamedTuple):
-    """A part of a playlist: how long it says to be, its address, and where in what is there it begins."""
+    """A part of a playlist: how long it says to be, and its address."""
 
     seconds: Fraction
     url: str
-    first_byte: int = 0
 
 
 def missing_at_end(address: Address, unseen: Fraction, timeout_s: float) -> Fraction:
@@ -68,56 +65,34 @@ def _parts(address: Address, url: str, timeout_s: float, *, nested: bool = False
 
 def parts_in(lines: list[str], url: str) -> list[Part]:
     """The parts that a playlist at `url` lists, in its order."""
-    parts: list[Part] = []
-    ends: dict[str, int] = {}  # by address: where the part before ended in it
-    seconds, length, begin = Fraction(0), 0, None
+    parts, seconds = [], Fraction(0)
     for line in map(str.strip, lines):
         if line.startswith("#EXTINF:"):
             # By way of a float: a Fraction of 1e999999999 would be worked out.
             told = float(line.removeprefix("#EXTINF:").partition(",")[0])
             seconds = Fraction(max(0.0, told)).limit_denominator(1_000_000)
-        elif line.startswith("#EXT-X-BYTERANGE:"):
-            length, begin = _range_of(line.removeprefix("#EXT-X-BYTERANGE:"))
         elif line and not line.startswith("#"):
-            whole = urljoin(url, line)
-            first = (ends.get(whole, 0) if begin is None else begin) if length else 0
-            parts.append(Part(seconds, whole, first))
-            ends[whole] = first + length
-            length, begin = 0, None
+            parts.append(Part(seconds, urljoin(url, line)))
     return parts
-
-
-def _range_of(told: str) -> tuple[int, int | None]:
-    """Bytes, and the first of them, of `75232@0`; without that they follow the part before (RFC 8216, 4.3.2.2)."""
-    length, _, begin = told.partition("@")
-    return int(length), int(begin) if begin else None
 
 
 def _is_given(address: Address, part: Part, timeout_s: float) -> bool:
     try:
-        found = _beginning(address, part.url, timeout_s, part.first_byte)
-        return bool(found) and not (part.first_byte and found == _beginning(address, part.url, timeout_s))
+        with _opened(address, part.url, timeout_s) as container:
+            return any(packet.size for packet in container.demux())
     except (av.FFmpegError, OSError):
         return False
 
 
-def _beginning(address: Address, url: str, timeout_s: float, first_byte: int = 0) -> bytes:
-    """The first of the bytes from `first_byte` on."""
-    found = bytearray()
-    with _opened(address, url, timeout_s, first_byte) as container:
-        for packet in container.demux():
-            found += bytes(packet)
-            if len(found) >= _COMPARED:
-                break
-    return bytes(found[:_COMPARED])
-
-
-def _opened(address: Address, url: str, timeout_s: float, first_byte: int = 0) -> Any:
+def _opened(address: Address, url: str, timeout_s: float) -> Any:
     """What is at `url` as bare bytes, with the address's own list of protocols in force."""
-    options = {"format_whitelist": "data", "protocol_whitelist": address.protocols}
-    if first_byte:
-        options["offset"] = str(first_byte)
-    return av.open(url, "r", format="data", container_options=options, timeout=(timeout_s, timeout_s))
+    return av.open(
+        url,
+        "r",
+        format="data",
+        container_options={"format_whitelist": "data", "protocol_whitelist": address.protocols},
+        timeout=(timeout_s, timeout_s),
+    )
 
 
 def _text(container: Any) -> str:

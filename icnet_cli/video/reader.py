@@ -106,6 +106,8 @@ class VideoReader(Decoding):
         raise input_error(f"cannot read {printable(self.path)}: no picture in it could be decoded{hint}")
 
     def __iter__(self) -> Iterator[Frame]:
+        if not self.finished:
+            self._refuse_closed()
         with reading(self.path):
             while self._ahead:
                 current = self._ahead.popleft()

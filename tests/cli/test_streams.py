@@ -55,6 +55,8 @@ main()
     ("words", "code"),
     [
         ("weights list", 0),
+        ("--install-completion bash", 2),
+        ("weights import in.png", 2),
         ("segment ~nobody-of-that-name/a.png -o b.png", 3),
         ("segment in.png -o out.png --size 64x96", 0),
     ],
@@ -72,7 +74,7 @@ def test_a_user_without_a_home_is_no_bug(tmp_path: Path, words: str, code: int) 
     assert set(os.listdir(tmp_path)) <= {"in.png", "out.png"}
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "ascii:surrogateescape"])
 def test_what_the_encoding_of_stdout_lacks_is_no_bug(encoding: str) -> None:
     """A bar of blocks, which a pipe on Windows cannot carry."""
     environment = {**os.environ, "PYTHONIOENCODING": encoding}

@@ -191,11 +191,11 @@ def test_processes_are_forked_whatever_python_does_by_itself(run: Run) -> None:
     recipe, before = run.recipe, multiprocessing.get_start_method()
     dataset = AugmentedDataset(run.train, recipe.augment, recipe.stage_at(0.0), recipe.normalisation.fill)
     multiprocessing.set_start_method("forkserver", force=True)
+    batches = load_batches(dataset, [[0]] * 4, 0, 0, 1, False)
     try:
-        batches = load_batches(dataset, [[0]] * 4, 0, 0, 1, False)
         next(batches)
         kinds = {type(process).__name__ for process in multiprocessing.active_children()}
-        batches.close()  # type: ignore[attr-defined]
     finally:
+        batches.close()  # type: ignore[attr-defined]
         multiprocessing.set_start_method(before, force=True)
     assert kinds == {"ForkProcess"}

@@ -203,49 +203,12 @@ def test_the_parts_of_a_playlist() -> None:
         "/b/c.ts",
     ]
     assert parts_in(lines, "https://host/v/list.m3u8") == [
-        (Fraction("9.6"), "https://host/v/a.ts?x=1", 0),
-        (Fraction(10), "https://host/b/c.ts", 0),
+        (Fraction("9.6"), "https://host/v/a.ts?x=1"),
+        (Fraction(10), "https://host/b/c.ts"),
     ]
     assert parts_in(["#EXTINF:-1,", "a.ts"], "http://host/")[0].seconds == 0
     with pytest.raises(OverflowError):  # and not worked out, digit by digit
         parts_in(["#EXTINF:1e999999999,", "a.ts"], "http://host/")
-
-
-def test_the_parts_of_one_file() -> None:
-    lines = [
-        "#EXT-X-BYTERANGE:100@50",
-        "a.ts",
-        "#EXT-X-BYTERANGE:7",
-        "a.ts",
-        "b.ts",
-        "#EXT-X-BYTERANGE:3",
-        "a.ts",
-    ]
-    parts = parts_in(lines, "http://host/")
-    assert [(part.url[-4:], part.first_byte) for part in parts] == [
-        ("a.ts", 50),
-        ("a.ts", 150),
-        ("b.ts", 0),
-        ("a.ts", 157),
-    ]
-
-
-@pytest.mark.parametrize("ranges", [True, False])
-def test_parts_of_one_file_need_a_server_that_gives_them(
-    ranges: bool, servers: list[Any], tmp_path: Path
-) -> None:
-    """From one that does not, FFmpeg reads the file's beginning for every part, and the rest never comes."""
-    whole = playlist_of(tmp_path, ())
-    parts = [whole.files[f"/{n}.ts"] for n in range(6)]
-    whole.close()
-    listed = "".join(f"#EXTINF:0.4,\n#EXT-X-BYTERANGE:{len(part)}\nall.ts\n" for part in parts)
-    playlist = f"#EXTM3U\n#EXT-X-VERSION:4\n#EXT-X-TARGETDURATION:1\n{listed}#EXT-X-ENDLIST\n"
-    site = served(servers, Site({"/list.m3u8": playlist, "/all.ts": b"".join(parts)}, ranges=ranges))
-    with RemoteFile(parse_address(f"{site.url}/list.m3u8"), timeout_s=5.0) as file:
-        count = sum(1 for _ in file)
-    told = None if file.shortfall is None else str(file.shortfall)
-    assert told == (None if ranges else "the file is truncated: the last 2.0 s of 2.4 s are not in it")
-    assert (count == 60) is ranges
 
 
 @pytest.mark.parametrize("missing", [0, 1, 49, 51, 400])
