@@ -109,8 +109,8 @@ def test_smoothing_halves_the_flicker_and_keeps_what_moves(measured: dict[str, A
     assert kept[1] >= kept[0]
     assert kept[2] < kept[0]  # the failing twin: the last labels, taken not to move
     # Of a class that each frame for itself hardly finds, a few pixels decide: the others are held one by one.
-    seen = [name for name in MOVING if plain["per_class"][name] > 0.08]
-    assert len(seen) >= 2
+    seen = [name for name in MOVING if plain["per_class"][name] > 0.15]
+    assert seen
     for name in seen:
         assert smooth["per_class"][name] >= plain["per_class"][name] - 0.005
 
