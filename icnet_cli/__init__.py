@@ -69,9 +69,8 @@ def open_video(path: str | Path) -> VideoReader:
     is_name = isinstance(path, str | os.PathLike)
     name = os.fspath(path) if is_name else ""
     if not is_name or (is_live_name(name) and not os.path.isfile(name)):
-        what = (
-            "a camera or an address" if is_name else printable(repr(path))
-        )  # an address may hold a password
+        # An address may hold a password.
+        what = "a camera or an address" if is_name else printable(repr(path))
         raise usage_error(
             f"open_video reads a video file, not {what}; `icnet segment` reads cameras and addresses, and "
             "examples/webcam.py shows a loop over OpenCV's"

@@ -79,14 +79,16 @@ def refuse_unwritable(path: Path, *, overwrite: bool, inputs: tuple[Path, ...] =
     return target
 
 
+NOWHERE = Path(os.devnull)  # holds nothing, and takes nothing
+
+
 def own_folder(variable: str, default: str) -> Path:
     """icnet/ in the folder that a variable names, else in `default` (XDG Base Directory Specification).
 
-    Where nobody knows a home, as of a container's user that only has a number, it is a place that holds nothing and
-    takes nothing.
+    Where nobody knows a home, as of a container's user that only has a number, it is in NOWHERE.
     """
     base = os.path.expanduser(os.environ.get(variable) or default)
-    return Path(os.devnull if base.startswith("~") else base) / "icnet"
+    return (NOWHERE if base.startswith("~") else Path(base)) / "icnet"
 
 
 def hidden(path: Path) -> str:

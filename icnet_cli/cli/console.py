@@ -76,11 +76,12 @@ def emit_json(document: Mapping[str, Any]) -> None:
 
 def _json_for(stream: TextIO, document: Mapping[str, Any]) -> str:
     """A document as one line, with JSON's own escapes where the stream's encoding lacks a letter of it."""
-    line = json_line(plain(document))
+    values = plain(document)
+    line = json_line(values)
     try:
         line.encode(stream.encoding or "utf-8")
     except UnicodeEncodeError:
-        return json.dumps(json.loads(line))
+        return json.dumps(values, allow_nan=False)
     return line
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from icnet_cli.checkpoints.format import load_weights, save_weights
 from icnet_cli.checkpoints.start import CARD_KEY
 from icnet_cli.config import WeightsImportConfig
 from icnet_cli.errors import output_error, usage_error, why
-from icnet_cli.outputs import refuse_unwritable
+from icnet_cli.outputs import NOWHERE, refuse_unwritable
 
 
 def import_weights(config: WeightsImportConfig) -> dict[str, Any]:
@@ -43,7 +42,7 @@ def _named(name: str) -> Path:
     if name in bundled_weights():
         raise usage_error(f"{name} comes with the tool; give another name with --as")
     folder = local_folder()
-    if folder.is_relative_to(os.devnull):  # see `own_folder`
+    if folder.is_relative_to(NOWHERE):
         raise usage_error(
             "it is not known where your home is, to keep weights in: set HOME, or name a file with -o"
         )

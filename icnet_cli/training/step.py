@@ -89,10 +89,11 @@ class Stepper:
     def _pass(self, pictures: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Forward and backward; the loss, of which nothing but its value is left, and whether it is finite."""
         taught = self._taught(pictures, labels)
+        batch = (pictures, labels) if taught is None else (pictures, labels, taught)
         if self.captured is not None:
-            value = self.captured(pictures, labels, *(() if taught is None else (taught,)))
+            value = self.captured(*batch)
             return value, torch.isfinite(value)
-        loss = self._forward(pictures, labels, taught)
+        loss = self._forward(*batch)
         value = loss.detach()
         # Of all ranks: BatchNorm's statistics are one.
         told = torch.isfinite(self.ranks.sum(value.clone())) if self.deferred else self._finite(value)

@@ -151,8 +151,8 @@ class VideoWriter:
             return
         if source.info.interlaced and encoding.fields == 1:
             yield "its pictures are interlaced, and nothing in it says so: only h264 in yuv420p is told"
-        hdr = HDR.get(source.info.colour.transfer)
-        if hdr and not self._own_colours:
+        hdr = HDR.get(self.colour.transfer)
+        if hdr:
             yield f"its {hdr} pictures are painted with 8 bits; what the source says of its mastering is not kept"
 
     @property
