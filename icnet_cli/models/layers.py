@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .depthwise import DepthwiseConv2d
+
 # ResNet-50: blocks a stage, and the full-width output channels of each stage.
 STAGE_BLOCKS = {2: 3, 3: 4, 4: 6, 5: 3}
 STAGE_CHANNELS = {2: 256, 3: 512, 4: 1024, 5: 2048}
@@ -79,10 +81,14 @@ class ConvBN(nn.Module):
         relu: bool = True,
     ) -> None:
         super().__init__()
-        padding = dilation * (kernel // 2)
-        self.conv = nn.Conv2d(
-            in_channels, out_channels, kernel, stride, padding, dilation, groups=groups, bias=False
-        )
+        self.conv: nn.Conv2d
+        if groups == in_channels == out_channels > 1:
+            self.conv = DepthwiseConv2d(in_channels, kernel, stride, dilation)
+        else:
+            padding = dilation * (kernel // 2)
+            self.conv = nn.Conv2d(
+                in_channels, out_channels, kernel, stride, padding, dilation, groups=groups, bias=False
+            )
         self.bn = nn.BatchNorm2d(out_channels)
         self.relu = relu
 

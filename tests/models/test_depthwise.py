@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from icnet_cli.models import build
+from icnet_cli.models.depthwise import DepthwiseConv2d
+
+# (stride, dilation, kernel, height, width)
+SHAPES = [
+    (1, 1, 3, 9, 8),
+    (1, 4, 3, 11, 14),
+    (1, 2, 5, 9, 9),
+    (2, 1, 3, 9, 8),
+    (2, 1, 3, 8, 9),
+    (2, 2, 3, 7, 10),
+]
+
+
+def convolution(channels: int, stride: int, dilation: int, kernel: int = 3) -> DepthwiseConv2d:
+    torch.manual_seed(0)
+    return DepthwiseConv2d(channels, kernel, stride, dilation).train()
+
+
+def by_torch(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    return F.conv2d(x, conv.weight, None, conv.stride, conv.padding, conv.dilation, conv.groups)
+
+
+def off(value: Tensor, expected: Tensor) -> float:
+    return ((value.double() - expected.double()).norm() / expected.double().norm()).item()
+
+
+@pytest.mark.parametrize(("stride", "dilation", "kernel", "height", "width"), SHAPES)
+def test_values_and_gradients_are_those_of_the_plain_convolution(stride, dilation, kernel, height, width):
+    conv = convolution(8, stride, dilation, kernel).double()
+    x = torch.randn(2, 8, height, width, dtype=torch.float64, requires_grad=True)
+    out, expected = conv(x), by_torch(conv, x)
+    assert torch.equal(out, expected)
+    assert out.shape[2:] == (-(-height // stride), -(-width // stride))
+    grad = torch.randn_like(out)
+    mine = torch.autograd.grad(out, (x, conv.weight), grad)
+    torchs = torch.autograd.grad(expected, (x, conv.weight), grad)
+    for value, truth in zip(mine, torchs, strict=True):
+        torch.testing.assert_close(value, truth, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (1, 2), (1, 4), (2, 1)])
+@pytest.mark.parametrize("size", [(40, 52), (39, 51)])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_gradients_in_half_precision_are_right(stride, dilation, size, dtype):
+    """Torch's own by the weights of a dilated one are not, in bf16 on processors with AVX-512."""
+    conv = convolution(32, stride, dilation)
+    x = torch.randn(2, 32, *size).to(dtype).to(memory_format=torch.channels_last).requires_grad_()
+    with torch.autocast("cpu", dtype):
+        out = conv(x)
+    assert out.dtype == dtype
+    grad = torch.randn_like(out)
+    by_x, by_weight = torch.autograd.grad(out, (x, conv.weight), grad)
+    assert by_x.dtype == dtype
+    assert by_weight.dtype == torch.float32  # the weights' own
+    exact = copy.deepcopy(conv).double()
+    exact.weight.data = conv.weight.detach().to(dtype).double()  # what autocast made of them
+    exact_x = x.detach().double().requires_grad_()
+    truth = torch.autograd.grad(by_torch(exact, exact_x), (exact_x, exact.weight), grad.double())
+    assert off(by_x, truth[0]) < 0.01
+    assert off(by_weight, truth[1]) < 0.01
+
+
+def test_a_frozen_weight_or_a_picture_needs_no_gradient():
+    conv = convolution(4, 1, 1)
+    x = torch.randn(1, 4, 6, 6)
+    conv(x).sum().backward()
+    assert conv.weight.grad is not None
+    conv.weight.requires_grad_(False)
+    x.requires_grad_()
+    conv(x).sum().backward()
+    assert x.grad is not None
+
+
+def test_outside_training_it_is_torchs_own():
+    conv = convolution(4, 1, 4)
+    x = torch.randn(1, 4, 6, 6)
+    assert type(conv(x).grad_fn).__name__ == "_OnCPUBackward"
+    with torch.no_grad():
+        assert torch.equal(conv(x), by_torch(conv, x))
+    assert "Conv" in type(conv.eval()(x).grad_fn).__name__
+
+
+def test_fast_scnn_learns_in_bf16_from_true_gradients():
+    """Of each depthwise convolution within the network, as training has it, against what it was given and gave back."""
+    torch.manual_seed(0)
+    network = (
+        build("fast-scnn", {"num_classes": 5, "keep": 0.25}).train().to(memory_format=torch.channels_last)
+    )
+    seen: dict[nn.Module, list[Tensor]] = {}
+    for module in network.modules():
+        if isinstance(module, DepthwiseConv2d):
+            module.register_forward_hook(lambda m, given, _: seen.update({m: [given[0].detach()]}))
+            module.register_full_backward_hook(lambda m, _, gave: seen[m].append(gave[0]))
+    x = torch.randn(4, 3, 320, 384).to(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        scores = network(x)[0].float()
+    F.cross_entropy(scores, torch.randint(0, 5, (4, 40, 48))).backward()
+    assert len(seen) == 14
+    for conv, (given, gave) in seen.items():
+        exact = copy.deepcopy(conv).double()
+        truth = torch.autograd.grad(by_torch(exact, given.double()), exact.weight, gave.double())[0]
+        assert off(conv.weight.grad, truth) < 0.01
+
+
+def test_every_depthwise_convolution_of_fast_scnn_is_one():
+    network = build("fast-scnn", {"num_classes": 5, "keep": 0.25})
+    depthwise = [m for m in network.modules() if isinstance(m, nn.Conv2d) and m.groups > 1]
+    assert len(depthwise) == 14
+    assert all(isinstance(m, DepthwiseConv2d) for m in depthwise)
