@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from icnet_cli.models import build
+from icnet_cli.models import NETWORKS, build
 from icnet_cli.models.depthwise import DepthwiseConv2d
 
 # (stride, dilation, kernel, height, width)
@@ -90,26 +90,33 @@ def test_outside_training_it_is_torchs_own():
     assert "Conv" in type(conv.eval()(x).grad_fn).__name__
 
 
-def test_fast_scnn_learns_in_bf16_from_true_gradients():
-    """Of each depthwise convolution within the network, as training has it, against what it was given and gave back."""
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_convolution_of_every_network_learns_from_true_gradients(name, dtype):
+    """As training has them, channels last: each against doubles, for what it was given and what came back to it."""
     torch.manual_seed(0)
-    network = (
-        build("fast-scnn", {"num_classes": 5, "keep": 0.25}).train().to(memory_format=torch.channels_last)
-    )
-    seen: dict[nn.Module, list[Tensor]] = {}
-    for module in network.modules():
-        if isinstance(module, DepthwiseConv2d):
-            module.register_forward_hook(lambda m, given, _: seen.update({m: [given[0].detach()]}))
-            module.register_full_backward_hook(lambda m, _, gave: seen[m].append(gave[0]))
-    x = torch.randn(4, 3, 320, 384).to(memory_format=torch.channels_last)
-    with torch.autocast("cpu", torch.bfloat16):
-        scores = network(x)[0].float()
-    F.cross_entropy(scores, torch.randint(0, 5, (4, 40, 48))).backward()
-    assert len(seen) == 14
-    for conv, (given, gave) in seen.items():
-        exact = copy.deepcopy(conv).double()
-        truth = torch.autograd.grad(by_torch(exact, given.double()), exact.weight, gave.double())[0]
-        assert off(conv.weight.grad, truth) < 0.01
+    network = build(name, {"num_classes": 5, "keep": 0.25}).train().to(memory_format=torch.channels_last)
+    convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
+    given: dict[nn.Module, Tensor] = {}
+    gave: dict[nn.Module, tuple[Tensor | None, Tensor]] = {}
+    for conv in convolutions:
+        conv.register_forward_pre_hook(lambda m, x: given.update({m: x[0].detach()}))
+        conv.register_full_backward_hook(lambda m, by_x, by_out: gave.update({m: (by_x[0], by_out[0])}))
+    x = (
+        torch.randn(2, 3, 320, 384, requires_grad=True) * 1
+    )  # a leaf's clone, so that the first ones tell of it, too
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype is torch.bfloat16):
+        scores = network(x.to(memory_format=torch.channels_last))
+    labels = [torch.randint(0, 5, (2, *s.shape[2:])) for s in scores]
+    sum(F.cross_entropy(s.float(), y) for s, y in zip(scores, labels, strict=True)).backward()
+    assert set(gave) == set(convolutions)
+    bound = 0.01 if dtype is torch.bfloat16 else 1e-4
+    for conv, (by_x, by_out) in gave.items():
+        exact, exact_x = copy.deepcopy(conv.weight).double(), given[conv].double().requires_grad_()
+        out = F.conv2d(exact_x, exact, None, conv.stride, conv.padding, conv.dilation, conv.groups)
+        truth = torch.autograd.grad(out, (exact_x, exact), by_out.double())
+        assert off(by_x, truth[0]) < bound
+        assert off(conv.weight.grad, truth[1]) < bound
 
 
 def test_every_depthwise_convolution_of_fast_scnn_is_one():
