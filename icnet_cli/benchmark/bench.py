@@ -9,7 +9,7 @@ from typing import Any
 from icnet_cli.checkpoints.bundled import bundled_weights
 from icnet_cli.config import DEFAULT_WEIGHTS, BenchConfig
 from icnet_cli.errors import usage_error
-from icnet_cli.inference.backends.runtimes import RUNTIMES
+from icnet_cli.inference.backends.runtimes import runtimes_in
 from icnet_cli.inference.choice import check_backend, device_for
 from icnet_cli.inference.device import choose_device, choose_precision
 from icnet_cli.inference.environment import describe
@@ -97,9 +97,11 @@ def backends(config: BenchConfig) -> list[str]:
     """What is to be timed: the one that was named; torch by itself; or all that are installed, torch first."""
     if config.backend != "all":
         return ["torch" if config.backend == "auto" else config.backend]
-    on_gpu = choose_device(config.device).type == "cuda"
-    others = ["compile"] if on_gpu else [name for name in RUNTIMES if RUNTIMES[name].missing() is None]
-    return ["torch", *others]
+    device = choose_device(config.device)
+    if device.type == "cuda":
+        return ["torch", "compile"]
+    runtimes = runtimes_in(choose_precision(config.precision, device))
+    return ["torch", *(name for name, runtime in runtimes.items() if runtime.missing() is None)]
 
 
 def _clock_of(clock: Clock) -> dict[str, Clock]:

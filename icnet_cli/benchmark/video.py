@@ -10,6 +10,7 @@ from typing import Any
 from icnet_cli.config import DEFAULT_WEIGHTS, BenchConfig, SegmentConfig
 from icnet_cli.errors import input_error, usage_error
 from icnet_cli.inference.choice import Work
+from icnet_cli.inference.processor import cpu_has_bf16
 from icnet_cli.inference.segmenter import Segmenter
 from icnet_cli.pipeline.segment import DamagedInputError, FrameDone, Notice, segment
 from icnet_cli.video import open_video
@@ -128,6 +129,7 @@ def describe(
             preset,
             lanes,
             decodes_on_gpu=report.get("hwaccel") == "cuda",
+            spare_bf16=report["precision"] == "fp32" and cpu_has_bf16(),
         ),
     }
 
@@ -159,20 +161,35 @@ def advice(
     lanes: Lanes = LANES,
     *,
     decodes_on_gpu: bool = False,
+    spare_bf16: bool = False,
 ) -> str:
     """One sentence: what holds the run up, and the option of `icnet segment` that would relieve it."""
     spent = sum(p50.get(name, 0.0) for name in lanes[lane])
     within = "" if spent == p50[stage] else f" in the {lane} lane ({spent:.1f} ms a frame)"
-    cure = relief(stage, device, view, preset, decodes_on_gpu=decodes_on_gpu)
+    cure = relief(stage, device, view, preset, decodes_on_gpu=decodes_on_gpu, spare_bf16=spare_bf16)
     return f"The bottleneck is {stage}, {p50[stage]:.1f} ms a frame{within}: {cure}."
 
 
-def relief(stage: str, device: str, view: str, preset: str | None, *, decodes_on_gpu: bool = False) -> str:
-    """What makes a stage shorter, or has fewer frames go through it."""
+def relief(
+    stage: str,
+    device: str,
+    view: str,
+    preset: str | None,
+    *,
+    decodes_on_gpu: bool = False,
+    spare_bf16: bool = False,
+) -> str:
+    """What makes a stage shorter, or has fewer frames go through it.
+
+    Args:
+        spare_bf16: whether the CPU has bf16 of its own and runs the network in fp32.
+    """
     if stage == "decode":
         if device != "cpu" and not decodes_on_gpu:
             return "--hwaccel gives it to the GPU's own decoder"
         return "no option decodes faster; a source with smaller frames or an easier codec does"
+    if stage == "forward" and device == "cpu" and spare_bf16:
+        return f"--precision bf16 (this processor has it), --weights of a smaller network, or {_SMALLER}"
     if stage == "forward" and device == "cpu":
         return f"--device cuda, --weights of a smaller network, or {_SMALLER}"
     if stage in ("prepare", "upload", "forward"):

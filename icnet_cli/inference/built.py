@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import platform
-import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -24,6 +21,7 @@ from icnet_cli.errors import usage_error
 from .backends.runtimes import Run, Runtime
 from .cache import Cache
 from .engine import HostPixels, Labels, Picture, Size
+from .processor import processor
 
 _OPEN_AT_ONCE = 4  # sizes whose networks stay in memory: some 30 MB each
 _KEY_CHARACTERS = 24
@@ -38,7 +36,6 @@ class BuiltEngine:
         digest: `weights_digest` of the network, where it is known.
     """
 
-    precision = "fp32"
     gives_scores = True
 
     def __init__(
@@ -49,7 +46,7 @@ class BuiltEngine:
         cache: Cache | None = None,
         digest: str | None = None,
     ) -> None:
-        self.backend = runtime.name
+        self.backend, self.precision = runtime.name, runtime.precision
         self.device = torch.device("cpu")
         self.align_corners = bool(network.align_corners)
         self._network, self._normalisation, self._runtime = network, normalisation, runtime
@@ -94,11 +91,11 @@ class BuiltEngine:
         self._runs.clear()
 
     def key(self, size: Size) -> str:
-        """What makes two compiled networks the same: weights, size, versions, processor, threads."""
+        """What makes two compiled networks the same: weights, size, precision, versions, processor, threads."""
         parts = (
             self._weights,
             repr(self._normalisation),
-            f"{size[0]}x{size[1]}",
+            f"{size[0]}x{size[1]} {self.precision}",
             f"{icnet_cli.__version__} {own_sources()}",
             str(torch.__version__),
             self._runtime.version(),
@@ -164,17 +161,6 @@ def own_sources() -> str:
     for file in sorted(files):
         digest.update(file.read_bytes())
     return digest.hexdigest()
-
-
-@cache
-def processor() -> str:
-    """What compiled code depends on: a home folder may be shared by unlike machines."""
-    found = None
-    with suppress(OSError):
-        found = re.search(r"^(flags|Features)\s*:.*$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    # Not platform.processor(), which starts `uname`; on Windows this is what it gives.
-    model = os.environ.get("PROCESSOR_IDENTIFIER", "")
-    return f"{platform.system()} {platform.machine()} {model} {found[0] if found else ''}"
 
 
 def _last_line(error: Exception) -> str:

@@ -10,7 +10,7 @@ import torch
 from icnet_cli.config import BACKENDS
 from icnet_cli.errors import usage_error
 
-from .backends.runtimes import RUNTIMES, runtime_of
+from .backends.runtimes import runtime_of, runtimes_in
 from .device import choose_device
 
 HOST_ONLY = ("openvino", "onnx")  # they run on the CPU alone
@@ -48,11 +48,14 @@ class Cost:
 # Two idle cores of an AMD EPYC (AVX-512), torch 2.13, OpenVINO 2026.4, ONNX Runtime 1.31: docs/performance.md.
 # Slower processors build more slowly and gain more.
 COSTS = {
-    "openvino": Cost(speed=1.15, open_s=0.3, build_s=7),
-    "onnx": Cost(speed=1.2, open_s=0.2, build_s=6),
-    "compile": Cost(speed=1.1, open_s=2.2, build_s=25),
+    "fp32": {
+        "openvino": Cost(speed=1.15, open_s=0.3, build_s=7),
+        "onnx": Cost(speed=1.2, open_s=0.2, build_s=6),
+        "compile": Cost(speed=1.1, open_s=2.2, build_s=25),
+    },
+    "bf16": {"openvino": Cost(speed=2.0, open_s=0.3, build_s=7)},  # of an Intel Xeon with AMX
 }
-GFLOPS_A_CORE = 80.0  # torch's own rate there for these networks
+GFLOPS_A_CORE = {"fp32": 80.0, "bf16": 170.0}  # torch's own rate there for these networks
 _MARGIN = 2.0  # the gain is an estimate, the wait is certain
 
 
@@ -65,11 +68,8 @@ def check_backend(backend: str, device: str, precision: str) -> None:
     if backend in HOST_ONLY and device.startswith("cuda"):
         raise usage_error(f"--backend {backend} runs on the CPU; leave --device out, or use --backend torch")
     on_host = device == "cpu" or backend in HOST_ONLY or choose_device(device).type == "cpu"
-    if on_host and precision not in ("auto", "fp32"):
-        words = f"--backend {backend} computes in fp32 on a CPU, not --precision {precision}"
-        raise usage_error(f"{words}; leave --precision out, or use --backend torch")
     if on_host:
-        runtime_of(backend)
+        runtime_of(backend, "fp32" if precision == "auto" else precision)
 
 
 def device_for(backend: str, device: str) -> str:
@@ -77,23 +77,27 @@ def device_for(backend: str, device: str) -> str:
     return "cpu" if backend in HOST_ONLY and device == "auto" else device
 
 
-def fastest(work: Work, gflops: Callable[[], float], is_built: Callable[[str], bool]) -> str:
+def fastest(
+    work: Work, gflops: Callable[[], float], is_built: Callable[[str], bool], precision: str = "fp32"
+) -> str:
     """The backend that has `work` done soonest on this CPU: torch where none is worth its start-up.
 
     Args:
         gflops: operations of the network a picture; asked for only where it matters.
         is_built: whether a backend has the network on the disk already.
+        precision: chosen already.
     """
     if work.picture_size is None:
         return "torch"  # another size would be another network to build
-    installed = [name for name in COSTS if RUNTIMES[name].missing() is None]
+    costs, runtimes = COSTS.get(precision, {}), runtimes_in(precision)
+    installed = [name for name in costs if name in runtimes and runtimes[name].missing() is None]
     if not installed:
         return "torch"
     frames = UNKNOWN_FRAMES if work.frames is None else work.frames
-    torch_s = frames * gflops() / (GFLOPS_A_CORE * torch.get_num_threads())
+    torch_s = frames * gflops() / (GFLOPS_A_CORE[precision] * torch.get_num_threads())
     seconds = {"torch": torch_s}
     for name in installed:
-        cost = COSTS[name]
+        cost = costs[name]
         start = cost.open_s + (0 if is_built(name) else cost.build_s)
         seconds[name] = torch_s / cost.speed + _MARGIN * start
     return min(seconds, key=lambda name: seconds[name])

@@ -36,7 +36,7 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """`auto` is fp32 on a CPU (bf16 convolutions without AMX are ten times slower) and fp16 on a GPU.
+    """`auto` is fp32 on a CPU (labels of its own, and most have no bf16) and fp16 on a GPU.
 
     Raises:
         IcnetError: USAGE for an unknown name; DEVICE for what the device cannot do.

@@ -37,19 +37,21 @@ def build_engine(
         IcnetError: USAGE for a backend that is not installed.
     """
 
-    if device.type == "cpu" and backend == "auto" and precision == "fp32" and work and work.picture_size:
+    if device.type == "cpu" and backend == "auto" and work and work.picture_size:
         assert input_size is not None
-        chosen = _worth_it(network, normalisation, work, input_size(*work.picture_size))
+        chosen = _worth_it(network, normalisation, work, input_size(*work.picture_size), precision)
         if chosen is not None:
             return chosen
     if device.type == "cpu" and backend not in ("auto", "torch"):
-        return BuiltEngine(network, normalisation, runtime_of(backend))
+        return BuiltEngine(network, normalisation, runtime_of(backend, precision))
     if device.type == "cuda":
         return CudaEngine(network, normalisation, device, precision, compiled=backend == "compile")
     return TorchEngine(network, normalisation, device, precision)
 
 
-def _worth_it(network: nn.Module, normalisation: Normalisation, work: Work, size: Size) -> Engine | None:
+def _worth_it(
+    network: nn.Module, normalisation: Normalisation, work: Work, size: Size, precision: str
+) -> Engine | None:
     """The engine that pays for its start-up; None where torch is soonest done."""
 
     @cache
@@ -58,7 +60,9 @@ def _worth_it(network: nn.Module, normalisation: Normalisation, work: Work, size
 
     @cache
     def engine(name: str) -> BuiltEngine:
-        return BuiltEngine(network, normalisation, runtime_of(name), digest=digest())
+        return BuiltEngine(network, normalisation, runtime_of(name, precision), digest=digest())
 
-    name = fastest(work, lambda: gflops_by_area(network, *size), lambda name: engine(name).is_built(size))
+    name = fastest(
+        work, lambda: gflops_by_area(network, *size), lambda name: engine(name).is_built(size), precision
+    )
     return None if name == "torch" else engine(name)

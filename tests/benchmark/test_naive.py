@@ -14,6 +14,8 @@ from icnet_cli.benchmark.naive import as_published, compared, naive_run, normali
 from icnet_cli.benchmark.plain import against_plain, apart
 from icnet_cli.checkpoints.format import Normalisation, load_weights
 from icnet_cli.config import BenchConfig
+from icnet_cli.inference import processor
+from icnet_cli.inference.backends import runtimes
 from icnet_cli.video.naive import RgbWriter, read_rgb
 from tests.benchmark.conftest import save
 
@@ -85,6 +87,15 @@ def test_which_backends_are_timed() -> None:
     assert backends(BenchConfig()) == ["torch"]
     assert backends(BenchConfig(backend="openvino")) == ["openvino"]
     assert backends(BenchConfig(backend="all", device="cpu"))[0] == "torch"
+
+
+@pytest.mark.parametrize(("has", "features"), [(True, "flags : amx_bf16"), (False, "flags : avx2")])
+def test_which_backends_are_timed_in_bf16(monkeypatch: pytest.MonkeyPatch, has: bool, features: str) -> None:
+    monkeypatch.setattr(processor, "_features", lambda: features)
+    for name in runtimes.IN_BF16:
+        monkeypatch.setattr(type(runtimes.IN_BF16[name]), "missing", lambda self: None)
+    timed = backends(BenchConfig(backend="all", device="cpu", precision="bf16"))
+    assert timed == (["torch", "openvino"] if has else ["torch"])
 
 
 @pytest.mark.parametrize(

@@ -186,6 +186,8 @@ def test_what_is_advised_can_be_done(stage: str, device: str, view: str) -> None
 
 
 def test_what_is_done_already_is_not_advised() -> None:
+    assert "--precision bf16" in relief("forward", "cpu", "overlay", None, spare_bf16=True)
+    assert "--precision" not in relief("forward", "cpu", "overlay", None)
     assert "preset" not in relief("encode", "cpu", "overlay", "ultrafast")
     assert "preset" not in relief("encode", "cpu", "labels", None)
     assert "--view" not in relief("render", "cpu", "color", None)

@@ -18,6 +18,7 @@ from icnet_cli.doctor import machine, parity, video
 from icnet_cli.doctor.findings import ABSENT, BAD, OK, WARNING, Finding, guarded
 from icnet_cli.doctor.parity import Parity, Way
 from icnet_cli.errors import device_error
+from icnet_cli.inference import processor
 from icnet_cli.inference.segmenter import Segmenter
 from icnet_cli.video.abilities import Ability, decoders, encoders, hardware_decoders, hardware_encoders
 
@@ -257,7 +258,10 @@ def test_backends_that_are_not_installed_say_how(monkeypatch: pytest.MonkeyPatch
         "openvino": ABSENT,
     }
     assert "pip install 'icnet[onnx]'" in of(found, "onnx").detail
+    monkeypatch.setattr(processor, "_features", lambda: "flags : avx2")
     assert not [way for way in parity.ways() if way.device == "cpu"]
+    monkeypatch.setattr(processor, "_features", lambda: "flags : amx_bf16")
+    assert [way for way in parity.ways() if way.device == "cpu"] == [Way("torch", "cpu", "bf16")]
 
 
 def test_weights_that_were_changed_are_bad(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

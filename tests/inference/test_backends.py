@@ -17,9 +17,10 @@ from icnet_cli.checkpoints.format import LoadedWeights, Normalisation, WeightsMe
 from icnet_cli.classes import load_table
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.inference import built as module
-from icnet_cli.inference.backends.runtimes import RUNTIMES
+from icnet_cli.inference.backends.runtimes import RUNTIMES, OpenVino
 from icnet_cli.inference.built import BuiltEngine, weights_digest
 from icnet_cli.inference.cache import FOLDER_VARIABLE, Cache
+from icnet_cli.inference.processor import cpu_has_bf16
 from icnet_cli.inference.segmenter import Segmenter, load
 from icnet_cli.models import build
 from icnet_cli.models.layers import resize
@@ -30,6 +31,7 @@ from .tiny import OneAtATime, at_once, randomised, stripes
 STREET = Path(__file__).parents[2] / "examples" / "street.mp4"
 SIZE = (256, 320)  # a quarter of the clip's pixels; every stage of the networks still has a map to work on
 LEAST = 0.9999
+LEAST_IN_BF16 = 0.97
 BUILT = ("openvino", "onnx", pytest.param("compile", marks=pytest.mark.slow))
 
 
@@ -113,6 +115,33 @@ def test_other_runtimes_run_icnet(backend: str, frames: list[np.ndarray]) -> Non
     assert agreement(segmenter_of(loaded, backend), loaded, frames) >= LEAST
 
 
+@pytest.mark.skipif(not cpu_has_bf16(), reason="a processor without bf16 of its own")
+def test_openvino_in_bf16(frames: list[np.ndarray]) -> None:
+    needs("openvino")
+    loaded = weights("fast-scnn-camvid")
+    segmenter = Segmenter(loaded.network, loaded.meta, "cpu", "bf16", SIZE, "openvino")
+    assert (segmenter.backend, segmenter.precision) == ("openvino", "bf16")
+    pictures = segmenter.prepare(frames[:1])
+    exact = segmenter_of(loaded, "openvino").forward(pictures)
+    off = (segmenter.forward(pictures) - exact).norm() / exact.norm()
+    assert 1e-4 < off < 0.05  # in bf16, and no further off
+    assert agreement(segmenter, loaded, frames) >= LEAST_IN_BF16
+
+
+def test_a_runtime_that_computes_in_something_else_is_refused(
+    tiny: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the processor has no bf16, OpenVINO would take fp32 and not say so."""
+    needs("openvino")
+    import openvino
+
+    compiled = openvino.CompiledModel
+    monkeypatch.setattr(compiled, "get_property", lambda self, name: openvino.Type.f32)
+    engine = BuiltEngine(tiny, Normalisation(), OpenVino("bf16"), Cache(tmp_path))
+    with pytest.raises(IcnetError, match="this processor has no bf16"):
+        engine.warm((64, 96))
+
+
 @pytest.mark.slow
 def test_channel_order_and_batches() -> None:
     needs("onnx")
@@ -136,6 +165,7 @@ class Counted:
     """A runtime that notes what it is asked for, and runs torch."""
 
     name, suffix, build_time = "onnx", ".bin", "no time"
+    precision = "fp32"
 
     def __init__(self) -> None:
         self.made = 0
@@ -218,10 +248,12 @@ def test_other_weights_sizes_and_versions_have_other_keys(
     keys.add(engine_of(tiny, runtime, tmp_path).key((64, 96)))
     monkeypatch.setattr(module, "processor", lambda: "another")
     keys.add(engine_of(tiny, runtime, tmp_path).key((64, 96)))
+    monkeypatch.setattr(Counted, "precision", "bf16")
+    keys.add(engine_of(tiny, runtime, tmp_path).key((64, 96)))
     with torch.no_grad():
         next(tiny.parameters())[0, 0, 0, 0] += 1e-6
     keys.add(engine_of(tiny, runtime, tmp_path).key((64, 96)))
-    assert len(keys) == 6
+    assert len(keys) == 7
 
 
 def test_the_digest_is_of_values_not_of_places(tiny: nn.Module) -> None:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from icnet_cli.checkpoints.format import Normalisation
 from icnet_cli.errors import usage_error
+from icnet_cli.inference.processor import cpu_has_bf16
 
 from .base import missing_modules, need
 from .graph import quietly, save_onnx, scores_program, to_onnx, to_openvino
@@ -27,14 +28,19 @@ from .graph import quietly, save_onnx, scores_program, to_onnx, to_openvino
 Size = tuple[int, int]  # (height, width)
 Run = Callable[[Tensor], Tensor]
 COMPILERS = ("g++", "clang++", "c++")
+_OPENVINO = {"fp32": "f32", "bf16": "bf16"}
 
 
 class Runtime(Protocol):
-    """One of them. `suffix` is that of its files; `build_time` how long `make` takes, in words."""
+    """One of them, in one precision (fp32, bf16).
+
+    `suffix` is that of its files; `build_time` how long `make` takes, in words.
+    """
 
     name: str
     suffix: str
     build_time: str
+    precision: str
 
     def missing(self) -> str | None:
         """What is not installed and how to get it, in words; None where all is here."""
@@ -58,6 +64,9 @@ class OpenVino:
 
     name, suffix, build_time = "openvino", ".blob", "which takes some ten seconds"
 
+    def __init__(self, precision: str = "fp32") -> None:
+        self.precision = precision
+
     def missing(self) -> str | None:
         return need("openvino") if missing_modules("openvino") else None
 
@@ -77,6 +86,8 @@ class OpenVino:
         import openvino
 
         compiled = openvino.Core().import_model(path.read_bytes(), "CPU", self._hints(threads))
+        if compiled.get_property("INFERENCE_PRECISION_HINT").to_string() != _OPENVINO[self.precision]:
+            raise RuntimeError(f"this processor has no {self.precision}")
         request = compiled.create_infer_request()
 
         def run(pictures: Tensor) -> Tensor:
@@ -86,11 +97,10 @@ class OpenVino:
 
         return run
 
-    @staticmethod
-    def _hints(threads: int) -> dict[str, object]:
+    def _hints(self, threads: int) -> dict[str, object]:
         # Without the first a CPU with bf16 units would use them, and the labels would not be fp32's.
         return {
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": _OPENVINO[self.precision],
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
         }
@@ -100,6 +110,7 @@ class OnnxRuntime:
     """ONNX Runtime on the CPU; the file is an .onnx."""
 
     name, suffix, build_time = "onnx", ".onnx", "which takes some fifteen seconds"
+    precision = "fp32"
 
     def missing(self) -> str | None:
         return need("onnx") if missing_modules("onnx") else None
@@ -132,6 +143,7 @@ class Inductor:
     """
 
     name, suffix, build_time = "compile", ".pt2", "which takes a minute"
+    precision = "fp32"
 
     def missing(self) -> str | None:
         if any(map(shutil.which, COMPILERS)):
@@ -159,11 +171,21 @@ class Inductor:
 
 
 RUNTIMES: dict[str, Runtime] = {runtime.name: runtime for runtime in (OpenVino(), OnnxRuntime(), Inductor())}
+IN_BF16: dict[str, Runtime] = {"openvino": OpenVino("bf16")}  # on a processor that has it
 
 
-def runtime_of(backend: str) -> Runtime:
-    """The runtime of that name. Raises a usage error that says what is not installed."""
-    runtime = RUNTIMES[backend]
+def runtimes_in(precision: str) -> dict[str, Runtime]:
+    """Those that compute in a precision, by name, whether they are installed or not."""
+    return {"fp32": RUNTIMES, "bf16": IN_BF16 if cpu_has_bf16() else {}}.get(precision, {})
+
+
+def runtime_of(backend: str, precision: str = "fp32") -> Runtime:
+    """The runtime of that name. Raises a usage error that says what is not installed, or not to be had."""
+    runtime = runtimes_in(precision).get(backend)
+    if runtime is None:
+        others = " or bf16" if backend in IN_BF16 and cpu_has_bf16() else ""
+        words = f"--backend {backend} computes in fp32{others} on this CPU, not --precision {precision}"
+        raise usage_error(f"{words}; leave --precision out, or use --backend torch")
     lacking = runtime.missing()
     if lacking:
         raise usage_error(lacking)
