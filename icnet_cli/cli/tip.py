@@ -9,13 +9,15 @@ from typing import Any
 from icnet_cli.cli.console import say
 from icnet_cli.cli.progress import Status, clock
 from icnet_cli.config import SegmentConfig
+from icnet_cli.inference.processor import cpu_has_bf16
 
 _LONG_S = 600.0  # what is over sooner is over before the command has been typed anew
 _SETTLED_S = 20.0  # by then the pace is the run's, not its start's
+_FP32_ALONE = ("onnx", "compile")  # on a CPU
 
 
 class Tip:
-    """Says once, where most of a long run is the network's, how to ask it less often.
+    """Says once, where most of a long run is the network's, how it takes less: in bf16, or asked less often.
 
     Files alone have a `total`, and videos alone have `seconds`: between pictures nothing can be carried.
     """
@@ -25,7 +27,10 @@ class Tip:
     ) -> None:
         exported = config.weights.endswith((".onnx", ".xml"))
         refused = exported or config.batch not in ("auto", "1")  # with --reuse
-        self._open = not (config.uses_motion or refused or progress in ("json", "none"))
+        self._may_reuse = not (config.uses_motion or refused)
+        self._may_halve = not exported and config.precision == "auto" and config.backend not in _FP32_ALONE
+        self._device = config.device
+        self._open = (self._may_reuse or self._may_halve) and progress not in ("json", "none")
         self._now = now
         self._first: tuple[float, int] | None = None  # a resumed run does not begin at 0
         self._done = 0
@@ -43,7 +48,7 @@ class Tip:
 
     def consider(self, event: Any) -> None:
         """Look at a `FrameDone`."""
-        if not self._open or event.total is None or event.seconds is None:
+        if not self._open or event.total is None:
             return
         moment = self._now()
         if self._first is None or event.done <= self._done:  # the next video of several
@@ -54,8 +59,20 @@ class Tip:
             return
         self._open = False
         left = (event.total - event.done) * (moment - began) / (event.done - before)
-        if left >= _LONG_S and event.slowest == "network":
-            say(
-                f"{clock(left)} to go, most of it the network's: with --reuse 3 it would see each third frame, "
-                "its labels follow the motion between, and little is lost"
+        way = self._way(event)
+        if way and left >= _LONG_S and event.slowest == "network":
+            say(f"{clock(left)} to go, most of it the network's: {way}")
+
+    def _way(self, event: Any) -> str | None:
+        from icnet_cli.inference.device import (
+            choose_device,  # torch, which `icnet segment --help` does without
+        )
+
+        if self._may_halve and cpu_has_bf16() and choose_device(self._device).type == "cpu":
+            return "--precision bf16, which this processor has, would take less, and finds as much"
+        if self._may_reuse and event.seconds is not None:
+            return (
+                "with --reuse 3 it would see each third frame, its labels follow the motion between, "
+                "and little is lost"
             )
+        return None

@@ -6,12 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from icnet_cli.cli.tip import Tip
 from icnet_cli.config import SegmentConfig
+from icnet_cli.inference import device, processor
 from icnet_cli.pipeline.lanes import FrameDone
 
 CONFIG = SegmentConfig(source="drive.mp4", output=Path("out.mp4"))
+
+
+@pytest.fixture(autouse=True)
+def no_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processor, "_features", lambda: "flags : avx2")
 
 
 def said(
@@ -85,3 +92,34 @@ def test_who_has_chosen_is_left_alone(capsys: pytest.CaptureFixture[str], config
 @pytest.mark.parametrize("progress", ["json", "none"])
 def test_a_program_is_left_alone(capsys: pytest.CaptureFixture[str], progress: str) -> None:
     assert said(capsys, progress=progress) == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "--precision bf16"),
+        ({"reuse": "auto"}, "--precision bf16"),  # both may be asked for
+        ({"precision": "bf16"}, "--reuse 3"),
+        ({"precision": "fp32"}, "--reuse 3"),  # its exact labels are wanted
+        ({"backend": "onnx"}, "--reuse 3"),  # which has no bf16
+        ({"reuse": "3", "precision": "bf16"}, ""),
+    ],
+)
+def test_a_processor_with_bf16_is_told_of(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, options: dict[str, str], words: str
+) -> None:
+    monkeypatch.setattr(processor, "_features", lambda: "flags : amx_bf16")
+    config = replace(CONFIG, device="cpu", **options)  # type: ignore[arg-type]
+    told = said(capsys, config)
+    assert (words in told) if words else not told
+    assert told.count("\n") == bool(words)
+    if config.precision == "auto" and config.backend == "auto":
+        assert "--precision bf16" in said(capsys, config, seconds=None)  # pictures
+
+
+def test_a_gpu_is_not_told_of_bf16(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processor, "_features", lambda: "flags : amx_bf16")
+    monkeypatch.setattr(device, "choose_device", lambda name: torch.device("cuda", 0))
+    assert "--reuse 3" in said(capsys)
