@@ -47,8 +47,9 @@ def gamma(exponent: float) -> Callable[[Picture], Picture]:
 
 def jpeg(quality: int) -> Callable[[Picture], Picture]:
     def spoil(picture: Picture) -> Picture:
-        _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        return cv2.imdecode(data, cv2.IMREAD_COLOR)
+        blue_first = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)  # as OpenCV takes it to weigh the luma
+        _, data = cv2.imencode(".jpg", blue_first, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
     return spoil
 

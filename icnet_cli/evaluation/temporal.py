@@ -49,7 +49,8 @@ def step_between(previous: Grey, current: Grey, size: tuple[int, int]) -> Step |
     error = photometric_error(previous, current, flow)
     if is_cut(error):
         return None
-    known = cv2.resize((error <= UNEXPLAINED).astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST)
+    known = (error <= UNEXPLAINED).astype(np.uint8)
+    known = cv2.resize(known, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
     return Step(resize_flow(flow, size), known.astype(bool))
 
 

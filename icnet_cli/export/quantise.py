@@ -17,8 +17,7 @@ from icnet_cli.evaluation.confusion import Confusion
 from icnet_cli.inference.backends.base import ExportedModel
 from icnet_cli.inference.backends.graph import quietly
 from icnet_cli.models import Network
-from icnet_cli.pixels.cv import cv2
-from icnet_cli.pixels.files import read_picture, shrink_or_grow
+from icnet_cli.pixels.files import labels_at, read_picture, shrink_or_grow
 
 from .agreement import Picture, model_input, original_labels, picture_files, spread
 
@@ -108,7 +107,7 @@ def miou_lost(
         frame = shrink_or_grow(read_picture(sample.image), size)
         found = original_labels(network, model.meta, frame), model.labels(model_input(frame, model))[0]
         for confusion, labels in zip(confusions, found, strict=True):
-            confusion.update(truth, cv2.resize(labels, truth.shape[::-1], interpolation=cv2.INTER_NEAREST))
+            confusion.update(truth, labels_at(labels, truth.shape))
     before, after = (confusion.miou for confusion in confusions)
     images = len(calibration.labelled)
     return {"miou_before": before, "miou": after, "miou_lost": before - after, "miou_images": images}

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from icnet_cli.errors import usage_error
-from icnet_cli.pixels.cv import cv2
+from icnet_cli.pixels.files import labels_at
 
 from .backends import SUFFIXES, open_exported
 from .backends.base import LABELS, RAW
@@ -88,7 +88,7 @@ class ExportedEngine:
             return self._pixels.postprocess(scores, size, network_size)
         maps = scores.argmax(dim=1) if self.gives_scores else scores[:, 0]
         labels = maps.to(torch.uint8).numpy()
-        return [_nearest(one, size) for one in labels]
+        return [labels_at(one, size) for one in labels]
 
     def still_to_build(self, size: Size) -> str | None:
         """Nothing has to be built."""
@@ -119,9 +119,3 @@ def open_engine(
     if precision not in ("auto", engine.precision):
         raise usage_error(f"{path} was exported in {engine.precision}, not --precision {precision}")
     return engine
-
-
-def _nearest(labels: Labels, size: Size) -> Labels:
-    if labels.shape == size:
-        return labels
-    return np.asarray(cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT))

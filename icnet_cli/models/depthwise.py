@@ -21,9 +21,10 @@ class DepthwiseConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, ceil(H / stride), ceil(W / stride))."""
-        if x.device.type != "cpu" or not (self.training and torch.is_grad_enabled()):
-            return super().forward(x)
         weight = self.weight
+        learns = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
+        if x.device.type != "cpu" or not learns:
+            return super().forward(x)
         if torch.is_autocast_enabled("cpu"):  # cast here: within `_OnCPU` a cast would have no gradient
             dtype = torch.get_autocast_dtype("cpu")
             x, weight = x.to(dtype), weight.to(dtype)

@@ -151,5 +151,15 @@ def shrink_or_grow(picture: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]
     return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
+def labels_at(labels: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """(H, W) class numbers to `size` (height, width), each place the one whose middle is nearest: classes never mix.
+
+    OpenCV's plain INTER_NEAREST takes the pixel at each place's upper left corner instead, half a pixel off.
+    """
+    if labels.shape == tuple(size):
+        return labels
+    return np.asarray(cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT))
+
+
 def _known_formats() -> str:
     return ", ".join(suffix.lstrip(".") for suffix in PICTURE_SUFFIXES)

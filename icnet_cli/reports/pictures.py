@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icnet_cli.pixels.cv import cv2
-from icnet_cli.pixels.files import shrink_or_grow
+from icnet_cli.pixels.files import labels_at, shrink_or_grow
 from icnet_cli.reports.html import data_uri
 
 Picture = NDArray[np.uint8]
@@ -40,8 +40,7 @@ def small_picture(picture: Picture, longest: int = LONGEST_SIDE) -> Picture:
 
 def small_labels(labels: Labels, longest: int = LONGEST_SIDE) -> Labels:
     """Nearest neighbour: classes are never mixed."""
-    height, width = fitted((labels.shape[0], labels.shape[1]), longest)
-    return np.asarray(cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT))
+    return labels_at(labels, fitted((labels.shape[0], labels.shape[1]), longest))
 
 
 def jpeg_uri(picture: Picture, most: int = MOST_BYTES) -> str:

@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from icnet_cli.classes import ClassTable
 from icnet_cli.documents import read_json
 from icnet_cli.errors import IcnetError, input_error
-from icnet_cli.pixels.cv import cv2
-from icnet_cli.pixels.files import read_picture
+from icnet_cli.pixels.files import labels_at, read_picture
 from icnet_cli.reports.axes import Point
 from icnet_cli.reports.figures import class_key, labels_figure, photo, score, short_name
 from icnet_cli.reports.html import Child, Html, Section, el, facts, page, paragraph, tiles
@@ -269,7 +268,7 @@ def _over_time(record: RunRecord) -> list[Html]:
 
 def _right(sample: SamplePicture, step: int) -> str:
     labels = sample.predictions[step]
-    truth = cv2.resize(sample.truth, labels.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    truth = labels_at(sample.truth, labels.shape)
     counted = truth != 255
     right = float((truth == labels)[counted].mean()) if counted.any() else 0.0
     return f"Step {step}: {right:.1%} right"

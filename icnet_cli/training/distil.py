@@ -20,9 +20,15 @@ class Teachers:
     """Networks that are done learning, asked about the very pictures that the student is given.
 
     Their probabilities are averaged, so that several teach what none of them knows alone.
+
+    Args:
+        align_corners: the student's: where its pixels lie, and so where the teachers are asked.
     """
 
-    def __init__(self, loaded: Sequence[LoadedWeights], device: torch.device) -> None:
+    def __init__(
+        self, loaded: Sequence[LoadedWeights], device: torch.device, align_corners: bool = False
+    ) -> None:
+        self.students = align_corners
         self.networks = [ready_network(one.network, device, torch.float32) for one in loaded]
         self.normalises = [Normalise(one.meta.normalisation).to(device) for one in loaded]
         self.align_corners = [one.network.align_corners for one in loaded]
@@ -36,7 +42,10 @@ class Teachers:
         teachers = zip(self.networks, self.normalises, self.align_corners, strict=True)
         for network, normalise, align_corners in teachers:
             scores = network.scores(normalise(pictures)).float()  # type: ignore[operator]
-            yield F.interpolate(scores, size=size, mode="bilinear", align_corners=align_corners)
+            if align_corners != self.students:  # maps of one size whose pixels lie at different places
+                whole = (pictures.shape[2], pictures.shape[3])
+                scores = F.interpolate(scores, size=whole, mode="bilinear", align_corners=align_corners)
+            yield F.interpolate(scores, size=size, mode="bilinear", align_corners=self.students)
 
 
 def find_teachers(names: Sequence[str], classes: ClassTable) -> tuple[LoadedWeights, ...]:

@@ -56,7 +56,7 @@ class Stepper:
         self.normalise = Normalise(self.recipe.normalisation).to(run.device)
         self.trained = _Trained(network, self.loss, self.normalise, self.autocast)
         taught = bool(run.teachers) and self.recipe.loss.distil > 0
-        self.teachers = Teachers(run.teachers, run.device) if taught else None
+        self.teachers = Teachers(run.teachers, run.device, network.align_corners) if taught else None
         self._forward: nn.Module = self.trained if self.ranks.alone else _distributed(self.trained, run)
         self.optimizer = build_optimizer(network, self.recipe.optimizer, run.lr, fused=self.deferred)
         self.scaler = torch.amp.GradScaler(run.device.type, enabled=self.autocast is torch.float16)

@@ -23,6 +23,8 @@ Planes = tuple[np.ndarray, np.ndarray, np.ndarray]
 _PLAIN = ("yuv420p", "yuvj420p")
 # What a GPU's decoder gives in place of what software does: the same samples, U and V in one plane.
 _PLANAR = {"nv12": "yuv420p", "p010le": "yuv420p10le"}
+# swscale takes grey for full range whatever it is told; of limited range it is read as YUV without colour.
+_COLOURLESS = {"gray": "yuv420p", "gray10le": "yuv420p10le", "gray12le": "yuv420p12le"}
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,8 @@ class Converter:
         if planar != pix_fmt:
             with self._lock:
                 frame = self._reformatter("planar").reformat(frame, format=planar, threads=1)
+        if pix_fmt != "gray" and not self.colour.full_range:
+            frame = _with_chroma(frame)
         source_range = self.colour.range_code
         if frame.format.is_rgb or frame.format.has_palette:
             source_range = ColorRange.JPEG
@@ -127,10 +131,25 @@ class Converter:
         return self._swscale.setdefault(purpose, VideoReformatter())
 
 
-def _writable_views(frame: Any) -> list[np.ndarray]:
+def _with_chroma(frame: Any) -> Any:
+    """A grey frame with the same luma and neutral chroma; any other as it is."""
+    layout = _COLOURLESS.get(frame.format.name)
+    if layout is None:
+        return frame
+    whole = av.VideoFrame(frame.width, frame.height, layout)
+    bits = whole.format.components[0].bits
+    dtype = np.dtype(np.uint8 if bits == 8 else "<u2")
+    luma, *chroma = _writable_views(whole, dtype)
+    luma[:] = _writable_views(frame, dtype)[0]
+    for plane in chroma:
+        plane[:] = 1 << (bits - 1)
+    return whole
+
+
+def _writable_views(frame: Any, dtype: Any = np.uint8) -> list[np.ndarray]:
     views = []
     for plane in frame.planes:
-        rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
+        rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size).view(dtype)
         views.append(rows[:, : plane.width])
     return views
 

@@ -228,6 +228,10 @@ def test_spoiled_pictures_are_measured_as_eval_measures(
         assert (spoil(picture) == spoiled[kind]).all()
         assert (spoiled[kind].shape, spoiled[kind].dtype) == (picture.shape, np.uint8)
         assert (spoiled[kind] == picture).all() == (kind == "as they are")
+    red = np.full((32, 32, 3), (200, 30, 60), np.uint8)
+    red[:, ::2] = (210, 40, 70)  # luma, of which JPEG keeps more than of colour
+    blue_first = cv2.imencode(".jpg", red[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 20])[1]
+    assert (module.jpeg(20)(red) == cv2.imdecode(blue_first, cv2.IMREAD_COLOR)[:, :, ::-1]).all()
 
 
 def test_offsets_undo_what_was_added_to_the_scores_of_a_class() -> None:

@@ -168,6 +168,22 @@ def test_smoothing_takes_the_flicker_and_nothing_else() -> None:
     assert right[1] > right[0]
 
 
+def test_smoothing_a_still_picture_changes_nothing() -> None:
+    """However sure the network is: a probability that was cut off would move borders on the way to full size."""
+
+    class Sure(Counting):
+        def forward(self, pictures: Tensor) -> Tensor:
+            # At a quarter of the size, as the networks' scores are.
+            return 25 * torch.nn.functional.avg_pool2d(super().forward(pictures), 4)
+
+    still = scene(12)
+    plain = Sure().labels(still)
+    assert len(np.unique(plain)) > 1
+    each = FrameScores(Sure(), smooth=0.5)
+    for _ in range(3):
+        np.testing.assert_array_equal(each.labels(still), plain)
+
+
 def test_no_trail_stays_behind_what_moves() -> None:
     ground = scene(10)
     frames = []

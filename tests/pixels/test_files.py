@@ -16,6 +16,7 @@ from icnet_cli.pixels.cv import cv2
 from icnet_cli.pixels.files import (
     encode_labels_png,
     encode_picture,
+    labels_at,
     read_first_picture,
     read_picture,
     shrink_or_grow,
@@ -240,3 +241,11 @@ def test_shrinking_averages_and_growing_does_not() -> None:
     np.testing.assert_array_equal(shrink_or_grow(stripes, (4, 4)), np.full((4, 4, 3), 100))
     assert shrink_or_grow(stripes, (8, 8)) is stripes
     assert shrink_or_grow(stripes, (16, 4)).shape == (16, 4, 3)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_labels_are_picked_in_the_middle(dtype: type) -> None:
+    labels = np.arange(9 * 15).reshape(9, 15).astype(dtype)
+    np.testing.assert_array_equal(labels_at(labels, (3, 5)), labels[1::3, 1::3])
+    np.testing.assert_array_equal(labels_at(labels, (27, 45)), labels.repeat(3, 0).repeat(3, 1))
+    assert labels_at(labels, (9, 15)) is labels

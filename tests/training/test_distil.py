@@ -59,6 +59,27 @@ def test_their_probabilities_are_averaged(two: list[Path]) -> None:
     assert not torch.allclose(alone[0], alone[1], atol=0.05)  # the failing twin: one of them is not both
 
 
+@pytest.mark.parametrize("students", [False, True])
+@pytest.mark.parametrize("own", [False, True])
+def test_teachers_are_asked_where_the_students_pixels_lie(two: list[Path], own: bool, students: bool) -> None:
+    """A teacher whose scores say how far right a place is, on a map of its own size and alignment."""
+    (loaded, _) = find_teachers([str(path) for path in two], CAMVID)
+    teachers = Teachers([loaded], torch.device("cpu"), students)
+    teachers.align_corners = [own]
+    wide, its, students_wide = 256, 32, 16
+
+    def places(count: int, aligned: bool) -> torch.Tensor:
+        steps = torch.arange(count, dtype=torch.float32)
+        return steps * (wide - 1) / (count - 1) if aligned else (steps + 0.5) * wide / count - 0.5
+
+    ramp = (places(its, own) / 100).expand(1, 1, 8, its)
+    teachers.networks[0].scores = lambda x: torch.cat([ramp, torch.zeros_like(ramp)], dim=1)
+    found = teachers.probabilities(torch.zeros(1, 3, 64, wide, dtype=torch.uint8), (4, students_wide))
+    said = 100 * (found[0, 0] / found[0, 1]).log()
+    reached = places(students_wide, students).clamp(places(its, own)[0], places(its, own)[-1])
+    assert (said - reached).abs().max() < 0.1
+
+
 def test_a_student_comes_closer_to_them(config: TrainConfig, two: list[Path]) -> None:
     """On one batch again and again; without teachers it goes where the labels are."""
     pictures = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)

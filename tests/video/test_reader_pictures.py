@@ -200,6 +200,27 @@ def test_grey_video_is_grey(tmp_path: Path, full: bool) -> None:
         assert np.abs(frame.rgb()[..., 0] - expected).max() <= 2
 
 
+@pytest.mark.parametrize("codec", ["libx265", "ffv1"])
+@pytest.mark.parametrize("pix_fmt", ["gray", "gray10le", "gray12le"])
+def test_grey_of_limited_range_without_chroma(tmp_path: Path, codec: str, pix_fmt: str) -> None:
+    """As HEVC's monochrome is decoded; H.264's gets chroma from its decoder."""
+    scale = {"gray": 1, "gray10le": 4, "gray12le": 16}[pix_fmt]
+    ramp = np.repeat(np.linspace(16, 235, 128).round()[None], 64, axis=0)
+    options = {"x265-params": "lossless=1:log-level=error"} if codec == "libx265" else {}
+    samples = (ramp * scale).astype(np.uint8 if scale == 1 else np.uint16)
+    path = make_clip(
+        tmp_path / "grey.mkv", range(2), Fraction(1, 25), codec=codec, pix_fmt=pix_fmt,
+        pictures=[samples] * 2, tags=(1, 1, 1, 1), options=options,
+    )  # fmt: skip
+    with open_video(path) as reader:
+        assert (reader.info.pix_fmt, reader.info.colour.full_range) == (pix_fmt, False)
+        frame = next(iter(reader))
+        luma, blue, red = frame.yuv420()
+        assert np.abs(luma - ramp).max() <= (0 if scale == 1 else 1)
+        assert {blue.min(), blue.max(), red.min(), red.max()} == {128}
+        assert np.abs(frame.rgb() - ((ramp - 16) * 255 / 219)[..., None]).max() <= 3
+
+
 def test_planes_are_not_to_be_written_to(tmp_path: Path) -> None:
     with open_video(make_clip(tmp_path / "clip.mp4")) as reader:
         luma, _, _ = next(iter(reader)).yuv420()
