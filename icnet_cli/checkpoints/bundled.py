@@ -9,6 +9,7 @@ from icnet_cli.errors import printable, usage_error, weights_error
 from icnet_cli.outputs import own_folder
 
 SUFFIX = ".safetensors"
+OF_A_RUN = ("pruned", "best", "last")  # what `prune` and `train` leave in a run folder, the one to use first
 
 
 def bundled_folder() -> Path:
@@ -34,7 +35,7 @@ def local_weights() -> dict[str, Path]:
 
 
 def find_weights(name_or_path: str | Path) -> Path:
-    """The file of a bundled name or of an imported one, or the path itself.
+    """The file of a bundled name or of an imported one, or the path itself; of a run folder its result.
 
     Raises:
         IcnetError: exit 4 where neither exists; exit 2 for what is no name and no path.
@@ -47,6 +48,9 @@ def find_weights(name_or_path: str | Path) -> Path:
     path = Path(os.path.expanduser(name_or_path))
     if os.path.isfile(path):  # which a name that no file can have does not make raise
         return path
+    for name in OF_A_RUN:
+        if os.path.isfile(path / f"{name}{SUFFIX}"):
+            return path / f"{name}{SUFFIX}"
     names = ", ".join(known) or "none"
     raise weights_error(
         f"no weights {printable(repr(str(name_or_path)))}: neither a file nor a known name ({names})"

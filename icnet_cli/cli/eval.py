@@ -120,6 +120,8 @@ def region_table(regions: dict[str, Any]) -> Any:
 
 def closing_lines(document: dict[str, Any]) -> list[str]:
     """What was measured and how, and which figure of the weights' card it is."""
+    from icnet_cli.reports.figures import measured_on
+
     protocol = document["protocol"]
     size = protocol["size"]
     how = "each at a size of its own" if size is None else f"at {size[0]}x{size[1]}"
@@ -128,7 +130,7 @@ def closing_lines(document: dict[str, Any]) -> list[str]:
     if protocol.get("ablation"):
         how += f", without {protocol['ablation']}"
     lines = [
-        f"{document['images']} images of {protocol['dataset']} {protocol['split']}, {how}, "
+        f"{document['images']} image{'' if document['images'] == 1 else 's'} of {measured_on(document)}, {how}, "
         f"network {document['model_ms']:.1f} ms an image on {document['device']} {document['precision']}"
     ]
     if document.get("images_damaged"):

@@ -33,7 +33,8 @@ def train(config: TrainConfig, console: LoopConsole) -> None:
     if console.json:
         emit_json(report.to_dict())
         return
-    best = "no validation split" if report.best_miou is None else f"best mIoU {report.best_miou:.4f}"
+    nothing = "no labelled pixel to measure on" if report.has_val else "no validation split"
+    best = nothing if report.best_miou is None else f"best mIoU {report.best_miou:.4f}"
     say(f"{report.step} step{'' if report.step == 1 else 's'} in {clock(report.seconds)}, {best}")
     if report.damaged:
         say(f"{report.damaged} damaged pair{'s were' if report.damaged > 1 else ' was'} left out")

@@ -150,6 +150,10 @@ class EvalConfig(Config):
         found += pace_problems(self.reuse, self.deadline_s, self.realtime)
         if self.diff is not None and self.branches != "all":
             found.append("--diff compares the branches; add --branches all")
+        if self.report is not None and self.report.suffix.lower() in (".html", ".htm"):
+            found.append(
+                f"--report is a folder, in which the page is index.html; name it without {self.report.suffix}"
+            )
         if not self.regions and (self.output is not None or self.region_bin != EvalConfig.region_bin):
             given = "-o" if self.output is not None else "--region-bin"
             found.append(f"{given} is for --regions")

@@ -68,6 +68,9 @@ class SegmentationDataset:
         self.samples: list[Sample] = [sample for split in splits for sample in samples_of(layout, split)]
         self.skip_damaged = skip_damaged
         self.num_damaged = 0
+        self.one_size: tuple[int, int] | None = (
+            None  # (height, width) of all pictures, once `check_files` has seen it
+        )
         self._cached: dict[Sample, Pair] | None = {} if cache else None
 
     def __len__(self) -> int:
@@ -123,20 +126,23 @@ class SegmentationDataset:
         """
         good: list[Sample] = []
         damage: list[str] = []
+        sizes: set[tuple[int, int]] = set()
         for sample in self.samples:
             try:
-                problem = self._check_pair(sample)
+                size, problem = self._check_pair(sample)
             except IcnetError as error:
                 damage.append(str(error))
                 continue
             if problem:  # labels in another form are no damage; leaving them out would hide a mistake
                 raise input_error(f"{sample.labels} {problem}")
             good.append(sample)
+            sizes.add(size)
         if damage and not (self.skip_damaged and good):
             count = f" ({len(damage)} of {len(self)} pairs are damaged or incomplete)"
             raise input_error(damage[0] + (count if len(damage) > 1 else ""))
         self.samples = good
         self.num_damaged += len(damage)
+        self.one_size = sizes.pop() if len(sizes) == 1 else None
         for index in np.linspace(0, len(good) - 1, min(_PROBES, len(good))).astype(int):
             self.layout.read_labels(good[index])
 
@@ -145,12 +151,12 @@ class SegmentationDataset:
         _same_size(sample, image.shape[:2], labels.shape)
         return image, labels
 
-    def _check_pair(self, sample: Sample) -> str | None:
-        """Raises for damage; returns what is wrong with the form of a whole label file."""
+    def _check_pair(self, sample: Sample) -> tuple[tuple[int, int], str | None]:
+        """Raises for damage; returns (height, width), and what is wrong with the form of a whole label file."""
         image = check_picture(read_bytes(sample.image), sample.image)
         labels = check_picture(read_bytes(sample.labels), sample.labels)
         _same_size(sample, image[:2], labels[:2])
-        return label_form_problem(labels, self.layout.color_labels)
+        return (image.height, image.width), label_form_problem(labels, self.layout.color_labels)
 
 
 def _same_size(sample: Sample, image: tuple[int, ...], labels: tuple[int, ...]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from typing import Protocol as Interface
@@ -15,7 +15,6 @@ from icnet_cli.checkpoints.start import refuse_trunk_only
 from icnet_cli.classes import ClassTable
 from icnet_cli.config import EvalConfig
 from icnet_cli.data.dataset import SegmentationDataset
-from icnet_cli.data.files import check_picture, read_bytes
 from icnet_cli.data.layouts import recognise
 from icnet_cli.errors import IcnetError, input_error, usage_error
 from icnet_cli.evaluation.branches import (
@@ -29,7 +28,7 @@ from icnet_cli.evaluation.confusion import Confusion, Labels
 from icnet_cli.evaluation.differences import Differences
 from icnet_cli.evaluation.folders import PredictionFolder, claim_folder, claim_predictions, free_folder
 from icnet_cli.evaluation.page import ReportPage
-from icnet_cli.evaluation.predict import Image, Predictor, protocol_size
+from icnet_cli.evaluation.predict import Image, Predictor
 from icnet_cli.evaluation.regions import RegionStudy
 from icnet_cli.evaluation.report import EvalReport, Protocol
 from icnet_cli.inference.choice import Work, check_backend, device_for
@@ -76,9 +75,9 @@ def evaluate(config: EvalConfig) -> Generator[ImageDone, None, EvalReport]:
     dataset = SegmentationDataset(layout, [config.split], skip_damaged=config.skip_damaged)
     dataset.check_files()
     predictions = claim_predictions(config, dataset) if config.predictions else None
-    size = config.size or protocol_size(weights.meta.train_size, _first_size(dataset))
-    predictor = _predictor(config, weights, size, len(dataset))
-    observers = _observers(config, weights, predictor, size)
+    work = Work(len(dataset), dataset.one_size)
+    predictor = _predictor(config, weights, work)
+    observers = _observers(config, weights, predictor, work)
     page = _page(config, weights)
     observers += [page] if page else []
     report = yield from Evaluation(dataset, predictor, predictions, observers).events(config)
@@ -127,23 +126,23 @@ def _page(config: EvalConfig, weights: LoadedWeights | ExportedEngine) -> Report
     return ReportPage(config.report, weights.meta.classes, None if config.regions else weights.meta.model)
 
 
-def _predictor(
-    config: EvalConfig, weights: LoadedWeights | ExportedEngine, size: tuple[int, int] | None, images: int
-) -> Predictor:
+def _predictor(config: EvalConfig, weights: LoadedWeights | ExportedEngine, work: Work) -> Predictor:
     if isinstance(weights, ExportedEngine):
-        segmenter = Segmenter.of_exported(weights, config.size if weights.fixed_size else size)
+        segmenter = Segmenter.of_exported(weights, config.size, at_training_size=True)
     else:
         segmenter = Segmenter(
             weights.network,
             weights.meta,
             config.device,
             config.precision,
-            size,
+            config.size,
             config.backend,
-            Work(images, size),
+            work,
+            at_training_size=True,
         )
-    if size is not None:
-        segmenter.warm(*size)
+    known = config.size or work.picture_size
+    if known is not None:
+        segmenter.warm(*known)
     return Predictor(segmenter, [scale * config.input_scale for scale in config.scales], config.flip)
 
 
@@ -151,7 +150,7 @@ def _observers(
     config: EvalConfig,
     weights: LoadedWeights | ExportedEngine,
     predictor: Predictor,
-    size: tuple[int, int] | None,
+    work: Work,
 ) -> list[Observer]:
     consumers: list[Consumer] = []
     if config.regions:
@@ -166,16 +165,14 @@ def _observers(
         names = studied(weights.meta.config, config.branches, config.regions)
     if not (names or consumers):
         return []
-    others = {name: _branch(config, weights, name, size) for name in names}
+    others = {name: _branch(config, weights, name, work) for name in names}
     last = weights.meta.config.get("branches") or weights.meta.model
     return [BranchStudy(others, (last, predictor), consumers)]
 
 
-def _branch(
-    config: EvalConfig, weights: LoadedWeights | ExportedEngine, name: str, size: tuple[int, int] | None
-) -> Predictor:
+def _branch(config: EvalConfig, weights: LoadedWeights | ExportedEngine, name: str, work: Work) -> Predictor:
     assert isinstance(weights, LoadedWeights)
-    return _predictor(config, with_branches(weights, name), size, images=0)
+    return _predictor(config, with_branches(weights, name), replace(work, frames=0))
 
 
 class Evaluation:
@@ -250,6 +247,7 @@ class Evaluation:
             precision=segmenter.precision,
             backend=segmenter.backend,
             card=segmenter.meta.card,
+            data=self.dataset.layout.root.resolve().name,
             figures=figures,
         )
 
@@ -268,9 +266,3 @@ def check_classes_fit(weights: LoadedWeights | ExportedEngine, found: ClassTable
 def _in_words(classes: ClassTable) -> str:
     names = ", ".join(classes.names[:4]) + (", ..." if classes.num_classes > 4 else "")
     return f"the {classes.num_classes} classes of {classes.name} ({names})"
-
-
-def _first_size(dataset: SegmentationDataset) -> tuple[int, int]:
-    path = dataset.samples[0].image
-    header = check_picture(read_bytes(path), path)
-    return header.height, header.width

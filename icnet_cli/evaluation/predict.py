@@ -22,8 +22,6 @@ from icnet_cli.pixels.labels import source_positions
 Image = NDArray[np.uint8]  # (H, W, 3) RGB
 Size = tuple[int, int]  # (height, width)
 
-_SAME_ASPECT = 0.05  # sizes in multiples of 32 keep an aspect no closer than this
-
 
 class Predictor:
     """Labels pictures with a Segmenter and keeps the time its network took.
@@ -95,15 +93,6 @@ class Predictor:
     def _wait(self) -> None:
         if self.segmenter.device.type == "cuda":
             torch.cuda.synchronize(self.segmenter.device)
-
-
-def protocol_size(train_size: Size, picture: Size) -> Size | None:
-    """The training size for pictures of its aspect (within 5 %); for others None: the Segmenter's rule.
-
-    A picture is never squeezed into another shape unless the user names a size.
-    """
-    aspect = (train_size[1] * picture[0]) / (train_size[0] * picture[1])
-    return train_size if abs(aspect - 1) <= _SAME_ASPECT else None
 
 
 def scaled_size(size: Size, scale: float) -> Size:

@@ -55,6 +55,7 @@ class EvalReport:
         images: pictures counted in `confusion`; images_damaged: those left out.
         model_ms: the network alone, mean over the pictures. seconds: wall time of it all.
         card: the weights' model card, which `reproduces` is read from.
+        data: the name of the dataset's folder.
         figures: what else was made of the pictures, as further keys of the document.
     """
 
@@ -71,6 +72,7 @@ class EvalReport:
     precision: str
     card: Mapping[str, Any]
     backend: str = "torch"
+    data: str = ""
     figures: Mapping[str, Any] = field(default_factory=dict)
 
     def per_class(self) -> dict[str, float | None]:
@@ -117,6 +119,7 @@ class EvalReport:
             "reproduces": self.reproduces(),
             "weights": self.weights,
             "model": self.model,
+            "data": self.data,
             "device": self.device,
             "precision": self.precision,
             "backend": self.backend,

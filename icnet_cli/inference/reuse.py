@@ -30,9 +30,8 @@ UNEXPLAINED_SHARE = 0.12  # of the picture: more, and the network runs again
 # Of a small patch: more, and something has gone from there, or come, whose labels would stay behind.
 PATCH_SHARE = 0.9
 DRIFT_SHARE = 0.06  # of the picture's longer side, on average: further, and `auto` has the network run again
-_LEAST = (
-    1.2e-38  # a probability, before its logarithm: what float32 holds, for ICNet's scores span 60 and more
-)
+# A probability, before its logarithm: the least that float32 holds, for the scores of sure networks span 60 and more.
+_LEAST = 1.2e-38
 
 
 @dataclass(frozen=True)

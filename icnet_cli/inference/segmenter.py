@@ -35,6 +35,7 @@ from .exported import ExportedEngine, is_exported, open_engine
 
 MULTIPLE = 32  # what the networks' deepest map divides their input by
 SMALLEST, LARGEST = 32, 16384  # pixels a side that every network takes
+SAME_ASPECT = 0.05  # sizes in multiples of 32 keep an aspect no closer than this
 MOST_ENLARGED = 3.0  # times a side: beyond it hardly more is found (docs/recipes.md)
 STAGES = ("prepare", "forward", "postprocess")
 _TIMES_KEPT = 4096  # of each stage, for medians: memory stays flat however long the video
@@ -59,6 +60,15 @@ def default_input_size(size: tuple[int, int], train_size: tuple[int, int]) -> tu
     return side(size[0]), side(size[1])
 
 
+def protocol_size(train_size: tuple[int, int], picture: tuple[int, int]) -> tuple[int, int] | None:
+    """The training size for pictures of its aspect (within 5 %); for others None: `default_input_size`.
+
+    A picture is never squeezed into another shape unless the user names a size.
+    """
+    aspect = (train_size[1] * picture[0]) / (train_size[0] * picture[1])
+    return train_size if abs(aspect - 1) <= SAME_ASPECT else None
+
+
 class Segmenter:
     """Labels pictures with one network on one device. Threads may share one.
 
@@ -69,6 +79,7 @@ class Segmenter:
         device, precision: `auto` or by name, see `device`.
         size: the network's input (height, width) for every picture; default `default_input_size`.
         backend: torch, compile, openvino or onnx; or `auto`, the one that has `work` done soonest.
+        at_training_size: without `size`, pictures of the training size's aspect have it exactly, as figures are given.
 
     Raises:
         IcnetError: DEVICE or USAGE for a device, precision or backend that is not to be had.
@@ -83,6 +94,7 @@ class Segmenter:
         size: tuple[int, int] | None = None,
         backend: str = "torch",
         work: Work | None = None,
+        at_training_size: bool = False,
     ) -> None:
         check_backend(backend, device, precision)
         size = _checked_size(size)
@@ -90,11 +102,13 @@ class Segmenter:
         self.device = choose_device(device_for(backend, device))
         self.precision = choose_precision(precision, self.device)
         self._backend, self._work = backend, work
-        self._set_up(meta, size)
+        self._set_up(meta, size, at_training_size)
         self.refresh()
 
     @classmethod
-    def of_exported(cls, engine: ExportedEngine, size: tuple[int, int] | None = None) -> Segmenter:
+    def of_exported(
+        cls, engine: ExportedEngine, size: tuple[int, int] | None = None, at_training_size: bool = False
+    ) -> Segmenter:
         """A Segmenter that runs a file of `icnet export`; it has no `.network`.
 
         Raises:
@@ -105,12 +119,13 @@ class Segmenter:
         self = cls.__new__(cls)
         self._network, self.engine, self._backend = None, engine, engine.backend
         self.device, self.precision = engine.device, engine.precision
-        self._set_up(engine.meta, size or engine.fixed_size)
+        self._set_up(engine.meta, size or engine.fixed_size, at_training_size)
         self._least = math.ceil(engine.smallest / MULTIPLE) * MULTIPLE
         return self
 
-    def _set_up(self, meta: WeightsMeta, size: tuple[int, int] | None) -> None:
+    def _set_up(self, meta: WeightsMeta, size: tuple[int, int] | None, at_training_size: bool) -> None:
         self.meta, self._size, self._least = meta, size, SMALLEST
+        self._at_training_size = at_training_size
         self._times: dict[str, deque[float]] = {stage: deque(maxlen=_TIMES_KEPT) for stage in STAGES}
 
     @property
@@ -195,7 +210,8 @@ class Segmenter:
             raise usage_error(f"a picture has at least 1x1 pixels, not {height}x{width}")
         if self._size is not None:
             return self._size
-        chosen = default_input_size((height, width), self.meta.train_size)
+        chosen = protocol_size(self.meta.train_size, (height, width)) if self._at_training_size else None
+        chosen = chosen or default_input_size((height, width), self.meta.train_size)
         return max(self._least, chosen[0]), max(self._least, chosen[1])
 
     def labels(self, frame: Picture) -> Labels:

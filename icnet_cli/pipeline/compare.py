@@ -21,7 +21,6 @@ from icnet_cli.evaluation.compare import Comparison, PairDone
 from icnet_cli.evaluation.evaluate import check_classes_fit
 from icnet_cli.evaluation.folders import claim_folder
 from icnet_cli.evaluation.page import PAGE, write_page
-from icnet_cli.evaluation.predict import protocol_size
 from icnet_cli.inference.choice import Work, check_backend, device_for
 from icnet_cli.inference.device import choose_device, choose_precision
 from icnet_cli.inference.exported import ExportedEngine, is_exported, open_engine
@@ -100,13 +99,19 @@ def _segmenter(
     weights: LoadedWeights | ExportedEngine, config: CompareConfig, material: Material
 ) -> Segmenter:
     """On a dataset of the size at which `icnet eval` measures, so that the figures are those."""
-    first = material.first_size
-    size = config.size or (protocol_size(weights.meta.train_size, first) if first else None)
+    measured = material.kind == "dataset"
     if isinstance(weights, ExportedEngine):
-        return Segmenter.of_exported(weights, config.size if weights.fixed_size else size)
-    work = Work(material.total, size or material.one_size)
+        return Segmenter.of_exported(weights, config.size, measured)
+    work = Work(material.total, material.one_size)
     return Segmenter(
-        weights.network, weights.meta, config.device, config.precision, size, config.backend, work
+        weights.network,
+        weights.meta,
+        config.device,
+        config.precision,
+        config.size,
+        config.backend,
+        work,
+        at_training_size=measured,
     )
 
 

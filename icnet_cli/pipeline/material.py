@@ -8,7 +8,6 @@ from pathlib import Path
 from icnet_cli.classes import ClassTable
 from icnet_cli.config import CompareConfig
 from icnet_cli.data.dataset import SegmentationDataset
-from icnet_cli.data.files import check_picture, read_bytes
 from icnet_cli.data.layouts import recognise
 from icnet_cli.errors import IcnetError, input_error, usage_error
 from icnet_cli.evaluation.compare import Seen
@@ -31,7 +30,6 @@ class FrameMaterial:
 
     split: str | None = None
     classes: ClassTable | None = None
-    first_size: tuple[int, int] | None = None
 
     def __init__(self, source: VideoSource | PictureSource) -> None:
         self.source = source
@@ -72,14 +70,13 @@ class FrameMaterial:
 class DataMaterial:
     """A split of a dataset. Damaged pairs are left out and counted where that was asked for."""
 
-    kind, apart, one_size = "dataset", 1, None
+    kind, apart = "dataset", 1
 
     def __init__(self, dataset: SegmentationDataset, limit: int | None) -> None:
         self._dataset, self.split = dataset, ",".join(dataset.splits)
         self.total: int | None = min(len(dataset), limit or len(dataset))
         self.classes: ClassTable | None = dataset.classes
-        header = check_picture(read_bytes(dataset.samples[0].image), dataset.samples[0].image)
-        self.first_size: tuple[int, int] | None = (header.height, header.width)
+        self.one_size = dataset.one_size
 
     @property
     def problem(self) -> str | None:

@@ -84,6 +84,11 @@ class Job:
             shutil.rmtree(self.folder)
             raise
 
+    @property
+    def _cuts(self) -> int:
+        assert self.state.plan is not None
+        return len(self.state.plan)
+
     # One step -----------------------------------------------------------------------------------------------------
 
     def _step(self, index: int, step: Step) -> Generator[Event, None, Row]:
@@ -93,7 +98,7 @@ class Job:
         row = self._known(index)
         tuned_before = row is not None and bool(list_states(folder))
         if row is None or not tuned_before:
-            yield Working(f"step {index}: cutting to {step.keep:g}", 0, 1)
+            yield Working(f"step {index}: cutting to {step.keep:g}", index - 1, self._cuts, "cuts")
             row = self.gauge.row(network, step.keep)
             row.miou_before = self._miou_before(index)
             del self.state.rows[index - 1 :]
@@ -116,9 +121,8 @@ class Job:
             row.miou_pruned = self.gauge.miou(run.network)
             self._save()
             claim(run)
-            yield Working(f"step {index}: fine-tuning", 1, 1, news=_cut_news(index, row))
-        assert self.state.plan is not None
-        number = len(self.state.plan)
+            yield Working(f"step {index}: fine-tuning", index - 1, self._cuts, "cuts", _cut_news(index, row))
+        number = self._cuts
         # The step before may be held by a cycle of references, and its pictures on the device with it.
         gc.collect()
         events = Trainer(run).events()

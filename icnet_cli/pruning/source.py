@@ -15,8 +15,8 @@ from icnet_cli.data.layouts import recognise
 from icnet_cli.documents import read_json
 from icnet_cli.errors import output_error, usage_error, weights_error, why
 from icnet_cli.evaluation.evaluate import check_classes_fit
-from icnet_cli.evaluation.predict import protocol_size
 from icnet_cli.inference.exported import is_exported
+from icnet_cli.inference.segmenter import protocol_size
 from icnet_cli.outputs import refuse_unwritable
 from icnet_cli.training.recipe import Recipe, load_recipe, recipe_from_dict
 from icnet_cli.training.resumed import RUN_FILE, RUNS

@@ -14,6 +14,7 @@ from icnet_cli.reports.figures import (
     class_table,
     labels_figure,
     matrix_and_list,
+    measured_on,
     milliseconds,
     numbered_frame,
     percent,
@@ -51,7 +52,6 @@ def eval_page(
         crops: of each class, in the same order; empty leaves the section out.
     """
     names = list(document["per_class"])
-    protocol = document["protocol"]
     sections = [
         Section("headline", "Headline figures", _headline(document), "Headline"),
         Section("classes", "Classes", [class_table(document, palette.tolist())]),
@@ -69,7 +69,7 @@ def eval_page(
             Section("crops", "The hardest classes, close by", _crops(hardest, names, crops), "Crops")
         )
     sections.append(Section("how", "How this was measured", [_how(document)], "Protocol"))
-    title = f"{document['model']} on {protocol['dataset']} {protocol['split']}"
+    title = f"{document['model']} on {measured_on(document)}"
     lead = f"Weights {document['weights']}: mIoU {score(document['miou'])} over {document['images']} images."
     colours = dict(zip(names, palette.tolist(), strict=True))
     return page(title, lead, sections, document, colours)
@@ -81,7 +81,7 @@ def _counted(number: int) -> str:
 
 def _headline(document: Mapping[str, Any]) -> list[Html]:
     protocol = document["protocol"]
-    where = f"{protocol['dataset']} {protocol['split']}, {document['images']} images"
+    where = f"{measured_on(document)}, {document['images']} images"
     figures = [("mIoU", score(document["miou"]), where)]
     if "category_miou" in document:
         figures.append(("Category mIoU", score(document["category_miou"]), "classes of a kind as one"))
@@ -213,7 +213,7 @@ def _how(document: Mapping[str, Any]) -> Html:
     pairs = [
         ("Weights", document["weights"]),
         ("Network", document["model"] + (f", {protocol['branches']}" if protocol.get("branches") else "")),
-        ("Dataset and split", f"{protocol['dataset']} {protocol['split']}"),
+        ("Dataset and split", measured_on(document)),
         ("Images", f"{document['images']}, and {document['images_damaged']} damaged ones left out"),
         ("Network input", size_words(protocol["size"])),
         ("Scales", ", ".join(f"{scale:g}" for scale in protocol["scales"])),

@@ -192,3 +192,10 @@ def class_key(names: Sequence[str], palette: Sequence[Sequence[int]]) -> Html:
     if len(entries) <= MATRIX_CLASSES:
         return listing
     return el("details", el("summary", f"Colours of the {len(entries)} classes"), listing)
+
+
+def measured_on(document: Mapping[str, Any]) -> str:
+    """The dataset and split of an evaluation's document, in words; a dataset of one's own by its folder's name."""
+    protocol = document["protocol"]
+    dataset = document.get("data") if protocol["dataset"] == "folder" else None
+    return f"{dataset or protocol['dataset']} {protocol['split']}"

@@ -192,7 +192,10 @@ def _finite(value: float | None) -> float | None:
 
 def _headline(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     number = len(document["evaluations"])
-    at = f"at step {document['best_step']}, of {number} evaluations" if number else "not evaluated yet"
+    evaluations = "1 evaluation" if number == 1 else f"{number} evaluations"
+    at = f"at step {document['best_step']}, of {evaluations}" if number else "not evaluated yet"
+    if number and document["best_step"] is None:
+        at = f"no labelled pixel in {evaluations}"
     figures = [("Best mIoU", score(document["best_miou"]), at)]
     figures.append(("Steps", str(document["step"]), f"epoch {document['epoch'] or 0:.0f}"))
     if document["last_loss"] is not None:
@@ -270,8 +273,9 @@ def _right(sample: SamplePicture, step: int) -> str:
     labels = sample.predictions[step]
     truth = labels_at(sample.truth, labels.shape)
     counted = truth != 255
-    right = float((truth == labels)[counted].mean()) if counted.any() else 0.0
-    return f"Step {step}: {right:.1%} right"
+    if not counted.any():
+        return f"Step {step}: nothing is labelled"
+    return f"Step {step}: {float((truth == labels)[counted].mean()):.1%} right"
 
 
 def _setup(record: RunRecord) -> list[tuple[str, Child]]:

@@ -9,7 +9,7 @@ from icnet_cli.checkpoints.bundled import find_weights
 from icnet_cli.checkpoints.foreign import is_foreign, read_foreign
 from icnet_cli.checkpoints.format import Normalisation, WeightsMeta, load_weights, read_meta
 from icnet_cli.errors import weights_error
-from icnet_cli.models import Network
+from icnet_cli.models import Network, name_of
 
 
 def read_start(weights: str | Path) -> WeightsMeta | None:
@@ -51,10 +51,17 @@ def start_from(network: Network, weights: str | Path) -> int:
         IcnetError: exit 4 where hardly any fits: two unlike networks share a bias or two by accident.
     """
     path = find_weights(weights)
-    source = read_foreign(path).state if is_foreign(path) else load_weights(path).network.state_dict()
+    foreign = is_foreign(path)
+    learnt = None if foreign else load_weights(path)
+    source = learnt.network.state_dict() if learnt else read_foreign(path).state
     target = network.state_dict()
     fitting = {k: v for k, v in source.items() if k in target and v.shape == target[k].shape}
     if len(fitting) < len(target) / 10:
+        own = name_of(network)
+        if learnt and learnt.meta.model != own:
+            raise weights_error(
+                f"{weights} is {learnt.meta.model}, not {own}; add --model {learnt.meta.model}"
+            )
         raise weights_error(
             f"{weights}: {len(fitting)} of its {len(source)} tensors fit this network of {len(target)}; "
             "is it another model, or another --keep?"

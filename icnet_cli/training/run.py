@@ -15,7 +15,7 @@ from icnet_cli.checkpoints.format import LoadedWeights, WeightsMeta, write_atomi
 from icnet_cli.config import TrainConfig
 from icnet_cli.data.dataset import SegmentationDataset, check_splits, split_name
 from icnet_cli.data.layouts import Layout, recognise
-from icnet_cli.errors import output_error, usage_error
+from icnet_cli.errors import input_error, output_error, usage_error
 from icnet_cli.evaluation.folders import free_folder
 from icnet_cli.inference.segmenter import default_input_size
 from icnet_cli.models import Network, build
@@ -175,8 +175,7 @@ def _assemble(
     batch, accumulate, lr = _batch(config, recipe, ranks.world)
     folder = config.resume or config.output or ranks.first(lambda: free_folder(RUNS, config.model))
     remarks = [f"going on with {folder}"] if told != config.resume else []
-    if stored:
-        remarks += what_changed(stored, train, val)
+    remarks += what_changed(stored, train, val) if stored else what_labels_lack(train)
     run = Run(
         config, recipe, folder, layout, train, val, network, device, batch, accumulate, lr, stored is not None, ranks,
         started_from, find_teachers(recipe.teachers, layout.classes), tuple(remarks), lock,
@@ -255,6 +254,29 @@ def _built(config: TrainConfig, recipe: Recipe, layout: Layout, start: WeightsMe
         return build(config.model, options)
     except ValueError as error:
         raise usage_error(f"recipe {recipe.name} does not fit {config.model}: {error}") from error
+
+
+def what_labels_lack(dataset: SegmentationDataset, most: int = 50) -> list[str]:
+    """A remark where half of one's own classes or more are in no label file, as where a mask's object is 255: ignored.
+
+    At most `most` files are looked at. Raises an input error where nothing in them is labelled at all.
+    """
+    looked_at = np.unique(np.linspace(0, len(dataset) - 1, min(most, len(dataset))).round().astype(int))
+    seen: set[int] = set()
+    for index in looked_at:
+        seen |= {*np.unique(dataset.layout.read_labels(dataset.samples[index])).tolist()}
+    names = dataset.classes.names
+    lacking = [name for index, name in enumerate(names) if index not in seen]
+    check = f"icnet data check {dataset.layout.root} tells more"
+    if len(lacking) == len(names):
+        raise input_error(
+            f"no pixel is labelled in {len(looked_at)} label files of {dataset.layout.root}; {check}"
+        )
+    if dataset.layout.name != "folder" or 2 * len(lacking) < len(names):
+        return []
+    some = ", ".join(lacking[:4]) + (", ..." if len(lacking) > 4 else "")
+    files = f"the {len(looked_at)} label files that were looked at"
+    return [f"{len(lacking)} of {len(names)} classes ({some}) are nowhere in {files}; {check}"]
 
 
 def label_shares(dataset: SegmentationDataset, most: int = 400) -> list[float]:

@@ -42,13 +42,17 @@ LOOK_EVERY = 16
 
 @dataclass(frozen=True)
 class TrainReport:
-    """The command's result; `best_miou` is None where there was nothing to measure on; `damaged` were left out."""
+    """The command's result; `best_miou` is None where there was nothing to measure on; `damaged` were left out.
+
+    `has_val` is whether there was a split to measure on, labelled or not.
+    """
 
     run_dir: Path
     best_miou: float | None
     step: int
     seconds: float
     damaged: int = 0
+    has_val: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -170,7 +174,9 @@ class Trainer:
             self.journal.write_page()
         self.ranks.meet()
         best = self.best_miou if self.best_miou >= 0 else None
-        return TrainReport(self.run.folder, best, self.step, self.seconds, self.run.damaged)
+        return TrainReport(
+            self.run.folder, best, self.step, self.seconds, self.run.damaged, self.run.val is not None
+        )
 
     def _epoch(self, signals: DeferredSignals) -> Iterator[Event]:
         if self.batch_in_epoch == 0:

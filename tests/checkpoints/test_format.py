@@ -244,6 +244,14 @@ def test_a_missing_name_lists_the_bundled_ones(tmp_path: Path) -> None:
     refused(tmp_path / "missing.safetensors")
 
 
+def test_a_run_folder_stands_for_its_result(tmp_path: Path) -> None:
+    with pytest.raises(IcnetError, match="no weights"):
+        find_weights(tmp_path)
+    for name in ("last", "best", "pruned"):
+        (tmp_path / f"{name}.safetensors").touch()
+        assert find_weights(tmp_path) == tmp_path / f"{name}.safetensors"
+
+
 # Normalisation -------------------------------------------------------------------------------------------------------
 
 

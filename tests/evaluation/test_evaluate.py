@@ -18,7 +18,7 @@ from icnet_cli.evaluation.confusion import Confusion
 from icnet_cli.evaluation.evaluate import ImageDone, evaluate
 from icnet_cli.evaluation.report import EvalReport
 from icnet_cli.inference.segmenter import load
-from icnet_cli.pixels.files import read_picture, write_labels_png
+from icnet_cli.pixels.files import read_picture, write_labels_png, write_picture
 
 
 def run(dataset: Path, weights: Path, **options) -> tuple[list[ImageDone], EvalReport]:
@@ -266,3 +266,29 @@ def test_a_gpu_finds_what_the_cpu_finds(camvid, make_weights, options):
         assert on_gpu.model_ms > 0
         moved = np.abs(on_gpu.confusion.matrix - on_cpu.confusion.matrix).sum() / 2
         assert moved < 0.02 * on_cpu.confusion.pixels
+
+
+@pytest.mark.parametrize("first", ["wide", "narrow"])
+def test_pictures_of_several_shapes_each_keep_their_own(camvid, make_weights, first):
+    """Whichever comes first by its name."""
+    for index, name in enumerate((first, "narrow" if first == "wide" else "wide")):
+        frame = f"frame_{index}.png"
+        if name == "narrow":
+            image, labels = read_picture(camvid / "val" / frame), np.zeros((48, 24), np.uint8)
+            write_picture(camvid / "val" / frame, np.ascontiguousarray(image[:, :24]))
+            write_labels_png(camvid / "valannot" / frame, labels)
+    weights = make_weights()
+    _, report = run(camvid, weights)
+    assert report.protocol.size is None
+    segmenter, confusion, layout = load(weights, "cpu"), Confusion(11), recognise(camvid)
+    for sample in layout.samples("val"):
+        image = read_picture(sample.image)
+        exact = load(weights, "cpu", size=(48, 64)) if image.shape[1] == 64 else segmenter
+        confusion.update(layout.read_labels(sample), exact.labels(image))
+    assert report.confusion == confusion
+
+
+def test_a_page_is_a_folder(camvid, make_weights, tmp_path):
+    with refused(ExitCode.USAGE, "--report is a folder"):
+        run(camvid, make_weights(), report=tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()

@@ -10,11 +10,10 @@ from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.evaluation.predict import (
     Predictor,
     network_input,
-    protocol_size,
     scaled_size,
     upsample_scores,
 )
-from icnet_cli.inference.segmenter import Segmenter
+from icnet_cli.inference.segmenter import Segmenter, protocol_size
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from icnet_cli.reports.train_page import (
     RUN_FILE,
     SAMPLES,
     SHOWN,
+    _right,
     read_run,
     run_document,
     sample_path,
@@ -114,6 +115,18 @@ def test_files_of_other_names_are_passed_over(folder: Path) -> None:
     for name in ("../x-0.png", "-1-0.png", "12-99.png", "note.png", "9999999999999-0.png"):
         (folder / SAMPLES / Path(name).name).write_bytes(b"x")
     assert len(read_run(folder).samples) == 2
+
+
+def test_evaluations_that_found_nothing_labelled(folder: Path) -> None:
+    (folder / METRICS_FILE).write_text(
+        "step,epoch,loss,lr,miou,pixel_accuracy,images_per_s,seconds\n700,0,0.5,0.1,nan,nan,1,2\n"
+    )
+    page = read(folder)
+    assert "no labelled pixel in 1 evaluation" in page.source
+    assert "None" not in page.source.split("<script")[0]
+    sample = next(iter(read_run(folder).samples))
+    sample.truth[:] = 255
+    assert _right(sample, next(iter(sample.predictions))).endswith("nothing is labelled")
 
 
 def test_a_run_stopped_before_its_first_evaluation_has_a_page(folder: Path) -> None:

@@ -8,6 +8,7 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -223,7 +224,7 @@ def test_starting_from_weights_takes_what_fits(config: TrainConfig, tmp_path: Pa
     given = load_weights(start).network.state_dict()
     assert same({k: v for k, v in run.network.state_dict().items() if "num_batches" not in k},
                 {k: v for k, v in given.items() if "num_batches" not in k})  # fmt: skip
-    with pytest.raises(IcnetError, match="is it another model") as caught:
+    with pytest.raises(IcnetError, match="is fast-scnn, not deeplabv3; add --model fast-scnn") as caught:
         prepare(replace(config, output=tmp_path / "third", model="deeplabv3", keep=0.125, pretrained=start))
     assert caught.value.code is ExitCode.WEIGHTS
 
@@ -322,6 +323,53 @@ def test_what_its_user_should_know_is_told_before_the_first_step(config: TrainCo
     assert re.fullmatch(r"\d+ of the network's 282 tensors start from fast-scnn-camvid", told[0])
     assert "no split 'val' to measure on (found train)" in told[1]
     assert len(told) == 2
+
+
+def masks(root: Path, value: int) -> Path:
+    """A folder dataset of two classes whose labels are 0 and, in the middle, `value`."""
+    rng = np.random.default_rng(0)
+    (root / "classes.yaml").parent.mkdir()
+    (root / "classes.yaml").write_text("classes: [ground, thing]\n")
+    for folder in ("images", "labels"):
+        for split in ("train", "val"):
+            (root / folder / split).mkdir(parents=True)
+            for index in range(2):
+                picture = rng.integers(0, 255, (64, 96, 3), np.uint8)
+                label = np.zeros((64, 96), np.uint8)
+                label[20:40, 30:60] = value
+                what = picture if folder == "images" else label
+                cv2.imwrite(str(root / folder / split / f"{index}.png"), what)
+    return root
+
+
+def test_a_mask_of_255_is_told(config: TrainConfig, tmp_path: Path) -> None:
+    for value, told in ((1, 0), (255, 1)):
+        run = prepare(
+            replace(config, dataset=masks(tmp_path / f"of{value}", value), output=tmp_path / f"run{value}")
+        )
+        lacking = [text for text in run.notices() if "1 of 2 classes (thing) are nowhere" in text]
+        assert len(lacking) == told
+        assert not told or "icnet data check" in lacking[0]
+
+
+def test_labels_that_say_nothing_are_refused(config: TrainConfig, camvid: Path) -> None:
+    for path in (camvid / "trainannot").iterdir():
+        cv2.imwrite(str(path), np.full((72, 96), 11, np.uint8))
+    with pytest.raises(IcnetError, match=r"no pixel is labelled in \d+ label files") as caught:
+        prepare(config)
+    assert caught.value.code is ExitCode.INPUT
+
+
+def test_a_validation_split_without_labels_is_one(
+    config: TrainConfig, camvid: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (camvid / "valannot").iterdir():
+        cv2.imwrite(str(path), np.full((72, 96), 11, np.uint8))
+    _, report = run_to_end(config)
+    assert (report.best_miou, report.has_val) == (None, True)
+    shutil.rmtree(camvid / "valannot")
+    _, report = run_to_end(replace(config, output=camvid.parent / "second"))
+    assert (report.best_miou, report.has_val) == (None, False)
 
 
 def test_a_share_of_a_split_is_learnt_and_measured(config: TrainConfig, tmp_path: Path) -> None:
