@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -71,11 +72,16 @@ def refuse_unwritable(path: Path, *, overwrite: bool, inputs: tuple[Path, ...] =
     """`refuse_taken`, for a file whose folder is not made for it.
 
     Raises:
-        IcnetError: as `refuse_taken`; OUTPUT where its folder is missing.
+        IcnetError: as `refuse_taken`; OUTPUT where its folder is missing or takes no file.
     """
     target = refuse_taken(path, overwrite=overwrite, inputs=inputs)
     if not target.parent.is_dir():
         raise output_error(f"cannot write {printable(path)}: its folder does not exist")
+    try:
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=hidden(target)):
+            pass
+    except OSError as error:  # told now, not after an hour's work
+        raise output_error(f"cannot write {printable(path)}: {why(error)}") from error
     return target
 
 

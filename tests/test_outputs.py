@@ -175,3 +175,12 @@ def test_a_link_that_leads_to_itself_is_refused(tmp_path: Path) -> None:
         assert caught.value.code == ExitCode.USAGE
     (tmp_path / "free.mp4").symlink_to("made.mp4")
     assert refuse_taken(tmp_path / "free.mp4", overwrite=False) == tmp_path / "made.mp4"
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no folder here that takes no file even of root")
+def test_a_folder_that_takes_no_file_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(IcnetError, match=r"cannot write /proc/out.html: no such file") as caught:
+        refuse_unwritable(Path("/proc/out.html"), overwrite=False)
+    assert caught.value.code == ExitCode.OUTPUT
+    refuse_unwritable(tmp_path / "new.html", overwrite=False)
+    assert not list(tmp_path.iterdir())
