@@ -29,7 +29,8 @@ from icnet_cli.checkpoints.format import load_weights, read_meta, save_weights
 from icnet_cli.data.dataset import SegmentationDataset
 from icnet_cli.data.layouts import recognise
 from icnet_cli.evaluation.confusion import Confusion
-from icnet_cli.evaluation.predict import protocol_size, upsample_scores
+from icnet_cli.evaluation.predict import upsample_scores
+from icnet_cli.inference.segmenter import protocol_size
 
 Floats = NDArray[np.float32]
 Sample = tuple[Floats, NDArray[np.uint8]]  # scores (pixels, K) and the true classes (pixels,)

@@ -20,7 +20,7 @@ from icnet_cli.checkpoints.format import read_meta
 from icnet_cli.data.dataset import SegmentationDataset
 from icnet_cli.data.layouts import recognise
 from icnet_cli.evaluation.confusion import Confusion
-from icnet_cli.evaluation.predict import protocol_size
+from icnet_cli.inference.segmenter import protocol_size
 from icnet_cli.pixels.cv import cv2
 
 Picture = NDArray[np.uint8]
