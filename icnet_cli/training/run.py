@@ -247,7 +247,8 @@ def _built_again(stored: dict[str, Any]) -> Network:
 
 
 def _built(config: TrainConfig, recipe: Recipe, layout: Layout, start: WeightsMeta | None) -> Network:
-    options = dict(recipe.model.get(config.model, {})) | {"keep": config.keep or 1.0}
+    said = recipe.model.get(config.model, {})
+    options = {key: value for key, value in said.items() if value is not None} | {"keep": config.keep or 1.0}
     if start and config.keep is None:
         options |= shape_of(start, config.model)
     options["num_classes"] = layout.classes.num_classes
