@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from icnet_cli.checkpoints.bundled import lasting
 from icnet_cli.checkpoints.format import LoadedWeights, WeightsMeta, write_atomically
 from icnet_cli.config import TrainConfig
 from icnet_cli.data.dataset import SegmentationDataset, check_splits, split_name
@@ -322,11 +323,20 @@ def _refuse_taken(folder: Path) -> None:
         raise usage_error(f"{folder} holds a run already; go on with --resume {folder}, or choose another -o")
 
 
+def lasting_weights(record: dict[str, Any]) -> dict[str, Any]:
+    """A recipe's or a command's record whose weights are found from whatever folder it is gone on with."""
+    pretrained, teachers = record["pretrained"], record["teachers"]
+    return record | {
+        "pretrained": pretrained and lasting(pretrained),
+        "teachers": teachers and [lasting(teacher) for teacher in teachers],
+    }
+
+
 def _write_down(run: Run) -> None:
-    """`run.json`: what a run is, as its last command has it."""
+    """`run.json`: what a run is, as its last command has it. It stays on the machine, as the paths in it do."""
     document = {
-        "config": run.config.to_dict() | {"resume": None},
-        "recipe": run.recipe.to_dict(),
+        "config": lasting_weights(run.config.to_dict()) | {"resume": None},
+        "recipe": lasting_weights(run.recipe.to_dict()),
         "model": run.config.model,
         "model_config": run.network.config_dict(),
         "dataset": str(run.config.dataset.resolve()),
