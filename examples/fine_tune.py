@@ -2,7 +2,7 @@
 
     python examples/fine_tune.py mydata/ mine.safetensors     # mydata/: images/, labels/ and classes.yaml
 
-`icnet train mydata/ --pretrained fast-scnn-camvid` does this with augmentation, schedules and resuming.
+`icnet train mydata/ --model fast-scnn --pretrained fast-scnn-camvid` does this with augmentation, schedules, resuming.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from icnet_cli.checkpoints.format import WeightsMeta, save_weights
 from icnet_cli.data.dataset import SegmentationDataset
 from icnet_cli.data.layouts import recognise
 from icnet_cli.models import build
+from icnet_cli.pixels.files import labels_at, shrink_or_grow
 
 
 def main(data: str, output: str, weights: str = "fast-scnn-camvid", steps: int = 200) -> float:
@@ -28,18 +29,20 @@ def main(data: str, output: str, weights: str = "fast-scnn-camvid", steps: int =
     kept = {k: v for k, v in old.network.state_dict().items() if v.shape == fresh[k].shape}
     network.load_state_dict(kept, strict=False)  # all but the classifiers
 
+    size = old.meta.train_size  # of every picture, so that what the file says of itself stays true
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
     for step in range(steps):
         pairs = [dataset.read((2 * step + i) % len(dataset)) for i in range(2)]
-        x = torch.stack([torch.from_numpy(image).permute(2, 0, 1) for image, _ in pairs])
-        truth = torch.stack([torch.from_numpy(labels) for _, labels in pairs]).long()
+        images = [shrink_or_grow(image, size) for image, _ in pairs]
+        x = torch.stack([torch.from_numpy(image).permute(2, 0, 1) for image in images])
+        truth = torch.stack([torch.from_numpy(labels_at(labels, size)) for _, labels in pairs]).long()
         scores = network.train()(old.meta.normalisation.apply(x))[0]
         logits = torch.nn.functional.interpolate(scores, size=truth.shape[1:], mode="bilinear")
         loss = torch.nn.functional.cross_entropy(logits, truth, ignore_index=255)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    meta = WeightsMeta.of(network, dataset.classes, old.meta.train_size, normalisation=old.meta.normalisation)
+    meta = WeightsMeta.of(network, dataset.classes, size, normalisation=old.meta.normalisation)
     save_weights(Path(output), network, meta)
     return loss.item()
 

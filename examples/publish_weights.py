@@ -5,7 +5,8 @@
 
 The figure on the card is measured here, on the very file that is written, by what `icnet eval` runs. Where training
 saw the val frames too, `--train-only FILE` names the weights that the recipe was settled with: their figure and their
-command stand on the card beside it. `--weights FILE` takes what `average_weights.py` and `adjust_logits.py` made.
+command stand on the card beside it. `--weights FILE` takes what `average_weights.py` and `adjust_logits.py` made. What
+the data is and under which licence is known here of CamVid alone; of other classes `--data` and `--licence` say it.
 """
 
 from __future__ import annotations
@@ -17,9 +18,15 @@ from pathlib import Path
 
 from icnet_cli.checkpoints.card import card_markdown
 from icnet_cli.checkpoints.format import WeightsMeta, load_weights, save_weights
+from icnet_cli.classes import load_table
 from icnet_cli.config import EvalConfig
 from icnet_cli.evaluation.evaluate import evaluate
 from icnet_cli.evaluation.report import EvalReport
+
+CAMVID = {
+    "data": "CamVid, 367 train frames at 360x480, 11 classes",
+    "licence": "CamVid is for research use (CC BY-NC); so are these weights",
+}
 
 
 def measure(weights: Path, dataset: Path) -> EvalReport:
@@ -61,13 +68,19 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="what was made of the run's weights, instead of them")
     parser.add_argument("--command", required=True)
     parser.add_argument("--hardware", required=True)
-    parser.add_argument("--data", default="CamVid, 367 train frames at 360x480, 11 classes")
-    parser.add_argument("--licence", default="CamVid is for research use (CC BY-NC); so are these weights")
+    parser.add_argument("--data", help="what was learnt from; needed of all but CamVid's classes")
+    parser.add_argument(
+        "--licence", help="of the data, and so of the weights; needed of all but CamVid's classes"
+    )
     parser.add_argument("--train-only", type=Path, help="weights of the run that did not see the val frames")
     args = parser.parse_args()
     metrics = {"val_of_train_only_run": settled_figure(args.train_only)} if args.train_only else {}
 
     loaded = load_weights(args.weights or args.run / f"{args.source}.safetensors")
+    for name, of_camvid in CAMVID.items():
+        if getattr(args, name) is None and loaded.meta.classes != load_table("camvid"):
+            parser.error(f"--{name} is needed: {loaded.meta.classes.name} are not CamVid's classes")
+        setattr(args, name, getattr(args, name) or of_camvid)
     meta: WeightsMeta = replace(loaded.meta, card=loaded.meta.card | facts(args.run, args))
     save_weights(args.output, loaded.network, meta, half=True)
     report = measure(args.output, args.dataset)

@@ -55,3 +55,15 @@ def find_weights(name_or_path: str | Path) -> Path:
     raise weights_error(
         f"no weights {printable(repr(str(name_or_path)))}: neither a file nor a known name ({names})"
     )
+
+
+def lasting(name_or_path: str | Path) -> str:
+    """What means the same weights from every folder, for a record that stays on the machine: a file's whole path.
+
+    A name stays one, and so does what is not there: only who asks for it can say what is wrong with it.
+    """
+    known = local_weights() | bundled_weights()
+    path = Path(os.path.expanduser(name_or_path))
+    if str(name_or_path) in known or not os.path.isfile(path):
+        return str(name_or_path)
+    return str(path.parent.resolve() / path.name)  # its own name, which a card has, be it a link's

@@ -15,7 +15,7 @@ from icnet_cli.pruning.source import Source, check_output, check_writable, find_
 from icnet_cli.pruning.state import RUNS, State, damaged, load_state
 from icnet_cli.pruning.widths import counts_at, kept_share
 from icnet_cli.training.held import RunLock
-from icnet_cli.training.run import Run
+from icnet_cli.training.run import Run, lasting_weights
 
 # What --resume may be told anew: it is the machine's, not the run's.
 _TOLD_ANEW = ("device", "precision", "workers", "cache", "batch", "skip_damaged")
@@ -53,7 +53,7 @@ def begin(config: PruneConfig) -> Beginning:
         config=replace(config, output=config.output and config.output.absolute()).to_dict(),
         name=source.name,
         dataset=str(source.dataset.resolve()) if source.dataset else None,
-        recipe=tuning.recipe.to_dict() if tuning else None,
+        recipe=lasting_weights(tuning.recipe.to_dict()) if tuning else None,
         size=config.size or source.weights.meta.train_size,
     )
     try:

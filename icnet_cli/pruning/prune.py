@@ -58,6 +58,8 @@ class Job:
             f"pruning {self.state.name} in {self.folder}; if interrupted: icnet prune --resume {self.folder}"
         )
         yield Working("the parent", 0, 1, news=news, run_dir=self.folder)
+        for remark in self.tuning.remarks if self.tuning else ():
+            yield Working("the parent", 0, 1, news=remark)
         if self.state.plan is None:
             self._check_target(start.network)
         if self.state.start is None:

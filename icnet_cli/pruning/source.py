@@ -13,7 +13,7 @@ from icnet_cli.checkpoints.format import LoadedWeights, load_weights
 from icnet_cli.config import PruneConfig, TrainConfig
 from icnet_cli.data.layouts import recognise
 from icnet_cli.documents import read_json
-from icnet_cli.errors import output_error, usage_error, weights_error, why
+from icnet_cli.errors import IcnetError, output_error, usage_error, weights_error, why
 from icnet_cli.evaluation.evaluate import check_classes_fit
 from icnet_cli.inference.exported import is_exported
 from icnet_cli.inference.segmenter import protocol_size
@@ -154,10 +154,36 @@ def open_tuning(config: PruneConfig, source: Source, dataset: Path, recipe: Reci
         seed=config.seed,
     )
     made = recipe or tuning_recipe(config, source, layout.name)
+    remarks: list[str] = []
+    if not (recipe or config.recipe):
+        made, remarks = _without_lost_teachers(made)
     run = assemble(options, source.weights.network, made)
+    run = replace(run, remarks=(*run.remarks, *remarks))
     if run.val is None and config.max_drop is not None:
         raise usage_error(f"--max-drop needs a split {made.val_split} to measure on; {dataset} has none")
     return run if recipe or run.val is None else replace(run, recipe=_measured_at(config, source, run))
+
+
+def _without_lost_teachers(recipe: Recipe) -> tuple[Recipe, list[str]]:
+    """The recipe of the weights' own run, and what to say where teachers of it are gone: nobody asked for them here."""
+    lost = [name for name in recipe.teachers if not _is_there(name)]
+    if not lost:
+        return recipe, []
+    found = tuple(name for name in recipe.teachers if name not in lost)
+    names, are = ", ".join(lost), "are" if len(lost) > 1 else "is"
+    remark = (
+        f"fine-tuning does without {names}, which taught the weights' run and {are} not there; "
+        "--recipe FILE can name others"
+    )
+    return replace(recipe, teachers=found), [remark]
+
+
+def _is_there(weights: str) -> bool:
+    try:
+        find_weights(weights)
+    except IcnetError:
+        return False
+    return True
 
 
 def _measured_at(config: PruneConfig, source: Source, run: Run) -> Recipe:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 from icnet_cli.data.augment import LARGEST_BLUR, LARGEST_NOISE
+from icnet_cli.models import NETWORKS
 
 
 class Number(NamedTuple):
@@ -19,16 +21,26 @@ class Number(NamedTuple):
 
     def problem(self, value: Any) -> str | None:
         """What it must be, where `value` is not that."""
+        return None if self._takes(value) else f"must be {self}, not {value!r}{self._hint(value)}"
+
+    def _takes(self, value: Any) -> bool:
         kinds: tuple[type, ...] = (int,) if self.whole else (int, float)
         right = isinstance(value, kinds) and not isinstance(value, bool)
-        if right and (
+        return right and (
             (self.least is None or value >= self.least)
             and (self.most is None or value <= self.most)
             and (self.above is None or value > self.above)
             and (self.below is None or value < self.below)
-        ):
-            return None
-        return f"must be {self}, not {value!r}{_written(value)}"
+        )
+
+    def _hint(self, value: Any) -> str:
+        """How to write a number that YAML took for a word, or a whole one for another; never one refused here too."""
+        try:
+            number = float(value) if isinstance(value, str | float) else math.nan
+        except ValueError:
+            return ""
+        meant = int(number) if self.whole and number.is_integer() else number
+        return f" (write {_as_yaml(meant)})" if math.isfinite(number) and self._takes(meant) else ""
 
     def __str__(self) -> str:
         bounds = {
@@ -38,12 +50,10 @@ class Number(NamedTuple):
         return " ".join(["a whole number" if self.whole else "a number", said]).strip()
 
 
-def _written(value: Any) -> str:
-    """YAML takes 1e-3 for a word: it wants the point."""
-    try:
-        return f" (write {float(value)})" if isinstance(value, str) else ""
-    except ValueError:
-        return ""
+def _as_yaml(number: float) -> str:
+    """YAML takes 1e-7 for a word: it wants the point."""
+    text = f"{number!r}"
+    return text if "." in text else text.replace("e", ".0e")
 
 
 COUNT = Number(whole=True, least=1)
@@ -77,6 +87,14 @@ ROWS: dict[str, dict[str, tuple[Number, int | None]]] = {
     "stages": {"crop_size": (SIDE, 2), "scale_range": (SCALE, 2)},
 }
 WORDS = {"": ("name", "about", "val_split", "pretrained"), "optimizer": ("name",), "schedule": ("name",)}
+# Options that a network is built with, but that are not a recipe's: what it said there would not be heeded.
+NOT_OURS = {
+    "num_classes": "is the dataset's; leave it out",
+    "keep": "is what --keep says; leave it out",
+    "channels": "follow from --keep or --pretrained; leave them out",
+}
+# Bounds of an option that its network does not check itself.
+OPTIONS = {"dropout": SHARE}
 
 
 def check_values(values: Mapping[str, Any], part: str = "") -> None:
@@ -94,14 +112,14 @@ def check_values(values: Mapping[str, Any], part: str = "") -> None:
             problem = _row_problem(*ROWS[part][key], value)
             if key == "scale_range" and not problem and value[0] > value[1]:
                 problem = f"must be the smallest scale and the largest, not {list(value)!r}"
-        elif (part, key) == ("augment", "flip") and not isinstance(value, bool):
-            problem = f"must be true or false, not {value!r}"
-        elif key in WORDS.get(part, ()) and not isinstance(value, str):
-            problem = f"must be a word, not {value!r}"
+        elif (part, key) == ("augment", "flip"):
+            problem = _kind_problem(bool, value)
+        elif key in WORDS.get(part, ()):
+            problem = _kind_problem(str, value)
         elif (part, key) in (("", "splits"), ("", "teachers")) and not _names(value, empty=key == "teachers"):
             problem = f"must be a list of names, not {value!r}"
-        elif (part, key) == ("", "model") and not _options(value):
-            problem = "must be options by network: {icnet: {head: fused}}"
+        elif (part, key) == ("", "model"):
+            problem = _model_problem(value)
         if problem:
             raise ValueError(f"{part} {key} {problem}".strip())
 
@@ -118,5 +136,35 @@ def _names(value: Any, empty: bool) -> bool:
     return listed and (empty or bool(value))
 
 
-def _options(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(isinstance(one, Mapping) for one in value.values())
+def _kind_problem(kind: type, value: Any) -> str | None:
+    """What a value must be that is of a kind and no more: a number's bounds are a `Number`'s."""
+    if kind in (int, float):
+        return Number(whole=kind is int).problem(value)
+    said = {bool: "true or false", str: "a word"}[kind]
+    return None if isinstance(value, kind) else f"must be {said}, not {value!r}"
+
+
+def _model_problem(value: Any) -> str | None:
+    """Of the options by network, those of networks that are not trained now too: they are one recipe."""
+    if not isinstance(value, Mapping) or not all(isinstance(one, Mapping) for one in value.values()):
+        return "must be options by network: {icnet: {head: fused}}"
+    unknown = [str(name) for name in value if name not in NETWORKS]
+    if unknown:
+        return f"has no {', '.join(unknown)}; it knows {', '.join(NETWORKS)}"
+    problems = ((name, _options_problem(name, options)) for name, options in value.items())
+    return next((f"{name} {problem}" for name, problem in problems if problem), None)
+
+
+def _options_problem(network: str, options: Mapping[Any, Any]) -> str | None:
+    kinds = get_type_hints(NETWORKS[network].config_type)
+    known = [name for name in kinds if name not in NOT_OURS]
+    for name, value in options.items():
+        if name in NOT_OURS:
+            return f"{name} {NOT_OURS[name]}"
+        if name not in known:
+            return f"has no option {name}; it knows {', '.join(known)}"
+        if value is not None:
+            problem = OPTIONS[name].problem(value) if name in OPTIONS else _kind_problem(kinds[name], value)
+            if problem:
+                return f"{name} {problem}"
+    return None

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from icnet_cli.checkpoints.bundled import lasting
 from icnet_cli.checkpoints.state import list_states
 from icnet_cli.config import TrainConfig
 from icnet_cli.data.dataset import SegmentationDataset
@@ -68,8 +69,11 @@ def _check_same(config: TrainConfig, folder: Path, stored: dict[str, Any]) -> No
     recipe = stored["recipe"].get("name") if isinstance(stored["recipe"], dict) else None
     first = stored["config"] | {"model": stored["model"], "recipe": recipe}
     same = {"model": TrainConfig.model, "recipe": stored["config"].get("recipe")}  # other words for it
+    given_start = config.pretrained and lasting(config.pretrained)  # as the record has it
     for name in _FIXED:
         given, own = getattr(config, name), first.get(name)
+        if name == "pretrained" and given_start == own:
+            continue
         if given not in (None, own, same.get(name)):
             begun = f"without --{name}" if own is None else f"with --{name} {own}"
             raise usage_error(f"{folder} was begun {begun}; leave --{name} out")

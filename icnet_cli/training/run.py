@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from icnet_cli.checkpoints.bundled import lasting
 from icnet_cli.checkpoints.format import LoadedWeights, WeightsMeta, write_atomically
 from icnet_cli.config import TrainConfig
 from icnet_cli.data.dataset import SegmentationDataset, check_splits, split_name
@@ -246,7 +247,8 @@ def _built_again(stored: dict[str, Any]) -> Network:
 
 
 def _built(config: TrainConfig, recipe: Recipe, layout: Layout, start: WeightsMeta | None) -> Network:
-    options = dict(recipe.model.get(config.model, {})) | {"keep": config.keep or 1.0}
+    said = recipe.model.get(config.model, {})
+    options = {key: value for key, value in said.items() if value is not None} | {"keep": config.keep or 1.0}
     if start and config.keep is None:
         options |= shape_of(start, config.model)
     options["num_classes"] = layout.classes.num_classes
@@ -343,11 +345,20 @@ def _refuse_taken(folder: Path) -> None:
         raise usage_error(f"{folder} holds a run already; go on with --resume {folder}, or choose another -o")
 
 
+def lasting_weights(record: dict[str, Any]) -> dict[str, Any]:
+    """A recipe's or a command's record whose weights are found from whatever folder it is gone on with."""
+    pretrained, teachers = record["pretrained"], record["teachers"]
+    return record | {
+        "pretrained": pretrained and lasting(pretrained),
+        "teachers": teachers and [lasting(teacher) for teacher in teachers],
+    }
+
+
 def _write_down(run: Run) -> None:
-    """`run.json`: what a run is, as its last command has it."""
+    """`run.json`: what a run is, as its last command has it. It stays on the machine, as the paths in it do."""
     document = {
-        "config": run.config.to_dict() | {"resume": None},
-        "recipe": run.recipe.to_dict(),
+        "config": lasting_weights(run.config.to_dict()) | {"resume": None},
+        "recipe": lasting_weights(run.recipe.to_dict()),
         "model": run.config.model,
         "model_config": run.network.config_dict(),
         "dataset": str(run.config.dataset.resolve()),

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from icnet_cli.checkpoints.card import card_markdown
-from icnet_cli.checkpoints.format import WeightsMeta, load_weights, save_weights
+from icnet_cli.checkpoints.format import Normalisation, WeightsMeta, load_weights, save_weights
 from icnet_cli.classes import load_table
 from icnet_cli.models import NETWORKS, build
 from icnet_cli.pixels.cv import cv2
@@ -103,22 +103,43 @@ def test_the_webcam_loop_names_what_it_cannot_open(weights: str, tmp_path: Path)
         example("webcam").main(missing, weights, show=False)
 
 
-def test_fine_tuning_learns_new_classes(weights: str, tmp_path: Path) -> None:
-    root = tmp_path / "mine"
+def two_sided(root: Path, widths: tuple[int, int]) -> Path:
+    """A dataset of two pictures of these widths, each dark on the left and bright on the right."""
     for part in ("images", "labels"):
         (root / part / "train").mkdir(parents=True)
     (root / "classes.yaml").write_text("name: mine\nclasses:\n- {name: left, color: [255, 0, 0]}\n"
                                        "- {name: right, color: [0, 255, 0]}\n")  # fmt: skip
-    for index in range(2):
-        labels = np.zeros((64, 96), np.uint8)
+    for index, width in enumerate(widths):
+        labels = np.zeros((64, width), np.uint8)
         labels[:, 40 + 8 * index :] = 1
         image = np.repeat(labels[..., None] * 200, 3, axis=2)
         cv2.imwrite(str(root / "images" / "train" / f"{index}.png"), image)
         cv2.imwrite(str(root / "labels" / "train" / f"{index}.png"), labels)
+    return root
+
+
+def test_fine_tuning_learns_new_classes(weights: str, tmp_path: Path) -> None:
+    root = two_sided(tmp_path / "mine", (96, 96))
     module, out = example("fine_tune"), tmp_path / "mine.safetensors"
     first = module.main(str(root), str(out), weights, steps=1)
     assert module.main(str(root), str(out), weights, steps=12) < first
     assert load_weights(out).meta.classes.names == ("left", "right")
+
+
+def test_fine_tuning_is_at_the_size_that_its_weights_name(
+    weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the pictures' own, which may differ."""
+    module, out, seen = example("fine_tune"), tmp_path / "mine.safetensors", set()
+    apply = Normalisation.apply
+
+    def looking(self: Normalisation, pictures: torch.Tensor) -> torch.Tensor:
+        seen.add(tuple(pictures.shape[2:]))
+        return apply(self, pictures)
+
+    monkeypatch.setattr(Normalisation, "apply", looking)
+    module.main(str(two_sided(tmp_path / "mine", (96, 130))), str(out), weights, steps=1)
+    assert seen == {load_weights(out).meta.train_size} == {(64, 96)}
 
 
 def test_the_callback_loop_answers_with_the_newest_and_counts_the_rest(weights: str) -> None:
@@ -182,6 +203,33 @@ def test_the_figure_of_the_run_that_did_not_see_val_is_carried_over_with_its_com
     path = tmp_path / "settled.safetensors"
     save_weights(path, network, WeightsMeta.of(network, load_table("camvid"), (64, 96), card=card))
     assert example("publish_weights").settled_figure(path) == figure | {"command": "icnet train x/"}
+
+
+@pytest.mark.parametrize("table", ["camvid", "cityscapes"])
+def test_published_weights_have_the_licence_of_their_own_data(
+    table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """CamVid's is known of CamVid's classes; of others it has to be said."""
+    classes, root = load_table(table), write_camvid(tmp_path / "camvid", 2)
+    network = build("fast-scnn", {"keep": 0.25, "num_classes": classes.num_classes})
+    (tmp_path / "run").mkdir()
+    meta = WeightsMeta.of(network, classes, (64, 96), card={"splits": ["train"]})
+    save_weights(tmp_path / "run" / "best.safetensors", network, meta)
+    (tmp_path / "run" / "run.json").write_text('{"recipe": {"name": "tiny"}, "config": {"seed": 0}}')
+    out, module = tmp_path / "out.safetensors", example("publish_weights")
+    measured = module.measure(tmp_path / "run" / "best.safetensors", root) if table == "camvid" else None
+    monkeypatch.setattr(module, "measure", lambda *_: measured)
+    line = ["publish_weights.py", str(tmp_path / "run"), str(root), "-o", str(out)]
+    monkeypatch.setattr("sys.argv", [*line, "--command", "icnet train x/", "--hardware", "a core"])
+    if table == "camvid":
+        module.main()
+        assert load_weights(out).meta.card["licence"].startswith("CamVid is for research use")
+        return
+    with pytest.raises(SystemExit) as caught:
+        module.main()
+    assert caught.value.code == 2
+    assert "--data is needed: cityscapes are not CamVid's classes" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_averaged_weights_are_the_mean_of_their_sources(weights: str, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 import icnet_cli
 from icnet_cli.checkpoints.format import load_weights
@@ -130,6 +131,50 @@ def test_a_recipe_with_teachers_has_them_teach_each_step(
         recipe = write_recipe(tmp_path, teachers=[str(weights)], loss={"main_stride": 4, "distil": weight})
         list(prune(replace(config, recipe=str(recipe), output=Path(f"{weight}.safetensors"))))
     assert not same(tensors(Path("0.0.safetensors")), tensors(Path("5.0.safetensors")))
+
+
+def write_run(folder: Path, weights: Path, camvid: Path, teachers: list[str]) -> Path:
+    """`weights` in a run folder whose record says who taught them."""
+    folder.mkdir()
+    recipe = yaml.safe_load(write_recipe(folder, teachers=teachers).read_text()) | {"name": "tiny"}
+    (folder / "run.json").write_text(json.dumps({"recipe": recipe, "dataset": str(camvid)}))
+    return weights.rename(folder / "best.safetensors")
+
+
+def test_teachers_of_the_weights_run_that_are_gone_are_done_without(
+    config: PruneConfig, weights: Path, camvid: Path, tmp_path: Path, scripted: type[ScriptedTrainer]
+) -> None:
+    """Said in a line; those that are there still teach. Teachers of one's own --recipe have to be there."""
+    scripted.script = iter([0.5, 0.5])
+    kept = str(write_weights(tmp_path / "kept.safetensors"))
+    run = write_run(tmp_path / "run", weights, camvid, ["gone/wide.safetensors", kept])
+    told = replace(config, weights=str(run), data=None)
+    events, report = run_to_end(replace(told, recipe=None))
+    said = [e.news for e in events if isinstance(e, Working) and e.news and "taught" in e.news]
+    assert said == [
+        "fine-tuning does without gone/wide.safetensors, which taught the weights' run and is not there; "
+        "--recipe FILE can name others"
+    ]
+    assert json.loads((report.run_dir / "prune.json").read_text())["recipe"]["teachers"] == [kept]
+    own = write_recipe(tmp_path, teachers=["gone/wide.safetensors"])
+    with pytest.raises(IcnetError, match="no weights 'gone/wide") as caught:
+        list(prune(replace(told, recipe=str(own))))
+    assert caught.value.code is ExitCode.WEIGHTS
+
+
+def test_a_run_is_gone_on_with_from_another_folder(
+    config: PruneConfig, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the teachers that its recipe names from the folder of the first command."""
+    recipe = write_recipe(tmp_path, teachers=[weights.name])
+    with pytest.raises(IcnetError) as caught:
+        terminate_in_step(1, replace(config, recipe=str(recipe)))
+    assert caught.value.code is ExitCode.TERMINATED
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    _, report = run_to_end(PruneConfig(resume=tmp_path / "runs/prune/start-1", device="cpu", workers=0))
+    document = json.loads((report.run_dir / "step-1" / "run.json").read_text())
+    assert document["recipe"]["teachers"] == [str(weights)]
 
 
 def test_a_pruned_file_is_used_as_its_parent_is(weights: Path, config: PruneConfig, camvid: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -130,6 +131,31 @@ def test_stopped_and_resumed_with_them(config: TrainConfig, two: list[Path], tmp
     assert caught.value.code is ExitCode.WEIGHTS
     list(train(replace(later, teachers=tuple(map(str, moved)))))
     assert_equal(tmp_path / "whole", tmp_path / "later")
+
+
+def test_resumed_from_another_folder_it_finds_what_it_was_told_by_name(
+    config: TrainConfig, two: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files by names that hold in the folder of the first command alone; a bundled name stays what it is."""
+    monkeypatch.chdir(tmp_path)
+    names = tuple(path.name for path in two)
+    told = {"teachers": (*names, "icnet-camvid"), "pretrained": names[1]}
+    prepare(
+        replace(config, **told)
+    ).release()  # before its first checkpoint, so that it starts from them again
+    assert config.output is not None
+    document = json.loads((config.output / "run.json").read_text())
+    whole = [str(tmp_path / name) for name in names]
+    assert document["recipe"]["teachers"] == document["config"]["teachers"] == [*whole, "icnet-camvid"]
+    assert document["config"]["pretrained"] == whole[1]
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = replace(config, output=None, resume=Path("../run"), pretrained=f"../{names[1]}")  # the same file
+    run = prepare(again)
+    assert run.recipe.teachers == (*whole, "icnet-camvid")
+    run.release()
+    with pytest.raises(IcnetError, match="leave --pretrained out"):
+        prepare(replace(again, pretrained=whole[0]))
 
 
 def test_its_user_is_told(config: TrainConfig, two: list[Path]) -> None:

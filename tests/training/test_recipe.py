@@ -90,6 +90,14 @@ def test_a_key_with_nothing_behind_it_is_left_out() -> None:
         ({"eval_size": 64}, "list of 2"),
         ({"optimizer": {"lr": "1e-3"}}, r"lr must be a number above 0, not '1e-3' \(write 0.001\)"),
         ({"optimizer": {"lr": float("nan")}}, "lr"),
+        ({"steps": "4"}, r"steps must be a whole number at least 1, not '4' \(write 4\)$"),
+        ({"steps": "1e3"}, r"\(write 1000\)$"),
+        ({"steps": 4.0}, r"not 4\.0 \(write 4\)$"),
+        # What it is told to write must not be refused in its turn.
+        ({"steps": "4.5"}, "not '4.5'$"),
+        ({"steps": "-4"}, "not '-4'$"),
+        ({"optimizer": {"lr": "1e-7"}}, r"\(write 1\.0e-07\)$"),
+        ({"optimizer": {"lr": "inf"}}, "not 'inf'$"),
         ({"evaluations": 0}, "evaluations"),
         ({"ema": 2}, "ema must be a number at least 0 and below 1"),
         ({"loss": {"main_stride": 0}}, "loss main_stride"),
@@ -97,6 +105,31 @@ def test_a_key_with_nothing_behind_it_is_left_out() -> None:
         ({"schedule": {"warmup": 1}}, "warmup"),
         ({"splits": "train"}, "splits must be a list of names"),
         ({"model": {"icnet": 3}}, "options by network"),
+        (
+            {"model": {"fastscnn": {}}},
+            "model has no fastscnn; it knows icnet, fast-scnn, pspnet50, deeplabv3",
+        ),
+        ({"model": {1: {}}}, "model has no 1; it knows icnet"),
+        (
+            {"model": {"fast-scnn": {"dropot": 0.1}}},
+            "model fast-scnn has no option dropot; it knows depthwise_relu",
+        ),
+        ({"model": {"icnet": {"num_classes": 5}}}, "model icnet num_classes is the dataset's; leave it out"),
+        ({"model": {"icnet": {"keep": 0.5}}}, "model icnet keep is what --keep says"),
+        ({"model": {"icnet": {"channels": {}}}}, "model icnet channels follow from --keep or --pretrained"),
+        (
+            {"model": {"fast-scnn": {"align_corners": 1}}},
+            "fast-scnn align_corners must be true or false, not 1",
+        ),
+        (
+            {"model": {"fast-scnn": {"skip": "nope"}}},
+            "model fast-scnn skip must be true or false, not 'nope'",
+        ),
+        ({"model": {"fast-scnn": {"dropout": "lots"}}}, "dropout must be a number at least 0 and below 1"),
+        ({"model": {"fast-scnn": {"dropout": float("nan")}}}, "dropout must be a number"),
+        ({"model": {"icnet": {"output_stride": "8"}}}, r"output_stride must be a whole number.*\(write 8\)"),
+        ({"model": {"pspnet50": {"output_stride": True}}}, "output_stride must be a whole number, not True"),
+        ({"model": {"icnet": {"head": 3}}}, "model icnet head must be a word, not 3"),
         ({"pretrained": 3}, "pretrained must be a word"),
         ({"teachers": "wide.safetensors"}, "teachers must be a list of names"),
         ({"loss": {"distil": -1}}, "loss distil must be a number at least 0"),
@@ -118,6 +151,14 @@ def test_a_wrong_recipe_is_refused_by_key(change: dict, word: str) -> None:
         recipe_from_dict({"name": "x", "steps": 10} | change, "x.yaml")
     assert caught.value.code is ExitCode.USAGE
     assert "\n" not in str(caught.value)
+
+
+def test_options_of_the_kinds_that_networks_have_are_taken() -> None:
+    options = {
+        "icnet": {"head": "published", "aux": True, "output_stride": 16},
+        "fast-scnn": {"dropout": 0, "skip": False, "stem_padding": 0},  # a whole number is one, too
+    }
+    assert recipe_from_dict({"name": "x", "steps": 10, "model": options}, "x.yaml").model == options
 
 
 def test_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:

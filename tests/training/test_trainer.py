@@ -239,6 +239,12 @@ def test_other_peoples_weights_bring_their_form(config: TrainConfig, tmp_path: P
     assert "normalisation" not in run.started_from
 
 
+def test_an_option_with_nothing_behind_it_is_left_out(config: TrainConfig, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path, model={"fast-scnn": {"dropout": None, "skip": False}})
+    options = prepare(replace(config, recipe=str(recipe))).network.config_dict()
+    assert (options["dropout"], options["skip"]) == (0.1, False)
+
+
 def test_a_start_that_knows_other_pictures_is_told(config: TrainConfig, tmp_path: Path) -> None:
     network, table = build("fast-scnn", {"num_classes": 11, "keep": 0.25}), load_table("camvid")
     bgr = Normalisation((123.68, 116.779, 103.939), (1.0, 1.0, 1.0), "BGR")
