@@ -69,7 +69,7 @@ class Tip:
         )
 
         if self._may_halve and cpu_has_bf16() and choose_device(self._device).type == "cpu":
-            return "--precision bf16, which this processor has, would take less, and finds as much"
+            return "--precision bf16, which this processor has, would take less; it finds as much, or nearly"
         if self._may_reuse and event.seconds is not None:
             return (
                 "with --reuse 3 it would see each third frame, its labels follow the motion between, "

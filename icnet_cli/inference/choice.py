@@ -53,9 +53,9 @@ COSTS = {
         "onnx": Cost(speed=1.2, open_s=0.2, build_s=6),
         "compile": Cost(speed=1.1, open_s=2.2, build_s=25),
     },
-    "bf16": {"openvino": Cost(speed=2.0, open_s=0.3, build_s=7)},  # of an Intel Xeon with AMX
+    "bf16": {"openvino": Cost(speed=2.5, open_s=0.3, build_s=7)},  # of an Intel Xeon with AMX
 }
-GFLOPS_A_CORE = {"fp32": 80.0, "bf16": 170.0}  # torch's own rate there for these networks
+GFLOPS_A_CORE = {"fp32": 80.0, "bf16": 130.0}  # torch's own rate there for these networks
 _MARGIN = 2.0  # the gain is an estimate, the wait is certain
 
 
