@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,7 @@ from icnet_cli.checkpoints.format import LoadedWeights, WeightsMeta, write_atomi
 from icnet_cli.config import TrainConfig
 from icnet_cli.data.dataset import SegmentationDataset, check_splits, split_name
 from icnet_cli.data.layouts import Layout, recognise
-from icnet_cli.errors import input_error, output_error, usage_error
+from icnet_cli.errors import IcnetError, input_error, output_error, usage_error
 from icnet_cli.evaluation.folders import free_folder
 from icnet_cli.inference.segmenter import default_input_size
 from icnet_cli.models import Network, build
@@ -266,15 +267,16 @@ def what_labels_lack(dataset: SegmentationDataset, most: int = 50) -> list[str]:
     looked_at = np.unique(np.linspace(0, len(dataset) - 1, min(most, len(dataset))).round().astype(int))
     seen: set[int] = set()
     for index in looked_at:
-        seen |= {*np.unique(dataset.layout.read_labels(dataset.samples[index])).tolist()}
+        with suppress(IcnetError):  # a damaged one is told, or left out, where it is read to learn from
+            seen |= {*np.unique(dataset.layout.read_labels(dataset.samples[index])).tolist()}
     names = dataset.classes.names
     lacking = [name for index, name in enumerate(names) if index not in seen]
     check = f"icnet data check {dataset.layout.root} tells more"
-    if len(lacking) == len(names):
+    if seen and len(lacking) == len(names):
         raise input_error(
             f"no pixel is labelled in {len(looked_at)} label files of {dataset.layout.root}; {check}"
         )
-    if dataset.layout.name != "folder" or 2 * len(lacking) < len(names):
+    if not seen or dataset.layout.name != "folder" or 2 * len(lacking) < len(names):
         return []
     some = ", ".join(lacking[:4]) + (", ..." if len(lacking) > 4 else "")
     files = f"the {len(looked_at)} label files that were looked at"
