@@ -28,13 +28,12 @@ from icnet_cli.evaluation.confusion import Confusion, Labels
 from icnet_cli.evaluation.differences import Differences
 from icnet_cli.evaluation.folders import PredictionFolder, claim_folder, claim_predictions, free_folder
 from icnet_cli.evaluation.page import ReportPage
-from icnet_cli.evaluation.predict import Image, Predictor
+from icnet_cli.evaluation.predict import Image, Predictor, segmenter_of
 from icnet_cli.evaluation.regions import RegionStudy
 from icnet_cli.evaluation.report import EvalReport, Protocol
 from icnet_cli.inference.choice import Work, check_backend, device_for
 from icnet_cli.inference.device import choose_device, choose_precision
 from icnet_cli.inference.exported import ExportedEngine, is_exported, open_engine
-from icnet_cli.inference.segmenter import Segmenter
 
 RUNS = Path("runs/eval")
 
@@ -127,19 +126,7 @@ def _page(config: EvalConfig, weights: LoadedWeights | ExportedEngine) -> Report
 
 
 def _predictor(config: EvalConfig, weights: LoadedWeights | ExportedEngine, work: Work) -> Predictor:
-    if isinstance(weights, ExportedEngine):
-        segmenter = Segmenter.of_exported(weights, config.size, at_training_size=True)
-    else:
-        segmenter = Segmenter(
-            weights.network,
-            weights.meta,
-            config.device,
-            config.precision,
-            config.size,
-            config.backend,
-            work,
-            at_training_size=True,
-        )
+    segmenter = segmenter_of(weights, config, work, at_training_size=True)
     known = config.size or work.picture_size
     if known is not None:
         segmenter.warm(*known)

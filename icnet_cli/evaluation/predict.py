@@ -11,9 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from icnet_cli.checkpoints.format import Normalisation
+from icnet_cli.checkpoints.format import LoadedWeights, Normalisation
+from icnet_cli.config import CompareConfig, EvalConfig
 from icnet_cli.errors import device_error, is_out_of_memory
 from icnet_cli.evaluation.confusion import Labels
+from icnet_cli.inference.choice import Work
+from icnet_cli.inference.exported import ExportedEngine
 from icnet_cli.inference.graphs import CALLS, SIZES
 from icnet_cli.inference.segmenter import SMALLEST, Segmenter
 from icnet_cli.pixels.files import shrink_or_grow
@@ -93,6 +96,28 @@ class Predictor:
     def _wait(self) -> None:
         if self.segmenter.device.type == "cuda":
             torch.cuda.synchronize(self.segmenter.device)
+
+
+def segmenter_of(
+    weights: LoadedWeights | ExportedEngine,
+    config: EvalConfig | CompareConfig,
+    work: Work,
+    *,
+    at_training_size: bool,
+) -> Segmenter:
+    """What runs weights or an exported file as a command says; see `Segmenter` for `at_training_size`."""
+    if isinstance(weights, ExportedEngine):
+        return Segmenter.of_exported(weights, config.size, at_training_size)
+    return Segmenter(
+        weights.network,
+        weights.meta,
+        config.device,
+        config.precision,
+        config.size,
+        config.backend,
+        work,
+        at_training_size,
+    )
 
 
 def scaled_size(size: Size, scale: float) -> Size:

@@ -21,6 +21,7 @@ from icnet_cli.evaluation.compare import Comparison, PairDone
 from icnet_cli.evaluation.evaluate import check_classes_fit
 from icnet_cli.evaluation.folders import claim_folder
 from icnet_cli.evaluation.page import PAGE, write_page
+from icnet_cli.evaluation.predict import segmenter_of
 from icnet_cli.inference.choice import Work, check_backend, device_for
 from icnet_cli.inference.device import choose_device, choose_precision
 from icnet_cli.inference.exported import ExportedEngine, is_exported, open_engine
@@ -99,20 +100,8 @@ def _segmenter(
     weights: LoadedWeights | ExportedEngine, config: CompareConfig, material: Material
 ) -> Segmenter:
     """On a dataset of the size at which `icnet eval` measures, so that the figures are those."""
-    measured = material.kind == "dataset"
-    if isinstance(weights, ExportedEngine):
-        return Segmenter.of_exported(weights, config.size, measured)
     work = Work(material.total, material.one_size)
-    return Segmenter(
-        weights.network,
-        weights.meta,
-        config.device,
-        config.precision,
-        config.size,
-        config.backend,
-        work,
-        at_training_size=measured,
-    )
+    return segmenter_of(weights, config, work, at_training_size=material.kind == "dataset")
 
 
 def _document(
