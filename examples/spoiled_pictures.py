@@ -14,13 +14,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-import icnet_cli
 from icnet_cli.checkpoints.bundled import find_weights
-from icnet_cli.checkpoints.format import read_meta
+from icnet_cli.checkpoints.format import load_weights
 from icnet_cli.data.dataset import SegmentationDataset
 from icnet_cli.data.layouts import recognise
 from icnet_cli.evaluation.confusion import Confusion
-from icnet_cli.inference.segmenter import protocol_size
+from icnet_cli.inference.segmenter import Segmenter
 from icnet_cli.pixels.cv import cv2
 
 Picture = NDArray[np.uint8]
@@ -70,12 +69,8 @@ def main(root: Path, split: str, weights: list[str], every: int = 1) -> dict[str
     """Print the mean IoU of each kind of picture, a column of each network; returns them."""
     dataset = SegmentationDataset(recognise(root), (split,))
     pairs = [dataset.read(index) for index in range(0, len(dataset), every)]
-    height, width = pairs[0][1].shape
-    metas = [read_meta(find_weights(name)) for name in weights]
-    networks = [
-        icnet_cli.load(name, size=protocol_size(meta.train_size, (height, width)))
-        for name, meta in zip(weights, metas, strict=True)
-    ]
+    loaded = [load_weights(find_weights(name)) for name in weights]
+    networks = [Segmenter(one.network, one.meta, at_training_size=True) for one in loaded]
     print(f"{len(pairs)} pictures".ljust(20), *weights)
     found = {}
     for kind, spoil in SPOILED.items():

@@ -9,7 +9,7 @@ from typing import Any
 from icnet_cli.checkpoints.bundled import bundled_weights
 from icnet_cli.config import DEFAULT_WEIGHTS, BenchConfig
 from icnet_cli.errors import usage_error
-from icnet_cli.inference.backends.runtimes import runtimes_in
+from icnet_cli.inference.backends.runtimes import installed_in
 from icnet_cli.inference.choice import check_backend, device_for
 from icnet_cli.inference.device import choose_device, choose_precision
 from icnet_cli.inference.environment import describe
@@ -100,8 +100,7 @@ def backends(config: BenchConfig) -> list[str]:
     device = choose_device(config.device)
     if device.type == "cuda":
         return ["torch", "compile"]
-    runtimes = runtimes_in(choose_precision(config.precision, device))
-    return ["torch", *(name for name, runtime in runtimes.items() if runtime.missing() is None)]
+    return ["torch", *installed_in(choose_precision(config.precision, device))]
 
 
 def _clock_of(clock: Clock) -> dict[str, Clock]:

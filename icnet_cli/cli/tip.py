@@ -13,7 +13,6 @@ from icnet_cli.inference.processor import cpu_has_bf16
 
 _LONG_S = 600.0  # what is over sooner is over before the command has been typed anew
 _SETTLED_S = 20.0  # by then the pace is the run's, not its start's
-_FP32_ALONE = ("onnx", "compile")  # on a CPU
 
 
 class Tip:
@@ -28,8 +27,8 @@ class Tip:
         exported = config.weights.endswith((".onnx", ".xml"))
         refused = exported or config.batch not in ("auto", "1")  # with --reuse
         self._may_reuse = not (config.uses_motion or refused)
-        self._may_halve = not exported and config.precision == "auto" and config.backend not in _FP32_ALONE
-        self._device = config.device
+        self._may_halve = not exported and config.precision == "auto"
+        self._device, self._backend = config.device, config.backend
         self._open = (self._may_reuse or self._may_halve) and progress not in ("json", "none")
         self._now = now
         self._first: tuple[float, int] | None = None  # a resumed run does not begin at 0
@@ -64,11 +63,7 @@ class Tip:
             say(f"{clock(left)} to go, most of it the network's: {way}")
 
     def _way(self, event: Any) -> str | None:
-        from icnet_cli.inference.device import (
-            choose_device,  # torch, which `icnet segment --help` does without
-        )
-
-        if self._may_halve and cpu_has_bf16() and choose_device(self._device).type == "cpu":
+        if self._may_halve and cpu_has_bf16() and self._runs_in_bf16():
             return "--precision bf16, which this processor has, would take less; it finds as much, or nearly"
         if self._may_reuse and event.seconds is not None:
             return (
@@ -76,3 +71,12 @@ class Tip:
                 "and little is lost"
             )
         return None
+
+    def _runs_in_bf16(self) -> bool:
+        """Whether the network runs on the CPU, by what computes in bf16 there."""
+        # These import torch, which `icnet segment --help` does without.
+        from icnet_cli.inference.backends.runtimes import runtimes_in
+        from icnet_cli.inference.device import choose_device
+
+        on_cpu = choose_device(self._device).type == "cpu"
+        return on_cpu and self._backend in ("auto", "torch", *runtimes_in("bf16"))

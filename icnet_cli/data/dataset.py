@@ -68,9 +68,8 @@ class SegmentationDataset:
         self.samples: list[Sample] = [sample for split in splits for sample in samples_of(layout, split)]
         self.skip_damaged = skip_damaged
         self.num_damaged = 0
-        self.one_size: tuple[int, int] | None = (
-            None  # (height, width) of all pictures, once `check_files` has seen it
-        )
+        # (height, width) of all pictures, where `check_files` has seen that it is one.
+        self.one_size: tuple[int, int] | None = None
         self._cached: dict[Sample, Pair] | None = {} if cache else None
 
     def __len__(self) -> int:

@@ -42,14 +42,13 @@ def ways() -> list[Way]:
     """Every way that is installed, the reference left out."""
     import torch
 
-    from icnet_cli.inference.backends.runtimes import RUNTIMES, runtimes_in
+    from icnet_cli.inference.backends.runtimes import installed_in
     from icnet_cli.inference.processor import cpu_has_bf16
 
-    installed = [runtime.name for runtime in RUNTIMES.values() if runtime.missing() is None]
+    installed = installed_in("fp32")
     found = [Way(name, "cpu", "fp32") for name in installed]
     if cpu_has_bf16():
-        halved = [name for name, runtime in runtimes_in("bf16").items() if runtime.missing() is None]
-        found += [Way(name, "cpu", "bf16") for name in ("torch", *halved)]
+        found += [Way(name, "cpu", "bf16") for name in ("torch", *installed_in("bf16"))]
     if torch.cuda.is_available():
         found += [Way("torch", "cuda", precision) for precision in ("fp32", "fp16")]
         found += [Way("compile", "cuda", "fp16")] if "compile" in installed else []

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from icnet_cli.pixels.cv import cv2
+from icnet_cli.pixels.files import labels_at
 from icnet_cli.pixels.flow import (
     UNEXPLAINED,
     Flow,
@@ -49,8 +49,7 @@ def step_between(previous: Grey, current: Grey, size: tuple[int, int]) -> Step |
     error = photometric_error(previous, current, flow)
     if is_cut(error):
         return None
-    known = (error <= UNEXPLAINED).astype(np.uint8)
-    known = cv2.resize(known, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    known = labels_at((error <= UNEXPLAINED).astype(np.uint8), size)
     return Step(resize_flow(flow, size), known.astype(bool))
 
 

@@ -10,7 +10,7 @@ import torch
 from icnet_cli.config import BACKENDS
 from icnet_cli.errors import usage_error
 
-from .backends.runtimes import runtime_of, runtimes_in
+from .backends.runtimes import installed_in, runtime_of
 from .device import choose_device
 
 HOST_ONLY = ("openvino", "onnx")  # they run on the CPU alone
@@ -89,15 +89,14 @@ def fastest(
     """
     if work.picture_size is None:
         return "torch"  # another size would be another network to build
-    costs, runtimes = COSTS.get(precision, {}), runtimes_in(precision)
-    installed = [name for name in costs if name in runtimes and runtimes[name].missing() is None]
+    installed = installed_in(precision)
     if not installed:
         return "torch"
     frames = UNKNOWN_FRAMES if work.frames is None else work.frames
     torch_s = frames * gflops() / (GFLOPS_A_CORE[precision] * torch.get_num_threads())
     seconds = {"torch": torch_s}
     for name in installed:
-        cost = costs[name]
+        cost = COSTS[precision][name]
         start = cost.open_s + (0 if is_built(name) else cost.build_s)
         seconds[name] = torch_s / cost.speed + _MARGIN * start
     return min(seconds, key=lambda name: seconds[name])

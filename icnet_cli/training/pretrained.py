@@ -51,8 +51,7 @@ def start_from(network: Network, weights: str | Path) -> int:
         IcnetError: exit 4 where hardly any fits: two unlike networks share a bias or two by accident.
     """
     path = find_weights(weights)
-    foreign = is_foreign(path)
-    learnt = None if foreign else load_weights(path)
+    learnt = None if is_foreign(path) else load_weights(path)
     source = learnt.network.state_dict() if learnt else read_foreign(path).state
     target = network.state_dict()
     fitting = {k: v for k, v in source.items() if k in target and v.shape == target[k].shape}

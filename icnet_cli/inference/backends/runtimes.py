@@ -179,6 +179,11 @@ def runtimes_in(precision: str) -> dict[str, Runtime]:
     return {"fp32": RUNTIMES, "bf16": IN_BF16 if cpu_has_bf16() else {}}.get(precision, {})
 
 
+def installed_in(precision: str) -> list[str]:
+    """The names of those that compute in a precision and are installed."""
+    return [name for name, runtime in runtimes_in(precision).items() if runtime.missing() is None]
+
+
 def runtime_of(backend: str, precision: str = "fp32") -> Runtime:
     """The runtime of that name. Raises a usage error that says what is not installed, or not to be had."""
     runtime = runtimes_in(precision).get(backend)
