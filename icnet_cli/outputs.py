@@ -77,12 +77,22 @@ def refuse_unwritable(path: Path, *, overwrite: bool, inputs: tuple[Path, ...] =
     target = refuse_taken(path, overwrite=overwrite, inputs=inputs)
     if not target.parent.is_dir():
         raise output_error(f"cannot write {printable(path)}: its folder does not exist")
-    try:
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=hidden(target)):
-            pass
-    except OSError as error:  # told now, not after an hour's work
-        raise output_error(f"cannot write {printable(path)}: {why(error)}") from error
+    try_folder(target.parent, path)
     return target
+
+
+def try_folder(folder: Path, path: Path) -> None:
+    """See before an hour's work that `folder`, where `path` is to be, takes a file.
+
+    The one that is tried has no name where the system makes such: a run that is killed here leaves nothing.
+
+    Raises:
+        IcnetError: OUTPUT where it takes none.
+    """
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise output_error(f"cannot write {printable(path)}: {why(error)}") from error
 
 
 NOWHERE = Path(os.devnull)  # holds nothing, and takes nothing

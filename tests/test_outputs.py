@@ -6,7 +6,9 @@ import errno
 import json
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -184,3 +186,22 @@ def test_a_folder_that_takes_no_file_is_told_at_once(tmp_path: Path) -> None:
     assert caught.value.code == ExitCode.OUTPUT
     refuse_unwritable(tmp_path / "new.html", overwrite=False)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="no files without names on this system")
+def test_what_is_tried_has_no_name_that_a_kill_could_leave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+
+    def recorded(path: str, *more: Any, _open: Callable[..., int] = os.open, **named: Any) -> int:
+        opened.append(os.fspath(path))
+        return _open(path, *more, **named)
+
+    try:
+        os.close(os.open(tmp_path, os.O_TMPFILE | os.O_WRONLY))
+    except OSError:
+        pytest.skip("no files without names in this folder")
+    monkeypatch.setattr(os, "open", recorded)
+    refuse_unwritable(tmp_path / "new.html", overwrite=False)
+    assert opened == [str(tmp_path)]

@@ -42,10 +42,7 @@ class StatsFile:
         self._path, self._lines = path, path.suffix.lower() == ".jsonl"
         self.begun = False  # whether the head of the columns has been told
         self._new_part = partial(PartFile, target, overwrite=overwrite)
-        self._part = self._new_part()  # now, so that a folder without permission is known before any work
-        if late:
-            self._part.discard()
-        self._late = late
+        self._part = None if late else self._new_part()
         self._file: IO[str] | None = None
 
     def text(self, picture: Picture, shares: dict[str, float], confidence: float | None) -> str:
@@ -71,7 +68,7 @@ class StatsFile:
         """Add rows."""
         try:
             if self._file is None:
-                self._part = self._new_part() if self._late else self._part
+                self._part = self._part or self._new_part()
                 # A picture's name that is no UTF-8 is written by its own bytes, as the disk has it.
                 self._file = self._part.path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
             self._file.write(text)
@@ -83,7 +80,7 @@ class StatsFile:
         try:
             if self._file is not None:
                 self._file.close()
-            self._part.publish()
+            (self._part or self._new_part()).publish()
         except OSError as error:
             self.abort()
             raise writing_error(self._path, error) from error
@@ -93,4 +90,5 @@ class StatsFile:
         if self._file is not None:
             with contextlib.suppress(OSError):  # a full disk refuses the last lines again
                 self._file.close()
-        self._part.discard()
+        if self._part is not None:
+            self._part.discard()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,11 @@ from icnet_cli.checkpoints.format import LoadedWeights, load_weights
 from icnet_cli.config import PruneConfig, TrainConfig
 from icnet_cli.data.layouts import recognise
 from icnet_cli.documents import read_json
-from icnet_cli.errors import IcnetError, output_error, usage_error, weights_error, why
+from icnet_cli.errors import IcnetError, usage_error, weights_error
 from icnet_cli.evaluation.evaluate import check_classes_fit
 from icnet_cli.inference.exported import is_exported
 from icnet_cli.inference.segmenter import protocol_size
-from icnet_cli.outputs import refuse_unwritable
+from icnet_cli.outputs import refuse_unwritable, try_folder
 from icnet_cli.training.recipe import Recipe, load_recipe, recipe_from_dict
 from icnet_cli.training.resumed import RUN_FILE, RUNS
 from icnet_cli.training.run import Run, assemble, default_recipe
@@ -88,16 +87,11 @@ def check_output(output: Path, overwrite: bool, parent: Path) -> None:
             f"-o {output} must end in {SUFFIX}; other kinds of file are what icnet export makes"
         )
     refuse_unwritable(output, overwrite=overwrite, inputs=(parent,))
-    check_writable(output)
 
 
 def check_writable(output: Path) -> None:
     """Raise an output error unless a file can be made where `output` is to be; missing folders are made at the end."""
-    there = next(folder for folder in output.absolute().parents if folder.exists())
-    try:
-        tempfile.TemporaryFile(dir=there).close()
-    except OSError as error:
-        raise output_error(f"cannot write {output}: {there}: {why(error)}") from error
+    try_folder(next(folder for folder in output.absolute().parents if folder.exists()), output)
 
 
 def newest_run(config: PruneConfig) -> Path:
