@@ -25,6 +25,11 @@ def cpu_has_bf16() -> bool:
     return not _BF16.isdisjoint(_features().split())
 
 
+def cpu_lacks_bf16() -> bool:
+    """Whether the CPU is known to have no bf16: where nobody tells what it has, nothing is known."""
+    return bool(_features()) and not cpu_has_bf16()
+
+
 @cache
 def _features() -> str:
     found = None

@@ -247,6 +247,7 @@ def _stats(
 
 def _load(config: SegmentConfig, source: Source, job: Job | None) -> Generator[Notice, None, Segmenter]:
     from icnet_cli.inference.choice import Work
+    from icnet_cli.inference.device import slow_precision
     from icnet_cli.inference.segmenter import load
 
     # Pictures may differ in size, and each size would be another network to build; a video has one.
@@ -256,6 +257,9 @@ def _load(config: SegmentConfig, source: Source, job: Job | None) -> Generator[N
     if backend == "auto" and job is not None and job.backend:
         backend = job.backend  # which `auto` might not take for the rest alone
     segmenter = load(config.weights, config.device, config.precision, config.size, backend, work)
+    slow = slow_precision(segmenter.precision, segmenter.device)
+    if slow:
+        yield Notice(slow)
     if size is not None:
         to_build = segmenter.still_to_build(*size)
         if to_build:

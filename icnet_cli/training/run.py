@@ -19,6 +19,7 @@ from icnet_cli.data.dataset import SegmentationDataset, check_splits, split_name
 from icnet_cli.data.layouts import Layout, recognise
 from icnet_cli.errors import IcnetError, input_error, output_error, usage_error
 from icnet_cli.evaluation.folders import free_folder
+from icnet_cli.inference.device import slow_precision
 from icnet_cli.inference.segmenter import default_input_size
 from icnet_cli.models import Network, build
 from icnet_cli.training.distil import find_teachers
@@ -74,7 +75,8 @@ class Run:
 
     def notices(self) -> list[str]:
         """What its user should know before the first step, a line each."""
-        found = [*self.remarks, *([self.started_from] if self.started_from else [])]
+        slow = slow_precision(self.config.precision, self.device)
+        found = [text for text in (*self.remarks, self.started_from, slow) if text]
         if self.teachers:
             found.append(f"it learns from {', '.join(self.recipe.teachers)} too")
         if self.damaged:

@@ -9,7 +9,14 @@ import pytest
 import torch
 
 from icnet_cli.errors import ExitCode, IcnetError
-from icnet_cli.inference.device import choose_device, choose_precision, device_words, set_exactness
+from icnet_cli.inference import processor
+from icnet_cli.inference.device import (
+    choose_device,
+    choose_precision,
+    device_words,
+    set_exactness,
+    slow_precision,
+)
 from icnet_cli.training.step import _autocast
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
@@ -79,6 +86,15 @@ def test_a_gpu_without_bf16_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         torch.bfloat16,
         torch.float16,
     ]
+
+
+@pytest.mark.parametrize(
+    ("features", "told"), [("flags : avx2", True), ("flags : avx512_bf16", False), ("", False)]
+)
+def test_bf16_that_is_made_up_is_told(monkeypatch: pytest.MonkeyPatch, features: str, told: bool) -> None:
+    monkeypatch.setattr(processor, "_features", lambda: features)
+    assert (slow_precision("bf16", CPU) is not None) == told
+    assert [slow_precision(*asked) for asked in (("fp32", CPU), ("auto", CPU), ("bf16", GPU))] == [None] * 3
 
 
 _HINTS = "\nCUDA kernel errors might be asynchronously reported at some other API call"

@@ -19,6 +19,7 @@ from icnet_cli.inference import processor
 def test_bf16_of_its_own(monkeypatch: pytest.MonkeyPatch, features: str, has: bool) -> None:
     monkeypatch.setattr(processor, "_features", lambda: features)
     assert processor.cpu_has_bf16() == has
+    assert processor.cpu_lacks_bf16() == (bool(features) and not has)
     assert features in processor.processor()
 
 

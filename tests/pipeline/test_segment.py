@@ -14,8 +14,10 @@ import pytest
 
 from icnet_cli.config import SegmentConfig
 from icnet_cli.errors import ExitCode, IcnetError
+from icnet_cli.inference import processor
 from icnet_cli.inference.segmenter import Segmenter
 from icnet_cli.pipeline.batch import segment_many
+from icnet_cli.pipeline.lanes import Notice
 from icnet_cli.pipeline.segment import DamagedInputError, segment
 from icnet_cli.pixels.cv import cv2
 from icnet_cli.pixels.files import read_picture, write_picture
@@ -372,3 +374,17 @@ def test_no_frame_interns_a_name(
     before = len(seen)
     PurePath("frame_000010")
     assert len(seen) == before + 1  # what a frame with a Path would do
+
+
+@pytest.mark.parametrize(("features", "told"), [("flags : avx2", True), ("flags : avx512_bf16", False)])
+def test_bf16_that_the_processor_has_not_is_told_before_the_first_frame(
+    tmp_path: Path, video: Path, monkeypatch: pytest.MonkeyPatch, features: str, told: bool
+) -> None:
+    monkeypatch.setattr(processor, "_features", lambda: features)
+    config = SegmentConfig(
+        str(video), tmp_path / "out.mp4", weights="fast-scnn-camvid", device="cpu", precision="bf16",
+        backend="torch", frames=1,
+    )  # fmt: skip
+    first = next(segment(config))
+    assert isinstance(first, Notice) == told
+    assert not told or "has no bf16 of its own" in first.text

@@ -17,6 +17,7 @@ from icnet_cli.checkpoints.state import list_states, load_state
 from icnet_cli.classes import load_table
 from icnet_cli.config import TrainConfig
 from icnet_cli.errors import ExitCode, IcnetError
+from icnet_cli.inference import processor
 from icnet_cli.models import build
 from icnet_cli.pixels.cv import cv2
 from icnet_cli.training import trainer
@@ -319,8 +320,13 @@ def test_a_label_that_is_found_wrong_on_the_way_does_not_cost_the_run(
     assert report.step == 6
 
 
-def test_what_its_user_should_know_is_told_before_the_first_step(config: TrainConfig, camvid: Path) -> None:
+def test_what_its_user_should_know_is_told_before_the_first_step(
+    config: TrainConfig, camvid: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert prepare(config).notices() == []
+    monkeypatch.setattr(processor, "_features", lambda: "flags : avx2")
+    (made_up,) = prepare(replace(config, output=camvid.parent / "halved", precision="bf16")).notices()
+    assert "this processor has no bf16 of its own" in made_up
     shutil.rmtree(camvid / "valannot")
     start = replace(config, output=camvid.parent / "second", pretrained="fast-scnn-camvid")
     told = prepare(
