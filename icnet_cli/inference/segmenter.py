@@ -32,6 +32,7 @@ from .device import choose_device, choose_precision, device_words
 from .engine import Engine, Labels, Picture
 from .engines import build_engine
 from .exported import ExportedEngine, is_exported, open_engine
+from .forked import threads_begin
 
 MULTIPLE = 32  # what the networks' deepest map divides their input by
 SMALLEST, LARGEST = 32, 16384  # pixels a side that every network takes
@@ -124,6 +125,7 @@ class Segmenter:
         return self
 
     def _set_up(self, meta: WeightsMeta, size: tuple[int, int] | None, at_training_size: bool) -> None:
+        threads_begin()
         self.meta, self._size, self._least = meta, size, SMALLEST
         self._at_training_size = at_training_size
         self._times: dict[str, deque[float]] = {stage: deque(maxlen=_TIMES_KEPT) for stage in STAGES}
