@@ -373,6 +373,22 @@ def test_segments_say_where_they_begin(tmp_path: Path, long_video: Path, segment
     assert seen["resumed"] == seen["whole"][-len(seen["resumed"]) :]
 
 
+def test_what_a_killed_short_run_left_moves_no_segment(
+    tmp_path: Path, long_video: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its folder is thrown away: when its first picture was shown says nothing of another run to the same name."""
+    killed, clean = tmp_path / "killed" / "labels", tmp_path / "clean" / "labels"
+    for output in (killed, clean):
+        output.parent.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr("icnet_cli.pipeline.resume.Job.leave", lambda job: job.folder.release())
+        stopped(30, long_video, killed, segmenter, start_s=40.0, end_s=75.0)
+    assert PartFolder(killed).newest()
+    for output in (killed, clean):
+        run(segmenter, long_video, output, start_s=3.0, end_s=59.0, reuse="5", smooth=0.8)
+    assert shown(killed) == shown(clean)
+
+
 def test_nothing_to_resume_is_a_run_like_any_other(tmp_path: Path, video: Path, segmenter: Segmenter) -> None:
     _, report = run(segmenter, video, tmp_path / "out.mp4", resume=True)
     assert report["frames"] == 10
