@@ -8,12 +8,14 @@ import shutil
 import struct
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.inference.segmenter import Segmenter
+from icnet_cli.pipeline.identity import difference, network_of
 from icnet_cli.pipeline.ledger import Ledger
 from icnet_cli.pipeline.leftover import clock, left_behind
 from icnet_cli.pipeline.outputs import part_of
@@ -160,6 +162,21 @@ def test_another_source_or_network_is_refused(tmp_path: Path, long_video: Path, 
     source.write_bytes(data)
     with pytest.raises(IcnetError, match="its source was another file, or has been changed"):
         run(segmenter, source, output, resume=True)
+
+
+@pytest.mark.parametrize("changed", ["net.xml", "net.bin"])
+def test_an_exported_network_is_told_by_all_of_its_files(tmp_path: Path, changed: str) -> None:
+    """Two exports of one network with other weights have one .xml to the byte: the values are in OpenVINO's .bin."""
+    for name in ("net.xml", "net.bin"):
+        (tmp_path / name).write_bytes(name.encode())
+    segmenter = SimpleNamespace(
+        meta=SimpleNamespace(model="icnet"), engine=SimpleNamespace(path=tmp_path / "net.xml"), device="cpu",
+        precision="fp32", backend="openvino",
+    )  # fmt: skip
+    before = network_of(segmenter, {})
+    assert network_of(segmenter, {}) == before
+    (tmp_path / changed).write_bytes(b"changed")
+    assert difference({"network": before}, {"network": network_of(segmenter, {})}) == "weights changed since"
 
 
 def test_a_picture_that_is_another_is_refused(tmp_path: Path, long_video: Path, segmenter: Segmenter) -> None:
