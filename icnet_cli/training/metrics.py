@@ -21,6 +21,7 @@ class MetricsLog:
     def __init__(self, folder: Path, tensorboard: bool = False) -> None:
         self.path = folder / "metrics.csv"
         self._board = require_tensorboard()(str(folder / "tensorboard")) if tensorboard else None
+        self._told = 0  # the step of the last event that was looked at
 
     def _row(self, **values: Any) -> None:
         new = not self.path.exists()
@@ -31,7 +32,11 @@ class MetricsLog:
             writer.writerow(values)
 
     def step(self, event: StepDone) -> None:
-        if event.step % EVERY and event.step != 1:  # the first: a run of a few steps has a curve, too
+        """Note the batch that ended a step; those after it, of which the next step is made, have its number too."""
+        ended, self._told = event.step > self._told, event.step
+        if not ended or (
+            event.step % EVERY and event.step != 1
+        ):  # the first: a run of a few steps has a curve
             return
         self._row(
             step=event.step,
@@ -59,6 +64,7 @@ class MetricsLog:
         Raises:
             IcnetError: exit 3 where the file is no such record; it is left as it is.
         """
+        self._told = step
         if not self.path.exists():
             return
         rows = [row for row in self._rows() if row["step"].isdigit() and int(row["step"]) <= step]
@@ -98,7 +104,7 @@ class NoLog(MetricsLog):
     """The record of a process that keeps none: among several that train together one does."""
 
     def __init__(self) -> None:
-        self._board = None
+        self._board, self._told = None, 0
 
     def _row(self, **values: Any) -> None:
         pass
