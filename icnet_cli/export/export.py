@@ -15,12 +15,12 @@ from icnet_cli.checkpoints.start import refuse_trunk_only
 from icnet_cli.config import ExportConfig
 from icnet_cli.errors import check_error, weights_error
 from icnet_cli.inference.backends import SUFFIXES, Ports, files_of, open_exported, require
-from icnet_cli.inference.backends.base import FRAMES, LABELS, LOGITS, RAW, metadata_of
+from icnet_cli.inference.backends.base import FRAMES, LABELS, LOGITS, RAW, metadata_of, smallest_side
 from icnet_cli.outputs import refuse_unwritable
 from icnet_cli.pixels.files import read_picture
 
 from .agreement import MOST_PICTURES, Agreement, compare, frames_at, picture_files, spread
-from .graph import smallest_side, trace
+from .graph import trace
 from .outputs import beside, publish
 from .quantise import Calibration, miou_lost, open_calibration, quantise_onnx
 from .writers import WRITERS, save_openvino, write_onnx
@@ -96,7 +96,7 @@ def _compared_at(ports: Ports, loaded: LoadedWeights) -> list[tuple[int, int]]:
         return [(height, width)]
 
     def odd(pixels: int, share: float) -> int:
-        return max(smallest_side(loaded.network), int(pixels * share)) | 1
+        return max(smallest_side(loaded.meta.model, loaded.meta.config), int(pixels * share)) | 1
 
     return [(height, width), (odd(height, 0.6), odd(width, 0.45)), (odd(width, 0.5), odd(height, 0.3))]
 
@@ -165,7 +165,7 @@ def trtexec_line(output: Path, ports: Ports, loaded: LoadedWeights) -> str:
     words.append("--fp16" if ports.precision == "fp16" else "--noTF32")
     if ports.size is None:
         # The whole multiple of 32 that every file of free sizes takes, and never above the best size.
-        least = -(-smallest_side(loaded.network) // 32) * 32
+        least = -(-smallest_side(loaded.meta.model, loaded.meta.config) // 32) * 32
         height, width = (max(least, side) for side in loaded.meta.train_size)
 
         def shape(rows: int, columns: int) -> str:
