@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from icnet_cli.classes import ClassTable
+from icnet_cli.classes import IGNORE_INDEX, ClassTable
 from icnet_cli.documents import read_json
 from icnet_cli.errors import IcnetError, input_error
 from icnet_cli.pixels.files import labels_at, read_picture
@@ -272,7 +272,7 @@ def _over_time(record: RunRecord) -> list[Html]:
 def _right(sample: SamplePicture, step: int) -> str:
     labels = sample.predictions[step]
     truth = labels_at(sample.truth, labels.shape)
-    counted = truth != 255
+    counted = truth != IGNORE_INDEX
     if not counted.any():
         return f"Step {step}: nothing is labelled"
     return f"Step {step}: {float((truth == labels)[counted].mean()):.1%} right"
