@@ -8,9 +8,10 @@ from typing import Any
 
 from icnet_cli.checkpoints.format import write_atomically
 from icnet_cli.errors import input_error, usage_error
+from icnet_cli.reports.plots import METRICS_COLUMNS
+from icnet_cli.reports.train_page import METRICS_FILE
 from icnet_cli.training.events import EvalDone, StepDone
 
-COLUMNS = ("step", "epoch", "loss", "lr", "miou", "pixel_accuracy", "images_per_s", "seconds")
 # Every row would make megabytes of a long run and say no more.
 EVERY = 10
 
@@ -19,14 +20,14 @@ class MetricsLog:
     """Appends a row of the first step, of each tenth, and of each evaluation."""
 
     def __init__(self, folder: Path, tensorboard: bool = False) -> None:
-        self.path = folder / "metrics.csv"
+        self.path = folder / METRICS_FILE
         self._board = require_tensorboard()(str(folder / "tensorboard")) if tensorboard else None
         self._told = 0  # the step of the last event that was looked at
 
     def _row(self, **values: Any) -> None:
         new = not self.path.exists()
         with self.path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
+            writer = csv.DictWriter(file, METRICS_COLUMNS)
             if new:
                 writer.writeheader()
             writer.writerow(values)
@@ -95,7 +96,7 @@ class MetricsLog:
 
 def _write_rows(path: Path, rows: list[dict[str, str]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
+        writer = csv.DictWriter(file, METRICS_COLUMNS, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
 

@@ -21,6 +21,7 @@ from icnet_cli.errors import IcnetError, input_error, output_error, usage_error
 from icnet_cli.evaluation.folders import free_folder
 from icnet_cli.inference.segmenter import default_input_size
 from icnet_cli.models import Network, build
+from icnet_cli.reports.train_page import RUN_FILE
 from icnet_cli.training.distil import find_teachers
 from icnet_cli.training.held import RunLock, in_use, is_held
 from icnet_cli.training.metrics import require_tensorboard
@@ -28,7 +29,6 @@ from icnet_cli.training.pretrained import other_pictures, read_start, shape_of, 
 from icnet_cli.training.ranks import ALONE, Ranks
 from icnet_cli.training.recipe import Recipe, Stage, load_recipe, recipe_from_dict
 from icnet_cli.training.resumed import (
-    RUN_FILE,
     RUNS,
     check_classes,
     check_network,
