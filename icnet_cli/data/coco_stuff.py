@@ -30,6 +30,9 @@ class CocoStuff(Layout):
         both = folders_in(self._images()) & folders_in(self._labels())
         return in_order({name.removesuffix(_YEAR) for name in both if name.endswith(_YEAR)})
 
+    def has_split(self, split: str) -> bool:
+        return super().has_split(split.removesuffix(_YEAR))
+
     def samples(self, split: str) -> list[Sample]:
         return super().samples(split.removesuffix(_YEAR))
 

@@ -219,7 +219,7 @@ def default_recipe(model: str, layout: str) -> str:
 def _validation(
     layout: Layout, recipe: Recipe, config: TrainConfig, cache: bool
 ) -> SegmentationDataset | None:
-    if split_name(recipe.val_split) not in layout.splits():
+    if not layout.has_split(split_name(recipe.val_split)):
         return None
     val = SegmentationDataset(layout, (recipe.val_split,), cache=cache, skip_damaged=config.skip_damaged)
     val.check_files()
