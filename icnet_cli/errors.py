@@ -10,6 +10,7 @@ import re
 import signal
 import sys
 from enum import IntEnum
+from typing import Any
 
 
 class ExitCode(IntEnum):
@@ -52,6 +53,16 @@ class IcnetError(Exception):
     def __init__(self, message: str, code: ExitCode) -> None:
         super().__init__(message)
         self.code = code
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it is, its notes too, on its way out of another process: a kind of its own may be made of other things."""
+        return _same_again, (type(self), self.args, self.__dict__)
+
+
+def _same_again(kind: type[IcnetError], said: tuple[Any, ...], state: dict[str, Any]) -> IcnetError:
+    error = kind.__new__(kind, *said)
+    error.__dict__ |= state
+    return error
 
 
 class AlreadyToldError(IcnetError):

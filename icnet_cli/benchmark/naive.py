@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from icnet_cli.checkpoints.bundled import find_weights
 from icnet_cli.checkpoints.format import LoadedWeights, Normalisation, load_weights
+from icnet_cli.errors import input_error
 from icnet_cli.models import Network, build
 from icnet_cli.pixels.cv import cv2
 from icnet_cli.video.naive import Picture, RgbWriter, read_rgb
@@ -36,6 +37,9 @@ def naive_run(video: Path, weights: str, size: tuple[int, int], frames: int | No
 
     Returns:
         `frames`, `fps` (file in to file out) and `stages_ms`, the median of each.
+
+    Raises:
+        IcnetError: INPUT where no frame is left to be timed.
     """
     loaded = load_weights(find_weights(weights))
     network = as_published(loaded)
@@ -55,6 +59,10 @@ def naive_run(video: Path, weights: str, size: tuple[int, int], frames: int | No
                 _one(picture, network, loaded, size, writer, spent)
                 done += 1
         seconds = time.perf_counter() - start
+    if not done:
+        raise input_error(
+            f"{video} has one frame, and --naive times those after the first; name a longer one"
+        )
     stages = {name: median(times) for name, times in spent.items()}
     return {"frames": done, "fps": done / seconds, "stages_ms": stages}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from icnet_cli.cli.console import LoopConsole, emit_json, emit_table, say
+from icnet_cli.cli.console import LoopConsole, emit_json, emit_table, say, score
 from icnet_cli.cli.progress import Status, watch
 from icnet_cli.config import CompareConfig
 
@@ -52,7 +52,7 @@ def class_table(document: dict[str, Any]) -> Any:
 
     a, b = document["a"], document["b"]
     table = Table("class", box=box.SIMPLE_HEAD, show_edge=False)
-    kinds = [("per_class", "IoU", _score), ("flicker_per_class", "flicker", _percent)]
+    kinds = [("per_class", "IoU", score), ("flicker_per_class", "flicker", _percent)]
     known = [kind for kind in kinds if kind[0] in a]
     titles = ["disagreement", "pixels A", "pixels B"]
     titles += [f"{title} {side}" for _, title, _ in known for side in "AB"]
@@ -76,7 +76,7 @@ def closing_lines(document: dict[str, Any]) -> list[str]:
     if "truth" in document:
         truth = document["truth"]
         lines.append(
-            f"mIoU A {_score(a['miou'])}, B {_score(b['miou'])}; only A right {_percent(truth['only_a_right'])}, "
+            f"mIoU A {score(a['miou'])}, B {score(b['miou'])}; only A right {_percent(truth['only_a_right'])}, "
             f"only B right {_percent(truth['only_b_right'])}"
         )
     if "flicker" in a:
@@ -91,10 +91,6 @@ def closing_lines(document: dict[str, Any]) -> list[str]:
 def _pace(side: dict[str, Any]) -> str:
     how = f"{side['device']} {side['precision']} {side['backend']}"
     return f"{side['ms_p50']:.1f} ms at {side['size'][0]}x{side['size'][1]} ({how})"
-
-
-def _score(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
 
 
 def _percent(value: float | None) -> str:

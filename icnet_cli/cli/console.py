@@ -114,6 +114,11 @@ def one_line(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
+def score(value: float | None) -> str:
+    """0..1 with four digits; a dash where nothing was there to measure, which is not a zero."""
+    return "-" if value is None else f"{value:.4f}"
+
+
 def plain(value: Any) -> Any:
     """A value as JSON has it: numpy numbers and arrays, paths and tuples unwrapped, nan and inf as null."""
     if isinstance(value, Mapping):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from icnet_cli.cli.console import LoopConsole, emit_json, emit_table, say
+from icnet_cli.cli.console import LoopConsole, emit_json, emit_table, say, score
 from icnet_cli.cli.progress import Status, watch
 from icnet_cli.config import EvalConfig
 
@@ -63,9 +63,9 @@ def result_table(document: dict[str, Any]) -> Any:
     table = Table("class", box=box.SIMPLE_HEAD, show_edge=False)
     table.add_column("IoU", justify="right")
     for name, iou in document["per_class"].items():
-        table.add_row(name, _share(iou))
+        table.add_row(name, score(iou))
     table.add_section()
-    table.add_row("mIoU", _share(document["miou"]), style="bold")
+    table.add_row("mIoU", score(document["miou"]), style="bold")
     means = {
         "category mIoU": "category_miou",
         "pixel accuracy": "pixel_accuracy",
@@ -73,7 +73,7 @@ def result_table(document: dict[str, Any]) -> Any:
     }
     for name, key in means.items():
         if key in document:
-            table.add_row(name, _share(document[key]))
+            table.add_row(name, score(document[key]))
     return table
 
 
@@ -96,7 +96,7 @@ def branch_table(branches: dict[str, Any]) -> Any:
     for title in ("mIoU", "pixel accuracy", "network ms"):
         table.add_column(title, justify="right")
     for name, row in branches.items():
-        table.add_row(name, _share(row["miou"]), _share(row["pixel_accuracy"]), f"{row['model_ms']:.1f}")
+        table.add_row(name, score(row["miou"]), score(row["pixel_accuracy"]), f"{row['model_ms']:.1f}")
     return table
 
 
@@ -112,7 +112,7 @@ def region_table(regions: dict[str, Any]) -> Any:
     for title in ("regions", *titles):
         table.add_column(title, justify="right")
     for row in rows:
-        accuracies = [_share(value) for value in row["accuracy"].values()]
+        accuracies = [score(value) for value in row["accuracy"].values()]
         changes = [f"{value:+.4f}" for value in row["change"].values()]
         table.add_row(f"{row['from']} to {row['to']}", str(row["regions"]), *accuracies, *changes)
     return table
@@ -153,8 +153,3 @@ def closing_lines(document: dict[str, Any]) -> list[str]:
             f"this is {figure['difference']:+.4f} from it"
         )
     return lines
-
-
-def _share(value: float | None) -> str:
-    # No pixel of the class, in the truth or in a prediction: no figure, which is not a zero.
-    return "-" if value is None else f"{value:.4f}"

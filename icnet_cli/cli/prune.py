@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from icnet_cli.cli.console import LoopConsole, emit_json, emit_table, say
+from icnet_cli.cli.console import LoopConsole, emit_json, emit_table, say, score
 from icnet_cli.cli.progress import Status, watch
 from icnet_cli.cli.train import Narrator
 from icnet_cli.config import PruneConfig
@@ -85,10 +85,10 @@ def result_table(document: dict[str, Any]) -> Any:
     for title in ("M params", f"GFLOPs {height}x{width}", "ms", "mIoU before", "pruned", "tuned", ""):
         table.add_column(title, justify="right")
     start = document["start"]
-    table.add_row(*_figures(start), "", "", _share(start["miou_before"]), "parent")
+    table.add_row(*_figures(start), "", "", score(start["miou_before"]), "parent")
     table.add_section()
     for row in document["steps"]:
-        mious = (_share(row[name]) for name in ("miou_before", "miou_pruned", "miou_tuned"))
+        mious = (score(row[name]) for name in ("miou_before", "miou_pruned", "miou_tuned"))
         table.add_row(*_figures(row), *mious, "" if row["held"] else "taken back")
     return table
 
@@ -96,10 +96,6 @@ def result_table(document: dict[str, Any]) -> Any:
 def _figures(row: dict[str, Any]) -> list[str]:
     gflops = f"{row['gflops']:.1f}" if row["gflops"] >= 1 else f"{row['gflops']:.3f}"  # of small pictures
     return [f"{row['keep']:g}", f"{row['params_m']:.2f}", gflops, f"{row['ms']:.2f}"]
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
 
 
 def _has_plot(document: dict[str, Any]) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from icnet_cli.cli.console import LoopConsole, emit_json, emit_table, say
+from icnet_cli.cli.console import LoopConsole, emit_json, emit_table, say, score
 from icnet_cli.cli.progress import Status, watch
 from icnet_cli.cli.segment import kept_words
 from icnet_cli.cli.segment import status as segment_status
@@ -122,7 +122,7 @@ def ways_table(document: dict[str, Any]) -> Any:
     for _, title in shown:
         table.add_column(title, justify="right")
     for name, row in _rows(document):
-        table.add_row(name, *(share(row[key]) for key, _ in shown))
+        table.add_row(name, *(score(row[key]) for key, _ in shown))
     return table
 
 
@@ -138,7 +138,7 @@ def class_table(document: dict[str, Any]) -> Any:
     for _, _, title in columns:
         table.add_column(title, justify="right")
     for name in document["per_frame"]["flicker_per_class"]:
-        table.add_row(name, *(share(row[key][name]) for row, key, _ in columns))
+        table.add_row(name, *(score(row[key][name]) for row, key, _ in columns))
     return table
 
 
@@ -168,8 +168,3 @@ def closing_line(document: dict[str, Any]) -> str:
         for way in document["ways"]
     )
     return f"{frames}{cuts}, {document['model']} on {document['device']} {document['precision']}{runs}"
-
-
-def share(value: float | None) -> str:
-    """A share, or a dash where nothing was there to measure."""
-    return "-" if value is None else f"{value:.4f}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from icnet_cli.cli.console import say
 from icnet_cli.cli.progress import Status, clock
-from icnet_cli.config import SegmentConfig
+from icnet_cli.config import EXPORT_SUFFIXES, SegmentConfig
 from icnet_cli.inference.processor import cpu_has_bf16
 
 _LONG_S = 600.0  # what is over sooner is over before the command has been typed anew
@@ -24,7 +24,7 @@ class Tip:
     def __init__(
         self, config: SegmentConfig, progress: str | None, now: Callable[[], float] = time.monotonic
     ) -> None:
-        exported = config.weights.endswith((".onnx", ".xml"))
+        exported = config.weights.lower().endswith(tuple(EXPORT_SUFFIXES.values()))
         refused = exported or config.batch not in ("auto", "1")  # with --reuse
         self._may_reuse = not (config.uses_motion or refused)
         self._may_halve = not exported and config.precision == "auto"

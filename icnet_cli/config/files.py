@@ -105,7 +105,9 @@ class ExportConfig(Config):
         shows="the weights' training size",
     )
     dynamic: bool = option(
-        False, "Take pictures of any size from 33x33 up (65x65 at output stride 16).", panel=NETWORK
+        False,
+        "Take pictures of any size from 33x33 up (65x65 of an ICNet of output stride 16).",
+        panel=NETWORK,
     )
     with_argmax: bool = option(False, "Give labels (uint8) instead of logits.", panel=NETWORK)
     raw: bool = option(False, "Take normalised float NCHW instead of uint8 NHWC RGB pictures.", panel=NETWORK)

@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from icnet_cli.classes import IGNORE_INDEX
 from icnet_cli.errors import usage_error
 from icnet_cli.pixels.cv import cv2
 
-IGNORE_INDEX = 255
 LARGEST_BLUR = 16  # pixels
 LARGEST_NOISE = 64  # grey levels
 GRAIN_SIDE = 512  # of the square of noise that all pictures' noise is cut from, pixels

@@ -30,6 +30,9 @@ class CocoStuff(Layout):
         both = folders_in(self._images()) & folders_in(self._labels())
         return in_order({name.removesuffix(_YEAR) for name in both if name.endswith(_YEAR)})
 
+    def has_split(self, split: str) -> bool:
+        return super().has_split(split.removesuffix(_YEAR))
+
     def samples(self, split: str) -> list[Sample]:
         return super().samples(split.removesuffix(_YEAR))
 
@@ -38,9 +41,9 @@ class CocoStuff(Layout):
 
     def label_files(self, split: str) -> dict[str, Path]:
         folder = self._labels() / f"{split}{_YEAR}"
-        train_ids = pictures_in(folder, TRAIN_IDS_SUFFIX)
-        ids = pictures_in(folder, ".png")
-        return train_ids | {name: path for name, path in ids.items() if path not in train_ids.values()}
+        train_ids, ids = pictures_in(folder, TRAIN_IDS_SUFFIX), pictures_in(folder, ".png")
+        known = set(train_ids.values())  # 118,000 of them, which end in .png as well
+        return train_ids | {name: path for name, path in ids.items() if path not in known}
 
     def label_path(self, split: str, name: str) -> Path:
         return self._labels() / f"{split}{_YEAR}" / f"{name}.png"

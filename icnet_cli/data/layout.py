@@ -51,6 +51,10 @@ class Layout(ABC):
     def splits(self) -> tuple[str, ...]:
         """The splits that have labels: train, val, test first, where they exist."""
 
+    def has_split(self, split: str) -> bool:
+        """Whether `samples` knows the split, by any of its names."""
+        return split in self.splits()
+
     def image_splits(self) -> tuple[str, ...]:
         """The splits that have images, with labels or without."""
         return self.splits()
@@ -72,7 +76,7 @@ class Layout(ABC):
 
         Raises an input error for a split that does not exist or is empty.
         """
-        if split not in self.splits():
+        if not self.has_split(split):
             raise input_error(self.without_split(split))
         labels = self.label_files(split)
         samples = [

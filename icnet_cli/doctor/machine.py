@@ -55,10 +55,9 @@ def opencv() -> Iterator[Finding]:
 
     group = "libraries"
     builds = [name for name in _OPENCV if version_of(name)]
-    found = re.search(r"^\s*GUI:\s*(\S+)", ours.cv2.getBuildInformation(), re.MULTILINE)
-    windows = found is not None and found[1].upper() != "NONE"
+    windows = ours.windows_of(ours.cv2.getBuildInformation())
     said = f"{ours.cv2.__version__} ({', '.join(builds) or 'not from pip'}), "
-    said += f"windows by {found[1]}" if windows and found else "headless: no windows, all else works"
+    said += f"windows by {windows}" if windows else "headless: no windows, all else works"
     yield Finding(group, "opencv", OK, said)
     if len(builds) > 1:
         cure = f"pip uninstall -y {' '.join(builds)} && pip install {builds[0]}"

@@ -19,7 +19,7 @@ from icnet_cli.classes import ClassTable
 from icnet_cli.evaluation.confusion import IGNORE_INDEX, Confusion, Labels
 from icnet_cli.evaluation.report import json_number
 from icnet_cli.evaluation.temporal import Flicker, step_between
-from icnet_cli.evaluation.worst import Top
+from icnet_cli.evaluation.worst import Top, largest
 from icnet_cli.pixels.cv import cv2
 from icnet_cli.pixels.flow import reduced_grey
 from icnet_cli.reports.pictures import fitted, small_labels, small_picture
@@ -29,7 +29,6 @@ Picture = NDArray[np.uint8]  # (H, W, 3) RGB
 
 FRAMES = 20  # shown: those of the largest disagreement
 _HEAT_SIDE = 320
-_CONFUSIONS = 3
 
 
 class Labeller(Interface):
@@ -239,16 +238,12 @@ def _ratio(a_ms: list[float], b_ms: list[float]) -> float | None:
 
 
 def _versus(seen: Seen, a: Labels, b: Labels, share: float, counts: Confusion) -> Versus:
-    off = counts.matrix.copy()
-    np.fill_diagonal(off, 0)
-    order = np.argsort(off, axis=None)[::-1][:_CONFUSIONS]
-    pairs = [divmod(int(place), len(off)) for place in order]
     return Versus(
         name=seen.name,
         image=small_picture(seen.image),
         a=small_labels(a),
         b=small_labels(b),
         differ=share,
-        confusions=tuple((i, j, float(off[i, j] / a.size)) for i, j in pairs if off[i, j]),
+        confusions=largest(counts.matrix, a.size),
         truth=None if seen.truth is None else small_labels(seen.truth),
     )

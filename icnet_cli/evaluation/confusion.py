@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-IGNORE_INDEX = 255
+from icnet_cli.classes import IGNORE_INDEX
 
 Labels = NDArray[np.uint8]
 

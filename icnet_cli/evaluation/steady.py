@@ -5,7 +5,6 @@ The network runs once on each frame, and what it gives is shared by all ways tha
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor
 from icnet_cli.data.files import read_raw_labels
 from icnet_cli.errors import input_error
 from icnet_cli.evaluation.confusion import IGNORE_INDEX, Confusion
+from icnet_cli.evaluation.report import json_number
 from icnet_cli.evaluation.temporal import Agreement, Flicker, Labels, Picture, Step, step_between
 from icnet_cli.inference.reuse import FrameScores, Reuse
 from icnet_cli.inference.segmenter import Segmenter
@@ -181,23 +181,22 @@ class _Measured:
 
     def report(self, names: Sequence[str], has_truth: bool) -> dict[str, Any]:
         found: dict[str, Any] = {
-            "flicker": _known(self.flicker.share),
+            "flicker": json_number(self.flicker.share),
             "flicker_per_class": self.flicker.per_class(names),
-            "agreement": _known(self.agreement.share),
-            "neighbour_agreement": _known(self.flicker.agreement),
+            "agreement": json_number(self.agreement.share),
+            "neighbour_agreement": json_number(self.flicker.agreement),
         }
         if has_truth:
-            iou = [_known(float(value)) for value in self.confusion.iou]
-            found |= {"miou": _known(self.confusion.miou), "per_class": dict(zip(names, iou, strict=True))}
+            iou = [json_number(float(value)) for value in self.confusion.iou]
+            found |= {
+                "miou": json_number(self.confusion.miou),
+                "per_class": dict(zip(names, iou, strict=True)),
+            }
         return found
 
 
 def _scores_of(way: Way, shared: _SharedRun) -> FrameScores:
     return FrameScores(shared, way.reuse, way.smooth)  # type: ignore[arg-type]
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
 
 
 def measure(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from icnet_cli.evaluation.confusion import IGNORE_INDEX, Confusion, Labels
 from icnet_cli.pixels.cv import cv2
 from icnet_cli.reports.pictures import small_labels, small_picture
-from icnet_cli.reports.shots import Crop, Shot
+from icnet_cli.reports.shots import Confusions, Crop, Shot
 
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB
 Box = tuple[int, int, int, int]  # top, left, bottom, right
@@ -89,7 +89,7 @@ class WorstFrames:
             labels=small_labels(labels),
             wrong=wrong,
             miou=confusion.miou,
-            confusions=_largest(confusion.matrix, counted),
+            confusions=largest(confusion.matrix, counted),
         )
         self._top.add(wrong, shot)
 
@@ -99,7 +99,8 @@ class WorstFrames:
         return self._top.items
 
 
-def _largest(matrix: NDArray[np.int64], counted: int) -> tuple[tuple[int, int, float], ...]:
+def largest(matrix: NDArray[np.int64], counted: int) -> Confusions:
+    """A confusion matrix's largest numbers off its diagonal: row, column, and the share of `counted` pixels."""
     off = matrix.copy()
     np.fill_diagonal(off, 0)
     order = np.argsort(off, axis=None)[::-1][:_CONFUSIONS]

@@ -14,13 +14,13 @@ from icnet_cli.checkpoints.format import LoadedWeights, load_weights
 from icnet_cli.checkpoints.start import refuse_trunk_only
 from icnet_cli.config import ExportConfig
 from icnet_cli.errors import check_error, weights_error
-from icnet_cli.inference.backends import SUFFIXES, Ports, open_exported, require
-from icnet_cli.inference.backends.base import FRAMES, LABELS, LOGITS, RAW, metadata_of
+from icnet_cli.inference.backends import SUFFIXES, Ports, files_of, open_exported, require
+from icnet_cli.inference.backends.base import FRAMES, LABELS, LOGITS, RAW, metadata_of, smallest_side
 from icnet_cli.outputs import refuse_unwritable
 from icnet_cli.pixels.files import read_picture
 
 from .agreement import MOST_PICTURES, Agreement, compare, frames_at, picture_files, spread
-from .graph import smallest_side, trace
+from .graph import trace
 from .outputs import beside, publish
 from .quantise import Calibration, miou_lost, open_calibration, quantise_onnx
 from .writers import WRITERS, save_openvino, write_onnx
@@ -42,7 +42,7 @@ def export(config: ExportConfig) -> dict[str, Any]:
     source = find_weights(config.weights)
     if source.suffix.lower() in SUFFIXES:
         raise weights_error(f"{source} is an exported file itself; give the .safetensors that it came from")
-    for path in _files(config.output):
+    for path in files_of(config.output):
         refuse_unwritable(path, overwrite=config.overwrite, inputs=(source,))
     calibration = open_calibration(config.calibrate) if config.calibrate else None
     pictures = _pictures(config, calibration)
@@ -61,7 +61,7 @@ def export(config: ExportConfig) -> dict[str, Any]:
         _check(config, found, least)
         lost = miou_lost(calibration, model, loaded.network, _base_size(ports, loaded)) if calibration else {}
         del model  # closes its files
-        publish(_files(part)[::-1], config.output.parent)
+        publish(files_of(part)[::-1], config.output.parent)
     return _report(config, loaded, ports, found, pictures) | lost | {"seconds": time.perf_counter() - started}
 
 
@@ -73,10 +73,6 @@ def _pictures(config: ExportConfig, calibration: Calibration | None) -> list[Pat
         return []
     held_out = [sample.image for sample in calibration.labelled]
     return spread(held_out or calibration.pictures, MOST_PICTURES)
-
-
-def _files(output: Path) -> list[Path]:
-    return [output, output.with_suffix(".bin")] if output.suffix.lower() == ".xml" else [output]
 
 
 def _ports(config: ExportConfig, loaded: LoadedWeights) -> Ports:
@@ -100,7 +96,7 @@ def _compared_at(ports: Ports, loaded: LoadedWeights) -> list[tuple[int, int]]:
         return [(height, width)]
 
     def odd(pixels: int, share: float) -> int:
-        return max(smallest_side(loaded.network), int(pixels * share)) | 1
+        return max(smallest_side(loaded.meta.model, loaded.meta.config), int(pixels * share)) | 1
 
     return [(height, width), (odd(height, 0.6), odd(width, 0.45)), (odd(width, 0.5), odd(height, 0.3))]
 
@@ -152,7 +148,7 @@ def _report(
         "agreement_worst": found.worst,
         "agreement_pictures": found.pictures,
         "agreement_drawn": not pictures,
-        "bytes": sum(path.stat().st_size for path in _files(config.output)),
+        "bytes": sum(path.stat().st_size for path in files_of(config.output)),
         # The int8 file quantises to unsigned bytes, which suit CPUs; TensorRT takes signed ones only.
         "trtexec": trtexec_line(config.output, ports, loaded)
         if config.to == "onnx" and not config.int8
@@ -169,7 +165,7 @@ def trtexec_line(output: Path, ports: Ports, loaded: LoadedWeights) -> str:
     words.append("--fp16" if ports.precision == "fp16" else "--noTF32")
     if ports.size is None:
         # The whole multiple of 32 that every file of free sizes takes, and never above the best size.
-        least = -(-smallest_side(loaded.network) // 32) * 32
+        least = -(-smallest_side(loaded.meta.model, loaded.meta.config) // 32) * 32
         height, width = (max(least, side) for side in loaded.meta.train_size)
 
         def shape(rows: int, columns: int) -> str:

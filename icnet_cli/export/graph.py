@@ -7,11 +7,10 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from icnet_cli.checkpoints.format import Normalisation
-from icnet_cli.inference.backends.base import LABELS, RAW, Ports
+from icnet_cli.inference.backends.base import LABELS, RAW, Ports, smallest_side
 from icnet_cli.inference.backends.graph import quietly
 from icnet_cli.inference.fold import fold_batchnorm
-from icnet_cli.models import Network
-from icnet_cli.models.icnet import ICNet
+from icnet_cli.models import Network, name_of
 from icnet_cli.models.layers import resize
 
 LARGEST = 16384
@@ -59,12 +58,6 @@ class RawGraph(_Graph):
         return self.finish(input)
 
 
-def smallest_side(network: Network) -> int:
-    """Of a picture for a file of free sizes: the deepest map needs two rows, as torch takes one for a constant."""
-    deepest = 64 if isinstance(network, ICNet) and network.config.output_stride == 16 else 32
-    return deepest + 1
-
-
 def trace(network: Network, normalisation: Normalisation, ports: Ports) -> ExportedProgram:
     """The graph of one picture at `ports.size`, or at any size from `smallest_side` up."""
     kind = RawGraph if ports.input == RAW else FramesGraph
@@ -74,7 +67,7 @@ def trace(network: Network, normalisation: Normalisation, ports: Ports) -> Expor
     shape, rows = ((1, 3, height, width), 2) if raw else ((1, height, width, 3), 1)
     free = None
     if ports.size is None:
-        least = smallest_side(network)
+        least = smallest_side(name_of(network), network.config_dict())
         sides = (Dim("height", min=least, max=LARGEST), Dim("width", min=least, max=LARGEST))
         free = ({rows: sides[0], rows + 1: sides[1]},)
     example = torch.zeros(shape, dtype=torch.float32 if raw else torch.uint8)

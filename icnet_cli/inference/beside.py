@@ -41,6 +41,7 @@ class _Coming(NamedTuple):
 
     trail: Trail  # of its frame; the value is not there yet
     run: Future[Done]
+    took: Callable[[float], None]  # told its seconds when it has arrived
     before: Tensor | None  # of --smooth: the probabilities carried to that frame, and how they fitted
     fit: Fit
 
@@ -49,20 +50,12 @@ class BesideScores(FrameScores):
     """`FrameScores` that can also have the network run beside the frames, `scores_beside`.
 
     Args:
-        took: told the seconds of each run beside.
         background: runs the network; a thread by default.
     """
 
     def __init__(
-        self,
-        segmenter: Segmenter,
-        reuse: Reuse,
-        smooth: float = 0.0,
-        *,
-        took: Callable[[float], None] = lambda seconds: None,
-        background: Background | None = None,
+        self, segmenter: Segmenter, reuse: Reuse, smooth: float = 0.0, *, background: Background | None = None
     ) -> None:
-        self._took = took
         self._coming: _Coming | None = None
         self._background: Background | None = background
         super().__init__(segmenter, reuse, smooth)
@@ -78,8 +71,12 @@ class BesideScores(FrameScores):
         return super().scores(rgb)
 
     @torch.inference_mode()
-    def scores_beside(self, rgb: Picture) -> Tensor:
-        """The scores of the next frame; only the first frame, and that after a cut, waits for the network."""
+    def scores_beside(self, rgb: Picture, took: Callable[[float], None] = lambda seconds: None) -> Tensor:
+        """The scores of the next frame; only the first frame, and that after a cut, waits for the network.
+
+        Args:
+            took: told the seconds of the run that begins with this frame, if one does and its result is used.
+        """
         grey = self._motion.grey(rgb)
         if self._key is None or not self._key.fits(grey):
             self.reset()
@@ -96,21 +93,26 @@ class BesideScores(FrameScores):
             return self._run(rgb, grey, fit)
         carried = self._key.carried(self._motion)
         if self._coming is None:
-            self._send(rgb, grey, carried, fit)
+            self._send(rgb, grey, carried, fit, took)
         self.counts["carried"] += 1
         return self._as_scores(carried)
 
-    def _send(self, rgb: Picture, grey: Any, carried: Tensor, fit: Fit) -> None:
+    def _send(
+        self, rgb: Picture, grey: Any, carried: Tensor, fit: Fit, took: Callable[[float], None]
+    ) -> None:
+        size = self.size  # of now: when the run begins, another may be asked for
+
         def work() -> Done:
             start = time.perf_counter()
-            scores = self._network(rgb)
+            scores = self._network(rgb, size)
             return Done(scores, time.perf_counter() - start)
 
         if self._background is None:
             self._background = ThreadPoolExecutor(1, thread_name_prefix="icnet-network")
         # A trail that goes on without its value, which is there when the run is over.
         trail = Trail(carried, grey)
-        self._coming = _Coming(trail, self._background.submit(work), carried if self.smooth else None, fit)
+        before = carried if self.smooth else None
+        self._coming = _Coming(trail, self._background.submit(work), took, before, fit)
 
     def _arrive(self, coming: _Coming) -> None:
         """Where the run is over, its frame is the key from now on."""
@@ -123,7 +125,7 @@ class BesideScores(FrameScores):
         coming.trail.value = fresh
         self._key, self._coming = coming.trail, None
         self.counts["beside"] += 1
-        self._took(seconds)
+        coming.took(seconds)
 
     @property
     def frames(self) -> int:

@@ -14,10 +14,8 @@ from icnet_cli.errors import usage_error
 from icnet_cli.pixels.files import labels_at
 
 from .backends import SUFFIXES, open_exported
-from .backends.base import LABELS, RAW
+from .backends.base import LABELS, RAW, smallest_side
 from .engine import HostPixels, Labels, Picture, Size
-
-_DEEPEST = 32  # what the deepest map divides its input by, 64 at output stride 16
 
 
 def is_exported(path: Path) -> bool:
@@ -49,10 +47,10 @@ class ExportedEngine:
 
     @property
     def smallest(self) -> int:
-        """Pixels a side that it takes: with free sizes the deepest map needs two rows."""
+        """Pixels a side that it takes."""
         if self.fixed_size is not None:
             return min(self.fixed_size)
-        return (2 * _DEEPEST if self.meta.config.get("output_stride") == 16 else _DEEPEST) + 1
+        return smallest_side(self.meta.model, self.meta.config)
 
     def check_size(self, size: Size | None) -> None:
         """Raise a usage error for a network size that the file does not take."""

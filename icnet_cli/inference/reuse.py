@@ -142,15 +142,15 @@ class FrameScores:
 
     def _run(self, rgb: Picture, grey: Any, fit: Fit | None) -> Tensor:
         """The network on this frame, which is then the key; `fit` is of the one before, where it is known."""
-        fresh = self._network(rgb)
+        fresh = self._network(rgb, self.size)
         if self.smooth:
             fresh = self._blend(fresh, self._key if fit and not fit.cut else None, fit)
         self._key = Trail(fresh, grey)
         return self._as_scores(fresh)
 
-    def _network(self, rgb: Picture) -> Tensor:
+    def _network(self, rgb: Picture, size: tuple[int, int] | None) -> Tensor:
         # Copied: what runs the network may write its next scores where these are.
-        return self.segmenter.forward(self.segmenter.prepare([rgb], self.size)).clone()
+        return self.segmenter.forward(self.segmenter.prepare([rgb], size)).clone()
 
     def _look(self, grey: Any) -> tuple[str, Fit | None]:
         """Why the network is to run on this frame, or `carried`; and how the flow fits, where that was asked."""

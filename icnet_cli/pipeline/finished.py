@@ -30,7 +30,6 @@ from .sources import VideoSource
 
 # Declared counts are estimates, and damage costs frames: only what differs by more than these is another result.
 _FRAMES, _SHARE = 3, 0.1
-_SLACK = Fraction(1, 10**6)
 _HEADER = 64  # bytes: a PNG's begins with its size
 
 
@@ -80,8 +79,7 @@ def expected_of(source: Source) -> Expected:
     reader, taken = source.reader, source.selection
 
     def stored() -> int:
-        start = Fraction(reader.info.start_s).limit_denominator(10**9) - _SLACK if reader.start_s else None
-        frames = math.ceil(_stored(reader, start, reader.range_end) / taken.every)
+        frames = math.ceil(_stored(reader, source.starts_at, reader.range_end) / taken.every)
         return min(frames, taken.frames or frames)
 
     return Expected(source.total, stored, source.paths)

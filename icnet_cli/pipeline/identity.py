@@ -79,10 +79,12 @@ def network_of(segmenter: Any, description: dict[str, Any]) -> dict[str, Any]:
     """What labels: the weights by their content, where and how they run, and what the classes are called."""
     import torch
 
+    from icnet_cli.inference.backends import files_of
+
     digest = hashlib.sha256(segmenter.meta.model.encode())
     network = getattr(segmenter, "network", None)
-    if network is None:  # an exported file's
-        digest.update(content_of(segmenter.engine.path).encode())
+    for path in files_of(segmenter.engine.path) if network is None else ():  # an exported file has no module
+        digest.update(content_of(path).encode())
     for name, value in () if network is None else sorted(network.state_dict().items()):
         digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -102,7 +103,7 @@ class MotionLabeller:
         self._config, self._segmenter = config, segmenter
         self.pace = _pace(config, segmenter, source)
         reuse = Reuse.of(config.reuse or "1", config.reuse_kind)
-        self.scores = BesideScores(segmenter, reuse, config.smooth, took=self._took_beside)
+        self.scores = BesideScores(segmenter, reuse, config.smooth)
         self._before: Picture | None = None
         self._sizes: dict[Setting, tuple[int, int]] = {}
         if self.pace is not None:
@@ -127,7 +128,7 @@ class MotionLabeller:
         self.scores.size = self._size_at(setting, picture.size)
         self.scores.reuse = Reuse(setting.span, kind=self._config.reuse_kind)
         if setting.beside:
-            return self.scores.scores_beside(picture.rgb)
+            return self.scores.scores_beside(picture.rgb, partial(self._took_beside, setting))
         return self.scores.scores(picture.rgb)
 
     def _size_at(self, setting: Setting, size: tuple[int, int]) -> tuple[int, int] | None:
@@ -150,9 +151,10 @@ class MotionLabeller:
         lasts = float((before.duration or 0) * (before.time_base or 0))
         return not before.seconds < now <= before.seconds + lasts + _GAP_S
 
-    def _took_beside(self, seconds: float) -> None:
-        if self.pace is not None:
-            self.pace.costs.add_network(seconds, Setting(self.pace.setting.scale, beside=True))
+    def _took_beside(self, setting: Setting, seconds: float) -> None:
+        """A run has arrived that was begun in this setting, which need not be that of now."""
+        assert self.pace is not None
+        self.pace.costs.add_network(seconds, setting)
 
     def _learn(self, source: Any) -> None:
         """What the network takes, before the first picture has to be in time: the first run of all is slow.

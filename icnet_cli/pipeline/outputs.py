@@ -142,10 +142,8 @@ def _own_rate(source: VideoSource) -> Fraction:
     if source.is_pipe or source.is_remote:  # whose frames show only as they come whether they keep it
         rate = reader.info.frame_rate
         return PICTURES_RATE if rate is None else rate / every
-    start = None if not reader.start_s else Fraction(reader.info.start_s).limit_denominator(10**9)
-    slack = Fraction(1, 10**6)
     steady = steady_rate(
-        reader.path, reader.info.stream_index, start=None if start is None else start - slack,
+        reader.path, reader.info.stream_index, start=source.starts_at,
         end=reader.range_end, every=every, frames=source.selection.frames, max_pixels=reader.max_pixels,
     )  # fmt: skip
     if steady is None:

@@ -111,8 +111,10 @@ class Job:
         if resume and before is not None:
             self._compare(before, self._identity)
             self._look()
-            self._resumed = self.last is not None
-            if self._resumed:
+            if self.last is not None:
+                self._resumed = True
+                origin = Fraction(*self.last["origin"])
+                self._ahead, self._behind = (Cutter(self._rate, origin, self.done) for _ in range(2))
                 return
         elif before is not None and not self._overwrite:
             self._look()
@@ -142,8 +144,6 @@ class Job:
             self.last = document
         if self.last is not None:
             self.done = self.last["frames"]
-            origin = Fraction(*self.last["origin"])
-            self._ahead, self._behind = (Cutter(self._rate, origin, self.done) for _ in range(2))
 
     def _files_whole(self, document: dict[str, Any]) -> bool:
         """Whether the files that a segment is of are there as they were written (of a folder of pictures)."""

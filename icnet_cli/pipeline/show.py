@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icnet_cli.errors import device_error, usage_error
-from icnet_cli.pixels.cv import cv2
+from icnet_cli.pixels.cv import cv2, windows_of
 from icnet_cli.pixels.yuv import Planes, subsampling
 
 from .items import Picture
@@ -154,7 +154,7 @@ def require_display(gui: Any = cv2, platform: str = sys.platform) -> None:
     Raises:
         IcnetError: USAGE where OpenCV is the build without windows; DEVICE where there is no display.
     """
-    if _has_no_windows(gui.getBuildInformation()):
+    if windows_of(gui.getBuildInformation()) is None:
         raise usage_error(
             "--show needs windows, and this OpenCV is the headless build; `pip uninstall -y opencv-python-headless "
             "&& pip install opencv-python`, or write to a file with -o and leave --show out"
@@ -177,8 +177,3 @@ def require_display(gui: Any = cv2, platform: str = sys.platform) -> None:
     if found != 0:
         name = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
         raise device_error(f"--show needs a display, and {name} cannot be opened; write to a file with -o")
-
-
-def _has_no_windows(build: str) -> bool:
-    line = next((line for line in build.splitlines() if line.strip().startswith("GUI:")), "")
-    return line.partition(":")[2].strip() in ("NONE", "NO")

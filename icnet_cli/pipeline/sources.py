@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,12 @@ class VideoSource:
     @property
     def duration_s(self) -> float | None:
         return float(self._ticks * self.reader.info.time_base)
+
+    @property
+    def starts_at(self) -> Fraction | None:
+        """Just before the first picture of a range that does not begin with the file, in seconds of its clock."""
+        first = Fraction(self.reader.info.start_s).limit_denominator(10**9)
+        return first - Fraction(1, 10**6) if self.reader.start_s else None
 
     @property
     def total(self) -> int | None:

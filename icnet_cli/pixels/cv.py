@@ -8,6 +8,7 @@ from this file, and a user reads both cures in one line.
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 from icnet_cli.errors import ExitCode, IcnetError
@@ -35,4 +36,10 @@ if "OPENCV_LOG_LEVEL" not in os.environ:
     # Before OpenCV 5 it is a function of the module itself, and the levels have no names.
     (getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel)(1)
 
-__all__ = ["cv2"]
+__all__ = ["cv2", "windows_of"]
+
+
+def windows_of(build: str) -> str | None:
+    """What opens the windows of OpenCV, by its `getBuildInformation()` (`QT5`); None for the headless build."""
+    found = re.search(r"^ *GUI: *(\S*)", build, re.MULTILINE)
+    return found[1] if found and found[1] not in ("", "NO", "NONE") else None

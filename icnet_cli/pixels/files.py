@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from icnet_cli.config import MAX_PIXELS
 from icnet_cli.errors import input_error, output_error, why
 from icnet_cli.outputs import whole_file
 
@@ -22,7 +23,6 @@ from .headers import pictures_in, read_header
 Array = NDArray[np.uint8]
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-DEFAULT_MAX_PIXELS = 8192 * 4320
 _JPEG_QUALITY = 95
 
 
@@ -43,7 +43,7 @@ def files_below(folder: Path) -> Iterator[Path]:
             seen.add(real)
 
 
-def read_picture(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Array:
+def read_picture(path: Path, max_pixels: int = MAX_PIXELS) -> Array:
     """A picture file as (H, W, 3) RGB uint8, upright by its EXIF orientation.
 
     Grey and palette pictures become RGB, 16 bits become 8, transparency is dropped. Of an animated one it is the first.
@@ -56,7 +56,7 @@ def read_picture(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> Array:
     return read_first_picture(path, max_pixels)[0]
 
 
-def read_first_picture(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[Array, int]:
+def read_first_picture(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[Array, int]:
     """`read_picture`, and how many pictures the file holds: an animated WebP or PNG has more than one, and a TIFF may.
 
     Raises:

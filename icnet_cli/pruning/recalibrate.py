@@ -37,10 +37,9 @@ def recalibrate(run: Run) -> Iterator[tuple[int, int]]:
 
 def _forward(run: Run) -> Iterator[tuple[int, int]]:
     stage = run.recipe.stage_at(1.0)
-    batch = run.config.batch or stage.batch or run.batch
     dataset = AugmentedDataset(run.train, run.recipe.augment, stage, run.recipe.normalisation.fill)
     seed = run.config.seed
-    epochs = [epoch_batches(len(run.train), batch, seed, epoch) for epoch in range(MOST_EPOCHS)]
+    epochs = [epoch_batches(len(run.train), run.batch_of(stage), seed, epoch) for epoch in range(MOST_EPOCHS)]
     total, done = min(MOST_BATCHES, sum(map(len, epochs))), 0
     for epoch, batches in enumerate(epochs):
         workers = worker_count(run.config.workers, run.device)

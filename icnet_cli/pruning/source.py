@@ -17,8 +17,9 @@ from icnet_cli.evaluation.evaluate import check_classes_fit
 from icnet_cli.inference.exported import is_exported
 from icnet_cli.inference.segmenter import protocol_size
 from icnet_cli.outputs import refuse_unwritable, try_folder
+from icnet_cli.reports.train_page import RUN_FILE
 from icnet_cli.training.recipe import Recipe, load_recipe, recipe_from_dict
-from icnet_cli.training.resumed import RUN_FILE, RUNS
+from icnet_cli.training.resumed import RUNS
 from icnet_cli.training.run import Run, assemble, default_recipe
 
 _OF_A_RUN = ("best.safetensors", "last.safetensors")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from icnet_cli.classes import IGNORE_INDEX
 from icnet_cli.reports.figures import (
     class_key,
     class_table,
@@ -23,7 +24,7 @@ from icnet_cli.reports.figures import (
     size_words,
 )
 from icnet_cli.reports.html import Column, Html, Section, el, facts, page, paragraph, table, tiles
-from icnet_cli.reports.pictures import IGNORE_INDEX, hits_and_misses, marked
+from icnet_cli.reports.pictures import hits_and_misses, marked
 from icnet_cli.reports.shots import Crop, Shot
 from icnet_cli.reports.svg import Chart, line_chart
 

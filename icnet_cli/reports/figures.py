@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from icnet_cli.classes import IGNORE_INDEX
 from icnet_cli.reports.html import Column, Html, bar, el, paragraph, scroller, swatch, table
-from icnet_cli.reports.pictures import IGNORE_INDEX, jpeg_uri, labels_uri
+from icnet_cli.reports.pictures import jpeg_uri, labels_uri
 from icnet_cli.reports.shots import Labels
 
 MATRIX_CLASSES = 40  # a larger matrix is no table any more: its largest confusions are

@@ -21,7 +21,6 @@ Mask = NDArray[np.bool_]
 
 LONGEST_SIDE = 480  # of a picture on the page: a quarter of a wide screen, all of a telephone's
 MOST_BYTES = 64 * 1024  # of one picture, before its base64
-IGNORE_INDEX = 255
 _QUALITIES = (80, 60, 40, 20)
 
 ORANGE, BLUE, PURPLE = (255, 122, 0), (0, 114, 178), (204, 82, 165)

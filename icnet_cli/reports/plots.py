@@ -14,7 +14,7 @@ from icnet_cli.errors import input_error
 
 from .axes import PANEL_HEIGHT, Panel, Point, draw_panels, finite_range
 
-_SMOOTH_FROM = 60  # a loss curve of fewer points is drawn as it is
+SMOOTH_FROM = 60  # a loss curve of fewer points is drawn as it is
 
 METRICS_COLUMNS = ("step", "epoch", "loss", "lr", "miou", "pixel_accuracy", "images_per_s", "seconds")
 
@@ -56,7 +56,7 @@ def plot_training(metrics: Path, path: Path) -> None:
     rows = read_metrics(metrics)
     loss = [(row["step"], row["loss"]) for row in rows if "loss" in row]
     curves, faded = {"loss": loss}, frozenset[str]()
-    if len(loss) >= _SMOOTH_FROM:
+    if len(loss) >= SMOOTH_FROM:
         curves, faded = {"each row": loss, "smoothed": smoothed(loss)}, frozenset({"each row"})
     miou = {"miou": [(row["step"], row["miou"]) for row in rows if "miou" in row]}
     rate = {"lr": [(row["step"], row["lr"]) for row in rows if "lr" in row]}

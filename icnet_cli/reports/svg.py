@@ -8,9 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from icnet_cli.reports.axes import Point, nice_ticks, tick_labels
 from icnet_cli.reports.html import Html, el
+
+T = TypeVar("T")
 
 WIDTH, HEIGHT = 480, 270  # few enough units that the text is legible on a telephone
 LEFT, RIGHT, TOP, BOTTOM = 64, 12, 28, 44
@@ -116,8 +119,8 @@ class _Axes:
         return parts
 
 
-def thinned(points: Sequence[Point], most: int = _MOST_POINTS) -> list[Point]:
-    """At most `most` of the points, the first and the last among them."""
+def thinned(points: Sequence[T], most: int = _MOST_POINTS) -> list[T]:
+    """At most `most` of them, evenly spread, the first and the last among them."""
     if len(points) <= most:
         return list(points)
     return [points[round(i * (len(points) - 1) / (most - 1))] for i in range(most)]

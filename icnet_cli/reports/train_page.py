@@ -17,15 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from icnet_cli.classes import ClassTable
+from icnet_cli.classes import IGNORE_INDEX, ClassTable
 from icnet_cli.documents import read_json
 from icnet_cli.errors import IcnetError, input_error
 from icnet_cli.pixels.files import labels_at, read_picture
 from icnet_cli.reports.axes import Point
 from icnet_cli.reports.figures import class_key, labels_figure, photo, score, short_name
 from icnet_cli.reports.html import Child, Html, Section, el, facts, page, paragraph, tiles
-from icnet_cli.reports.plots import read_metrics, smoothed
-from icnet_cli.reports.svg import Chart, line_chart
+from icnet_cli.reports.plots import SMOOTH_FROM, read_metrics, smoothed
+from icnet_cli.reports.svg import Chart, line_chart, thinned
 
 RUN_FILE, METRICS_FILE, ENVIRONMENT_FILE = "run.json", "metrics.csv", "environment.json"
 SAMPLES, CLASSES_FILE = "samples", "classes.json"
@@ -33,7 +33,6 @@ PAGE = "report.html"
 SHOWN = 6  # predictions of one picture, from the first evaluation to the last
 _MOST_SAMPLES = 8
 _PREDICTION = re.compile(r"(\d{1,12})-(\d{1,3})\.png")
-_SMOOTH_FROM = 60  # a curve of fewer points is drawn as it is
 
 _NOTHING: tuple[Any, ...] = (None, False, [], {}, "")
 _PATHS = ("dataset", "recipe", "pretrained", "teachers")
@@ -119,7 +118,7 @@ def _samples(folder: Path) -> list[SamplePicture]:
         try:
             image = read_picture(sample_path(folder, "image", number))
             truth = _labels(sample_path(folder, "truth", number))
-            steps = spread(sorted(found[number]), SHOWN)
+            steps = thinned(sorted(found[number]), SHOWN)
             predictions = {step: _labels(found[number][step]) for step in steps}
         except IcnetError:
             continue  # killed while it was written
@@ -129,13 +128,6 @@ def _samples(folder: Path) -> list[SamplePicture]:
 
 def _labels(path: Path) -> NDArray[np.uint8]:
     return np.ascontiguousarray(read_picture(path)[..., 0])  # a grey picture read as RGB
-
-
-def spread(steps: Sequence[int], most: int) -> list[int]:
-    """At most `most` of the steps, the first and the last among them."""
-    if len(steps) <= most:
-        return list(steps)
-    return [steps[round(i * (len(steps) - 1) / (most - 1))] for i in range(most)]
 
 
 def train_page(record: RunRecord) -> str:
@@ -215,7 +207,7 @@ def _clock(seconds: float) -> str:
 
 def _curves(record: RunRecord) -> Html:
     loss, faded = {"loss": _points(record.rows, "loss")}, frozenset[str]()
-    if len(loss["loss"]) >= _SMOOTH_FROM:
+    if len(loss["loss"]) >= SMOOTH_FROM:
         loss, faded = {"smoothed": smoothed(loss["loss"]), "each row": loss["loss"]}, frozenset({"each row"})
     accuracy = {
         "mIoU": _points(record.rows, "miou"),
@@ -272,7 +264,7 @@ def _over_time(record: RunRecord) -> list[Html]:
 def _right(sample: SamplePicture, step: int) -> str:
     labels = sample.predictions[step]
     truth = labels_at(sample.truth, labels.shape)
-    counted = truth != 255
+    counted = truth != IGNORE_INDEX
     if not counted.any():
         return f"Step {step}: nothing is labelled"
     return f"Step {step}: {float((truth == labels)[counted].mean()):.1%} right"

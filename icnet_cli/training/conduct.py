@@ -10,8 +10,8 @@ import torch
 
 from icnet_cli.errors import IcnetError, device_error, is_out_of_memory
 from icnet_cli.inference.device import set_exactness
+from icnet_cli.reports.train_page import RUN_FILE
 from icnet_cli.training.recipe import Stage
-from icnet_cli.training.resumed import RUN_FILE
 from icnet_cli.training.run import Run
 
 

@@ -9,9 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from icnet_cli.classes import IGNORE_INDEX
 from icnet_cli.training.recipe import LossRecipe
-
-IGNORE_INDEX = 255
 
 
 def shrink_labels(labels: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:

@@ -8,9 +8,10 @@ from typing import Any
 
 from icnet_cli.checkpoints.format import write_atomically
 from icnet_cli.errors import input_error, usage_error
+from icnet_cli.reports.plots import METRICS_COLUMNS
+from icnet_cli.reports.train_page import METRICS_FILE
 from icnet_cli.training.events import EvalDone, StepDone
 
-COLUMNS = ("step", "epoch", "loss", "lr", "miou", "pixel_accuracy", "images_per_s", "seconds")
 # Every row would make megabytes of a long run and say no more.
 EVERY = 10
 
@@ -19,19 +20,24 @@ class MetricsLog:
     """Appends a row of the first step, of each tenth, and of each evaluation."""
 
     def __init__(self, folder: Path, tensorboard: bool = False) -> None:
-        self.path = folder / "metrics.csv"
+        self.path = folder / METRICS_FILE
         self._board = require_tensorboard()(str(folder / "tensorboard")) if tensorboard else None
+        self._told = 0  # the step of the last event that was looked at
 
     def _row(self, **values: Any) -> None:
         new = not self.path.exists()
         with self.path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
+            writer = csv.DictWriter(file, METRICS_COLUMNS)
             if new:
                 writer.writeheader()
             writer.writerow(values)
 
     def step(self, event: StepDone) -> None:
-        if event.step % EVERY and event.step != 1:  # the first: a run of a few steps has a curve, too
+        """Note the batch that ended a step; those after it, of which the next step is made, have its number too."""
+        ended, self._told = event.step > self._told, event.step
+        if not ended or (
+            event.step % EVERY and event.step != 1
+        ):  # the first: a run of a few steps has a curve
             return
         self._row(
             step=event.step,
@@ -59,6 +65,7 @@ class MetricsLog:
         Raises:
             IcnetError: exit 3 where the file is no such record; it is left as it is.
         """
+        self._told = step
         if not self.path.exists():
             return
         rows = [row for row in self._rows() if row["step"].isdigit() and int(row["step"]) <= step]
@@ -89,7 +96,7 @@ class MetricsLog:
 
 def _write_rows(path: Path, rows: list[dict[str, str]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
+        writer = csv.DictWriter(file, METRICS_COLUMNS, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
 
@@ -98,7 +105,7 @@ class NoLog(MetricsLog):
     """The record of a process that keeps none: among several that train together one does."""
 
     def __init__(self) -> None:
-        self._board = None
+        self._board, self._told = None, 0
 
     def _row(self, **values: Any) -> None:
         pass

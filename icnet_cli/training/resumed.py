@@ -18,10 +18,10 @@ from icnet_cli.data.layouts import Layout
 from icnet_cli.documents import read_json
 from icnet_cli.errors import IcnetError, input_error, usage_error
 from icnet_cli.models import build
+from icnet_cli.reports.train_page import RUN_FILE
 from icnet_cli.training.held import LOCK_FILE, RunLock, is_held
 
 RUNS = Path("runs/train")
-RUN_FILE = "run.json"
 NEWEST = Path("newest")  # --resume newest
 
 _FINISHED_FILE = "last.safetensors"  # written when a run has come to its end

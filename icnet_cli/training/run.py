@@ -22,6 +22,7 @@ from icnet_cli.evaluation.folders import free_folder
 from icnet_cli.inference.device import slow_precision
 from icnet_cli.inference.segmenter import default_input_size
 from icnet_cli.models import Network, build
+from icnet_cli.reports.train_page import RUN_FILE
 from icnet_cli.training.distil import find_teachers
 from icnet_cli.training.held import RunLock, in_use, is_held
 from icnet_cli.training.metrics import require_tensorboard
@@ -29,7 +30,6 @@ from icnet_cli.training.pretrained import other_pictures, read_start, shape_of, 
 from icnet_cli.training.ranks import ALONE, Ranks
 from icnet_cli.training.recipe import Recipe, Stage, load_recipe, recipe_from_dict
 from icnet_cli.training.resumed import (
-    RUN_FILE,
     RUNS,
     check_classes,
     check_network,
@@ -221,7 +221,7 @@ def default_recipe(model: str, layout: str) -> str:
 def _validation(
     layout: Layout, recipe: Recipe, config: TrainConfig, cache: bool
 ) -> SegmentationDataset | None:
-    if split_name(recipe.val_split) not in layout.splits():
+    if not layout.has_split(split_name(recipe.val_split)):
         return None
     val = SegmentationDataset(layout, (recipe.val_split,), cache=cache, skip_damaged=config.skip_damaged)
     val.check_files()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,11 @@ from icnet_cli.benchmark.naive import as_published, compared, naive_run, normali
 from icnet_cli.benchmark.plain import against_plain, apart
 from icnet_cli.checkpoints.format import Normalisation, load_weights
 from icnet_cli.config import BenchConfig
+from icnet_cli.errors import ExitCode, IcnetError, usage_error
+from icnet_cli.evaluation.page import PageNotWrittenError
 from icnet_cli.inference import processor
 from icnet_cli.inference.backends import runtimes
+from icnet_cli.training.loader import WorkerLostError
 from icnet_cli.video.naive import RgbWriter, read_rgb
 from tests.benchmark.conftest import save
 
@@ -42,6 +46,28 @@ def test_a_naive_run_times_each_stage(clip: Path, tmp_path: Path) -> None:
     assert set(report["stages_ms"]) == {"decode", "prepare", "forward", "postprocess", "render", "encode"}
     assert report["fps"] > 0
     assert naive_run(clip, str(weights), (32, 64), 1)["frames"] == 1
+
+
+def test_a_single_frame_cannot_be_timed(tmp_path: Path) -> None:
+    """Told as it is told in this process, though the loop has one of its own."""
+    with RgbWriter(tmp_path / "clip.mp4", (64, 96)) as writer:
+        writer.write(np.zeros((64, 96, 3), np.uint8))
+    weights = save(tmp_path, "w", "fast-scnn", keep=0.25)
+    with pytest.raises(IcnetError, match="has one frame") as caught:
+        apart(naive_run, tmp_path / "clip.mp4", str(weights), (32, 64), None)
+    assert caught.value.code is ExitCode.INPUT
+
+
+@pytest.mark.parametrize(
+    "error",
+    [usage_error("no"), WorkerLostError(), PageNotWrittenError(usage_error("no"), {"miou": 0.5})],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_from_another_process_is_the_same_there(error: IcnetError) -> None:
+    error.add_note("go on")
+    told = pickle.loads(pickle.dumps(error))
+    assert (type(told), str(told), told.code) == (type(error), str(error), error.code)
+    assert vars(told) == vars(error)
 
 
 def test_its_network_is_the_published_one_with_the_same_weights(tmp_path: Path) -> None:

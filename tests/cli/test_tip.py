@@ -82,6 +82,7 @@ def test_others_are_left_alone(
         replace(CONFIG, realtime=True),
         replace(CONFIG, smooth=0.5),
         replace(CONFIG, weights="net.onnx"),
+        replace(CONFIG, weights="NET.XML"),
         replace(CONFIG, batch="4"),
     ],
 )

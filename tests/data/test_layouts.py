@@ -82,6 +82,12 @@ def test_coco_stuff(tmp_path: Path, folder: str) -> None:
     layout = recognise(make.coco_stuff(tmp_path, folder))
     assert (layout.name, layout.splits()) == ("coco-stuff", ("train", "val"))
     assert layout.samples("train2017") == layout.samples("train")
+    assert [layout.has_split(name) for name in ("val", "val2017", "test2017", "test")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
     row = layout.read_labels(layout.samples("val")[0])[0]
     assert (row[0], row[11], row[91], row[181]) == (0, 255, 80, 170)
 

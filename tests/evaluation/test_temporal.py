@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from icnet_cli.evaluation.temporal import Agreement, Flicker
+from icnet_cli.evaluation.temporal import Agreement, Flicker, Step, changed_labels
 from icnet_cli.pixels.cv import cv2
 
 SIZE = (120, 160)
@@ -48,12 +48,14 @@ def test_labels_that_change_under_a_still_picture_do() -> None:
     flicker = flicker_of([(rgb, labels), (rgb, wrong), (rgb, labels)])
     expected = 40 * 20 / labels.size
     assert flicker.share == pytest.approx(expected, rel=0.2)
+    assert flicker.agreement == pytest.approx(1 - expected)  # without flow: each pixel of both steps
     shares = flicker.per_class(["a", "b", "c", "d"])
     assert shares["a"] == 0
     assert shares["d"] is None
     assert shares["c"] is not None
     assert shares["b"] is not None
-    assert min(shares["c"], shares["b"]) > 0.02
+    assert shares["b"] == flicker.changed[1] / flicker.pixels[1] == pytest.approx(expected, rel=0.3)
+    assert 0.02 < shares["c"] < 0.1
 
 
 def test_a_border_one_pixel_off_is_not_flicker_and_three_are() -> None:
@@ -65,6 +67,30 @@ def test_a_border_one_pixel_off_is_not_flicker_and_three_are() -> None:
 
     assert flicker_of(shifted(1)).share == 0
     assert flicker_of(shifted(3)).share > 0.03
+
+
+@pytest.mark.parametrize(
+    ("off", "is_change"), [((0, 0), False), ((1, -1), False), ((2, 0), True), ((0, -2), True)]
+)
+def test_a_class_is_looked_for_around_the_place_that_it_came_from(
+    off: tuple[int, int], is_change: bool
+) -> None:
+    previous, current = np.zeros((20, 30), np.uint8), np.zeros((20, 30), np.uint8)
+    current[9, 12] = 1
+    previous[9 - 3 + off[1], 12 + 5 + off[0]] = 1
+    step = Step(np.full((20, 30, 2), (5, -3), np.float32), np.ones((20, 30), bool))
+    changed = changed_labels(previous, current, step)
+    # Where the pixel was, every pixel around it is of the class of the place that it left.
+    assert np.argwhere(changed).tolist() == ([[9, 12]] if is_change else [])
+
+
+def test_beyond_the_picture_there_is_no_class() -> None:
+    """What came from outside is of the edge's class: the neighbourhood ends there and does not wrap around."""
+    previous, current = np.zeros((20, 30), np.uint8), np.zeros((20, 30), np.uint8)
+    previous[:, 0] = previous[0] = 1
+    current[19, 29] = 1
+    step = Step(np.zeros((20, 30, 2), np.float32), np.ones((20, 30), bool))
+    assert changed_labels(previous, current, step)[19, 29]
 
 
 def test_across_a_cut_nothing_is_counted() -> None:
@@ -90,6 +116,9 @@ def test_the_labels_given_may_be_overwritten_afterwards() -> None:
     flicker.add(rgb, reused)
     reused[:] = 9
     assert flicker.add(rgb, labels) == 0
+    shown = flicker.add(rgb, 2 - labels)
+    assert shown == flicker.changed.sum() / (flicker.pixels.sum() / 2)
+    assert shown == pytest.approx(0.5, abs=0.05)  # the bands of class 1 stay
 
 
 def test_agreement_is_the_share_of_equal_pixels() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from typing import Any
 
 import numpy as np
+import pytest
 
 from icnet_cli.inference.beside import BesideScores, Done
 from icnet_cli.inference.reuse import Reuse
@@ -32,8 +34,11 @@ class Later:
         self.waiting.clear()
 
 
-def labels_of(scores: BesideScores, frame: np.ndarray) -> np.ndarray:
-    return scores.segmenter.postprocess(scores.scores_beside(frame), (frame.shape[0], frame.shape[1]))[0]
+def labels_of(
+    scores: BesideScores, frame: np.ndarray, took: Callable[[float], None] = lambda seconds: None
+) -> np.ndarray:
+    found = scores.scores_beside(frame, took)
+    return scores.segmenter.postprocess(found, (frame.shape[0], frame.shape[1]))[0]
 
 
 def test_no_frame_waits_and_what_arrives_is_carried_to_now() -> None:
@@ -41,11 +46,11 @@ def test_no_frame_waits_and_what_arrives_is_carried_to_now() -> None:
     plain = [Counting().labels(frame) for frame in frames]
     segmenter, later = Counting(), Later()
     took: list[float] = []
-    scores = BesideScores(segmenter, Reuse(), took=took.append, background=later)
-    labels = [labels_of(scores, frames[0])]
+    scores = BesideScores(segmenter, Reuse(), background=later)
+    labels = [labels_of(scores, frames[0], took.append)]
     assert segmenter.seen == 1  # the first frame has nothing to be carried from
     for i, frame in enumerate(frames[1:], 1):
-        labels.append(labels_of(scores, frame))
+        labels.append(labels_of(scores, frame, took.append))
         if i % 3 == 0:
             assert len(later.waiting) == 1  # never more than one under way
             later.finish()
@@ -54,6 +59,25 @@ def test_no_frame_waits_and_what_arrives_is_carried_to_now() -> None:
     assert (scores.runs, scores.awaited) == (3, 1)
     assert len(took) == 2
     assert agreement(labels, plain).share > 0.96
+
+
+def test_a_run_has_the_size_of_the_frame_that_began_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may wait for one before it whose result is not asked for any more; by then another size may be chosen."""
+    sizes: list[tuple[int, int] | None] = []
+    prepare = Counting.prepare
+
+    def noting(self: Counting, frames: Any, size: tuple[int, int] | None = None) -> Any:
+        sizes.append(size)
+        return prepare(self, frames, size)
+
+    monkeypatch.setattr(Counting, "prepare", noting)
+    frames, later = drive(20, 3), Later()
+    scores = BesideScores(Counting(), Reuse(), background=later)
+    for frame, size in zip(frames, ((96, 128), (64, 96), (32, 64)), strict=True):
+        scores.size = size
+        labels_of(scores, frame)
+    later.finish()
+    assert sizes == [(96, 128), (64, 96)]  # the first frame waits, the second begins a run, the third none
 
 
 def test_after_a_cut_a_frame_waits_and_what_was_under_way_is_forgotten() -> None:

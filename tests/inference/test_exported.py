@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -103,9 +104,14 @@ def test_a_size_that_the_file_does_not_take(pretend) -> None:
     assert caught.value.code == ExitCode.USAGE
 
 
-@pytest.mark.parametrize(("stride", "least", "small"), [(8, 33, 64), (16, 65, 96)])
-def test_free_sizes_have_a_least(pretend, stride: int, least: int, small: int) -> None:
+@pytest.mark.parametrize(
+    ("model", "stride", "least", "small"),
+    [("icnet", 8, 33, 64), ("icnet", 16, 65, 96), ("pspnet50", 16, 33, 64), ("deeplabv3", 16, 33, 64)],
+)
+def test_free_sizes_have_a_least(pretend, model: str, stride: int, least: int, small: int) -> None:
+    """Of ICNet alone at output stride 16: its low branch sees a quarter of the picture."""
     engine, _ = pretend(ports(size=None), output_stride=stride)
+    engine.meta = replace(engine.meta, model=model)
     assert Segmenter.of_exported(engine, (least, 500)).input_size(9, 9) == (least, 500)
     assert Segmenter.of_exported(engine).input_size(9, 500) == (small, 832)
     with pytest.raises(IcnetError, match=f"{least}x{least} up") as caught:

@@ -196,11 +196,14 @@ def test_sizes_are_left_alone_where_the_network_has_one() -> None:
 
 def test_being_late_once_does_not_make_all_that_follows_late() -> None:
     machine = Machine(0.015)
+    machine.now = 50.0  # a clock that did not begin with the run
     pace = steady(machine)
     machine.run(pace, 20, every_s=0.04)
+    assert pace.behind_s == 0
     machine.now += 3  # the machine slept
     machine.run(pace, 100, every_s=0.04)
     assert pace.missed == 1
+    assert pace.behind_s == pytest.approx(3, abs=0.04)
 
 
 def test_frames_of_a_file_wait_for_the_time_they_have() -> None:

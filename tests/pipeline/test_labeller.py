@@ -158,6 +158,27 @@ def test_what_runs_beside_is_no_frames_cost(road: Path) -> None:
     assert labeller.report()["reuse"]["network_runs"] == len(told)
 
 
+def test_a_run_beside_is_the_cost_of_the_size_that_it_was_begun_at(road: Path) -> None:
+    """The size may change while it is under way; taken for the smaller one's, the larger one's time would be dear."""
+    segmenter = Segmenter(TinyNetwork(), tiny_meta(SIZE), "cpu", size=SIZE)
+    with open_video(road) as reader:
+        labeller = labeller_of(config(deadline_s=0.01), segmenter, VideoSource(reader, Selection()))
+        assert isinstance(labeller, MotionLabeller)
+        assert labeller.pace is not None
+        told: list[Setting] = []
+        labeller.pace.costs.add_network = lambda seconds, setting: told.append(setting)  # type: ignore[method-assign]
+        labeller.pace.fits = lambda setting, share=1.0: setting == labeller.pace.setting  # type: ignore[method-assign]
+        labeller.scores._background = AtOnce()
+        for i, (frame, scale) in enumerate(zip(drive(34, 4), (1.0, 1.0, 0.5, 0.5), strict=True)):
+            labeller.pace.setting = Setting(scale, beside=True)
+            labeller.label(picture(frame, i, begins=i == 0))
+        labeller.close()
+    assert told[1:] == [
+        Setting(1.0, beside=True),
+        Setting(0.5, beside=True),
+    ]  # told[0]: the frame that waited
+
+
 def test_confidence_comes_with_carried_scores(segmenter: Segmenter, road: Path, tmp_path: Path) -> None:
     stats = tmp_path / "rows.csv"
     run(segmenter, road, tmp_path / "out.mp4", reuse="3", confidence=True, stats=stats)

@@ -8,12 +8,14 @@ import shutil
 import struct
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.inference.segmenter import Segmenter
+from icnet_cli.pipeline.identity import difference, network_of
 from icnet_cli.pipeline.ledger import Ledger
 from icnet_cli.pipeline.leftover import clock, left_behind
 from icnet_cli.pipeline.outputs import part_of
@@ -160,6 +162,21 @@ def test_another_source_or_network_is_refused(tmp_path: Path, long_video: Path, 
     source.write_bytes(data)
     with pytest.raises(IcnetError, match="its source was another file, or has been changed"):
         run(segmenter, source, output, resume=True)
+
+
+@pytest.mark.parametrize("changed", ["net.xml", "net.bin"])
+def test_an_exported_network_is_told_by_all_of_its_files(tmp_path: Path, changed: str) -> None:
+    """Two exports of one network with other weights have one .xml to the byte: the values are in OpenVINO's .bin."""
+    for name in ("net.xml", "net.bin"):
+        (tmp_path / name).write_bytes(name.encode())
+    segmenter = SimpleNamespace(
+        meta=SimpleNamespace(model="icnet"), engine=SimpleNamespace(path=tmp_path / "net.xml"), device="cpu",
+        precision="fp32", backend="openvino",
+    )  # fmt: skip
+    before = network_of(segmenter, {})
+    assert network_of(segmenter, {}) == before
+    (tmp_path / changed).write_bytes(b"changed")
+    assert difference({"network": before}, {"network": network_of(segmenter, {})}) == "weights changed since"
 
 
 def test_a_picture_that_is_another_is_refused(tmp_path: Path, long_video: Path, segmenter: Segmenter) -> None:
@@ -371,6 +388,22 @@ def test_segments_say_where_they_begin(tmp_path: Path, long_video: Path, segment
     assert len(seen["whole"]) == 8
     assert seen["stopped"] == seen["whole"][: len(seen["stopped"])]
     assert seen["resumed"] == seen["whole"][-len(seen["resumed"]) :]
+
+
+def test_what_a_killed_short_run_left_moves_no_segment(
+    tmp_path: Path, long_video: Path, segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its folder is thrown away: when its first picture was shown says nothing of another run to the same name."""
+    killed, clean = tmp_path / "killed" / "labels", tmp_path / "clean" / "labels"
+    for output in (killed, clean):
+        output.parent.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr("icnet_cli.pipeline.resume.Job.leave", lambda job: job.folder.release())
+        stopped(30, long_video, killed, segmenter, start_s=40.0, end_s=75.0)
+    assert PartFolder(killed).newest()
+    for output in (killed, clean):
+        run(segmenter, long_video, output, start_s=3.0, end_s=59.0, reuse="5", smooth=0.8)
+    assert shown(killed) == shown(clean)
 
 
 def test_nothing_to_resume_is_a_run_like_any_other(tmp_path: Path, video: Path, segmenter: Segmenter) -> None:

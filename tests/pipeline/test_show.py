@@ -126,9 +126,13 @@ def test_planes_are_shown_in_about_their_colours(step: int) -> None:
     assert np.abs(found.astype(int) - colour[::-1]).max() <= 25
 
 
-def test_a_headless_opencv_is_refused_with_its_cure() -> None:
+@pytest.mark.parametrize(
+    "build",
+    ["  GUI:                           NONE\n", "  GUI:\n    GTK+:  NO\n", "  Media I/O:\n    ZLib:  YES\n"],
+)
+def test_a_headless_opencv_is_refused_with_its_cure(build: str) -> None:
     with pytest.raises(IcnetError, match="pip install opencv-python`") as raised:
-        require_display(Gui(build="  GUI:                           NONE\n"))
+        require_display(Gui(build=build))
     assert raised.value.code == ExitCode.USAGE
 
 

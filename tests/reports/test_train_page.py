@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from icnet_cli.errors import ExitCode, IcnetError
+from icnet_cli.reports.svg import thinned
 from icnet_cli.reports.train_page import (
     CLASSES_FILE,
     ENVIRONMENT_FILE,
@@ -17,7 +18,6 @@ from icnet_cli.reports.train_page import (
     read_run,
     run_document,
     sample_path,
-    spread,
     train_page,
 )
 from tests.reports.examples import HARM
@@ -148,8 +148,8 @@ def test_a_folder_without_metrics_is_refused(tmp_path: Path) -> None:
 
 
 def test_steps_are_spread_over_the_run() -> None:
-    assert spread([1, 2, 3], 6) == [1, 2, 3]
-    assert spread(list(range(100)), 3) == [0, 50, 99]
+    assert thinned([1, 2, 3], 6) == [1, 2, 3]
+    assert thinned(list(range(100)), 3) == [0, 50, 99]
 
 
 def test_the_document_is_json(folder: Path) -> None:

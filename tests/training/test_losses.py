@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -71,6 +73,16 @@ def test_weighted_loss_is_torchs_weighted_mean() -> None:
     assert loss.item() == pytest.approx(F.cross_entropy(scores, labels.long(), weight).item(), rel=1e-5)
 
 
+def test_a_single_pixel_of_a_light_class_loses_no_less() -> None:
+    """Of one labelled pixel the weighted mean is its own loss, however little it weighs."""
+    scores, labels = torch.randn(1, 3, 8, 8), torch.full((1, 8, 8), 255, dtype=torch.uint8)
+    labels[0, 2, 3] = 1
+    loss = CascadeLoss(LossRecipe(weights=(1.0,), main_stride=1), torch.tensor([1.0, 0.01, 1.0]))(
+        [scores], labels
+    )
+    assert loss.item() == pytest.approx(-scores[0, :, 2, 3].log_softmax(0)[1].item(), rel=1e-5)
+
+
 def test_nothing_labelled_is_no_loss_and_no_gradient() -> None:
     scores = torch.randn(1, 3, 8, 8, requires_grad=True)
     labels = torch.full((1, 8, 8), 255, dtype=torch.uint8)
@@ -96,9 +108,13 @@ def test_hard_examples_are_the_ones_with_the_largest_loss() -> None:
 @pytest.mark.parametrize("kind", ["log", "median"])
 def test_rare_classes_weigh_more_and_an_average_pixel_one(kind: str) -> None:
     shares = [0.6, 0.3, 0.09, 0.01, 0.0]
-    weight = class_weights(shares, LossRecipe(class_weights=kind))
+    weight = class_weights(shares, LossRecipe(class_weights=kind, class_weight_offset=1.2))
     assert weight is not None
-    assert weight[:4].tolist() == sorted(weight[:4].tolist())
+    expected = {
+        "log": lambda share: math.log(1.2 + 0.6) / math.log(1.2 + share),
+        "median": lambda share: 0.6 / share,
+    }
+    assert (weight[:4] / weight[0]).tolist() == pytest.approx([expected[kind](share) for share in shares[:4]])
     assert float((weight * torch.tensor(shares)).sum()) == pytest.approx(1)
     assert weight[4] == 1  # a class that never occurs
 

@@ -34,6 +34,19 @@ def test_the_first_step_each_tenth_and_each_evaluation_is_a_row(tmp_path: Path) 
     assert found[-1]["loss"] == ""
 
 
+def test_the_batches_of_one_step_are_one_row(tmp_path: Path) -> None:
+    """Of three a step: before the first one ends they are of step 0, and after a resumed run's last one of that."""
+    log = MetricsLog(tmp_path)
+    for batch in range(1, 35):
+        log.step(replace(step(batch // 3), loss=float(batch)))
+    assert [(row["step"], row["loss"]) for row in rows(log.path)] == [("1", "3.000000"), ("10", "30.000000")]
+    again = MetricsLog(tmp_path)
+    again.rewind(10)
+    for batch in range(32, 61):
+        again.step(replace(step(batch // 3), loss=float(batch)))
+    assert [row["step"] for row in rows(log.path)] == ["1", "10", "20"]
+
+
 def test_a_resumed_run_forgets_the_steps_it_takes_again(tmp_path: Path) -> None:
     log = MetricsLog(tmp_path)
     for number in (10, 20, 30):

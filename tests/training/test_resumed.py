@@ -15,6 +15,7 @@ from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.training.journal import Journal
 from icnet_cli.training.resumed import find_run
 from icnet_cli.training.run import prepare
+from tests.data import make
 
 
 @pytest.fixture
@@ -132,6 +133,14 @@ def test_pictures_that_are_learnt_and_measured_on_are_told(
     assert line.startswith(
         f"{shared} pictures that it is measured on are trained on too (splits {splits.replace(',', ', ')}"
     )
+
+
+def test_a_split_may_be_measured_on_by_the_name_of_its_folder(config: TrainConfig, tmp_path: Path) -> None:
+    recipe = Path(config.recipe or "")
+    recipe.write_text(recipe.read_text().replace("val_split: val", "val_split: val2017"))
+    run = prepare(replace(config, dataset=make.coco_stuff(tmp_path / "coco")))
+    run.release()
+    assert (run.notices(), len(run.val or ())) == ([], 1)
 
 
 @pytest.mark.parametrize("splits", [("train", "train"), ("val", "train", "val/3"), ("val/2", "val/3")])

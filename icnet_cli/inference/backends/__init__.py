@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
+from icnet_cli.config import EXPORT_SUFFIXES
 from icnet_cli.errors import usage_error, weights_error
 
 from .base import MODULES, ExportedModel, Ports, missing_modules, need
@@ -20,15 +21,20 @@ from .base import MODULES, ExportedModel, Ports, missing_modules, need
 # imported: then it takes an empty stand-in that it brings. What is run here is nobody else's business.
 cast(dict[str, Any], sys.modules).setdefault("openvino_telemetry", None)
 
-SUFFIXES = {".onnx": "onnx", ".pt2": "pt2", ".xml": "openvino"}
+SUFFIXES = {suffix: kind for kind, suffix in EXPORT_SUFFIXES.items()}
 
-__all__ = ["MODULES", "SUFFIXES", "ExportedModel", "Ports", "open_exported", "require"]
+__all__ = ["MODULES", "SUFFIXES", "ExportedModel", "Ports", "files_of", "open_exported", "require"]
 
 
 def require(kind: str) -> None:
     """Raise a usage error where what `kind` needs is not installed."""
     if missing_modules(kind):
         raise usage_error(need(kind))
+
+
+def files_of(path: Path) -> list[Path]:
+    """An exported file and what belongs to it: OpenVINO keeps the weights in a second one, beside it."""
+    return [path, path.with_suffix(".bin")] if path.suffix.lower() == ".xml" else [path]
 
 
 def open_exported(path: Path, threads: int | None = None, own: bool = False) -> ExportedModel:

@@ -34,6 +34,12 @@ def need(kind: str) -> str:
     return f"{kind} needs {missing}, not installed here: pip install 'icnet[{kind}]'"
 
 
+def smallest_side(model: str, config: Mapping[str, Any]) -> int:
+    """Of a picture for a file of free sizes: the deepest map needs two rows, as torch takes one for a constant."""
+    deepest = 64 if model == "icnet" and config.get("output_stride") == 16 else 32
+    return deepest + 1
+
+
 @dataclass(frozen=True)
 class Ports:
     """What goes in and out of an exported file, by name.
