@@ -82,8 +82,14 @@ class PaintedConfig(Config):
     def unread(self) -> dict[str, str]:
         """See `Config.unread`."""
         view = getattr(self, "view", None)
-        words = f"is for classes over the picture, and --view {view} shows none"
-        return {flag: f"{flag} {words}" for flag in self.given(("alpha",)) if view in ("color", "labels")}
+        found = {}
+        if view in ("color", "labels"):
+            words = f"is for classes over the picture, and --view {view} shows none"
+            found = {flag: f"{flag} {words}" for flag in self.given(("alpha",))}
+        if view == "color":  # with labels it is refused as all of the look is, where the output is planned
+            words = "hides what the picture shows, and --view color shows no picture"
+            found |= {flag: f"{flag} {words}" for flag in self.given(("blur",))}
+        return found
 
 
 @dataclass(frozen=True)
