@@ -150,9 +150,14 @@ def kept_words(kept: dict[str, Any] | None) -> str:
     """How often a time was kept, and by which settings; empty where there was none to keep."""
     if kept is None or not kept["frames"]:
         return ""
-    words = f", {kept['ms']:.4g} ms kept for {kept['kept_share']:.1%} of frames, {kept['missed']} missed"
+    words = f", {ms_words(kept['ms'])} kept for {kept['kept_share']:.1%} of frames, {kept['missed']} missed"
     words += "" if kept["possible"] else " (no setting keeps it here)"
     return words + ": " + ", ".join(_setting_words(each) for each in kept["chosen"])
+
+
+def ms_words(ms: float) -> str:
+    """Milliseconds in words: `33 ms`, `33.37 ms`, `33000 ms`."""
+    return f"{round(ms, 2):.10g} ms"
 
 
 def _setting_words(chosen: dict[str, Any]) -> str:
