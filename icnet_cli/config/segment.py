@@ -12,6 +12,7 @@ from icnet_cli.config.fields import Config, argument, option
 from icnet_cli.config.gpu import batch_option, gpu_problems, hwaccel_option
 from icnet_cli.config.live import (
     NOWHERE,
+    address_problems,
     every_frame_option,
     is_live_name,
     live_contradictions,
@@ -236,7 +237,7 @@ class PaintConfig(PaintedConfig):
     view: str = view_option(VIEWS[:3], "overlay")
 
     def _contradictions(self) -> list[str]:
-        found = _stdout_problems(self)
+        found = _stdout_problems(self) + address_problems("LABELS", self.labels)
         if self.source and is_live_name(self.source):
             found.append("SOURCE must be the file that the labels were made from, not an address")
         return found

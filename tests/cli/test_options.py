@@ -319,6 +319,22 @@ def test_an_option_of_which_several_may_be_meant_is_told(icnet: Icnet, seen: lis
     assert seen[0].size == (64, 96)
 
 
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("eval --temporal", "--temporal"),
+        ("bench --video", "--video"),
+        ("paint -o o.mp4 --", "LABELS"),
+    ],
+)
+@pytest.mark.parametrize("address", ["rtsp://me:secret@host/cam", "camera:0"])
+def test_an_address_is_no_file_of_the_disk(refused, words: str, named: str, address: str) -> None:
+    line = [*words.split(), address, *(["v.mp4"] if named == "LABELS" else [])]
+    said = refused(2, *line)
+    assert said.startswith(f"icnet: {named} must be a file on the disk, not a camera or an address")
+    assert "secret" not in said
+
+
 def test_weights_are_not_for_a_doctor_that_runs_no_network(refused) -> None:
     assert "--no-parity leaves out" in refused(2, "doctor", "--no-parity", "--weights", "w")
 
