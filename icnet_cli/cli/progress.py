@@ -61,6 +61,11 @@ def _one(unit: str) -> str:
     return unit.removesuffix("es" if unit == "batches" else "s")
 
 
+def counted(number: int, unit: str = "frames") -> str:
+    """`1 frame`, `3 frames`."""
+    return f"{number} {_one(unit) if number == 1 else unit}"
+
+
 def phrase(status: Status) -> str:
     """The status in words: `120/300 frames, 31.2 fps, 0:06 left, slowest encode`."""
     of_total = f"/{status.total}" if status.total is not None else ""

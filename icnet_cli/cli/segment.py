@@ -7,7 +7,7 @@ from typing import Any
 
 from icnet_cli.cli import again, batch, live
 from icnet_cli.cli.console import LoopConsole, emit_json, say
-from icnet_cli.cli.progress import Status, watch
+from icnet_cli.cli.progress import Status, counted, watch
 from icnet_cli.cli.streams import was_closed
 from icnet_cli.cli.tip import Tip
 from icnet_cli.config import STDOUT, SegmentConfig
@@ -124,7 +124,7 @@ def closing_line(report: dict[str, Any]) -> str:
     """Frames, seconds, fps, where it is, and the share of each class that was seen, largest first."""
     shares = sorted(report.get("class_share", {}).items(), key=lambda item: -item[1])
     seen = ", ".join(f"{name} {share:.1%}" for name, share in shares if share >= _LEAST_SHOWN)
-    frames = "1 frame" if report["frames"] == 1 else f"{report['frames']} frames"
+    frames = counted(report["frames"])
     if report.get("frames_before"):
         frames += f" ({report['frames_before']} of them before)"
     pace = f"{frames} in {report['seconds']:.1f} s, {report['end_to_end_fps']:.1f} fps"
@@ -143,7 +143,7 @@ def reuse_words(report: dict[str, Any]) -> str:
     runs = reuse["network_runs"]
     # What was counted in this run; of those before it nothing is known.
     frames = report["frames"] - report.get("frames_before", 0)
-    return f", network on {runs} of {frames} frames{kept_words(report.get('deadline'))}"
+    return f", network on {runs} of {counted(frames)}{kept_words(report.get('deadline'))}"
 
 
 def kept_words(kept: dict[str, Any] | None) -> str:

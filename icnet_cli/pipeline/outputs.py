@@ -157,8 +157,9 @@ def _own_rate(source: VideoSource) -> Fraction:
 
 def variable_rate(name: str) -> IcnetError:
     """What is said of frames that a stream without times cannot hold."""
+    source = "stdin" if name == STDOUT else name
     return usage_error(
-        f"the frames of {name} do not come at a constant rate, and a stream on stdout has no times: "
+        f"the frames of {source} do not come at a constant rate, and a stream on stdout has no times: "
         "give --fps RATE, which repeats and leaves out frames to keep time, or write to a file"
     )
 
