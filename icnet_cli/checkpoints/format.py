@@ -21,6 +21,7 @@ from torch import Tensor
 from icnet_cli.checkpoints.bundled import SUFFIX
 from icnet_cli.checkpoints.header import HEADER_KEY, MAX_HEADER_BYTES
 from icnet_cli.classes import ClassTable
+from icnet_cli.config import EXPORT_SUFFIXES
 from icnet_cli.errors import IcnetError, check_error, output_error, weights_error
 from icnet_cli.models import Network, build, name_of
 from icnet_cli.outputs import whole_file
@@ -231,9 +232,10 @@ def _opened(path: Path) -> Any:
 
 
 def _cure(path: Path) -> str:
-    return (
-        "" if path.suffix == SUFFIX else f"; other programs' weights go through icnet weights import {path}"
-    )
+    suffix = path.suffix.lower()
+    if suffix in EXPORT_SUFFIXES.values():  # which no import takes
+        return "; give the .safetensors that it was exported from"
+    return "" if suffix == SUFFIX else f"; other programs' weights go through icnet weights import {path}"
 
 
 def _meta_of(file: Any, path: Path) -> WeightsMeta:

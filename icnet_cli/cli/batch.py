@@ -6,7 +6,7 @@ from typing import Any
 
 from icnet_cli.cli import again
 from icnet_cli.cli.console import LoopConsole, emit_json, say
-from icnet_cli.cli.progress import Status, watch
+from icnet_cli.cli.progress import Status, counted, watch
 from icnet_cli.cli.tip import Tip
 from icnet_cli.config import SegmentConfig
 from icnet_cli.errors import ExitCode, IcnetError
@@ -53,7 +53,6 @@ def _line(file: dict[str, Any]) -> str:
     if file.get("finished_before"):
         return f"done      {file['input']} -> {file['output']}: was complete already"
     if file["error"] is None:
-        return (
-            f"done      {file['input']} -> {file['output']}: {file['frames']} frames, {file['seconds']:.1f} s"
-        )
+        frames = counted(file["frames"])
+        return f"done      {file['input']} -> {file['output']}: {frames}, {file['seconds']:.1f} s"
     return f"FAILED {file['code']}  {file['input']}: {file['error']}"

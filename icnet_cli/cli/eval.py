@@ -126,7 +126,10 @@ def closing_lines(document: dict[str, Any]) -> list[str]:
     size = protocol["size"]
     how = "each at a size of its own" if size is None else f"at {size[0]}x{size[1]}"
     if protocol["scales"] != [1.0]:
-        how += f" x {', '.join(f'{scale:g}' for scale in protocol['scales'])}"
+        how += f" times {', '.join(f'{scale:g}' for scale in protocol['scales'])}"
+        how += ", averaged" if len(protocol["scales"]) > 1 else ""
+    if protocol.get("flip"):
+        how += ", averaged with the mirrored picture"
     if protocol.get("ablation"):
         how += f", without {protocol['ablation']}"
     lines = [

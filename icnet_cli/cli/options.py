@@ -26,7 +26,7 @@ from icnet_cli.cli.console import Console, say
 from icnet_cli.cli.streams import was_closed
 from icnet_cli.cli.values import env_name
 from icnet_cli.config import COMMANDS, EXPORT_SUFFIXES, Config, flag_of
-from icnet_cli.errors import IcnetError, output_error, usage_error
+from icnet_cli.errors import AlreadyToldError, ExitCode, IcnetError, output_error, usage_error
 from icnet_cli.training.launch import find_place
 
 C = TypeVar("C", bound=Config)
@@ -204,7 +204,11 @@ def as_command(words: str, run: Callable[[Any, Any], None]) -> Callable[..., Non
             raise output_error(
                 "--json writes to stdout, which is closed; leave it out, or redirect it to a file"
             )
-        run(config, console)
+        try:
+            run(config, console)
+        except IcnetError as error:
+            _add_places(error, _gather(kind, given, file, place).origins)
+            raise
 
     # The help has a command's own options first, then those that it has from a base.
     ordered = sorted(fields(kind), key=lambda item: item.name not in inspect.get_annotations(kind))
@@ -212,6 +216,18 @@ def as_command(words: str, run: Callable[[Any, Any], None]) -> Callable[..., Non
     body.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     body.__doc__ = _flowing(run.__doc__ or "")
     return body
+
+
+def _add_places(error: IcnetError, origins: Mapping[str, str]) -> None:
+    """Behind a usage error that names options of the environment or a config file: where they were set.
+
+    What does not go with the source or the output shows only when these are looked at, and who set an option once
+    for all runs has not typed it in this one.
+    """
+    named = dict.fromkeys(re.findall(r"--[a-z-]+", str(error)))
+    places = [f"{flag} is {origins[flag]}" for flag in named if origins.get(flag)]
+    if error.code is ExitCode.USAGE and places and not isinstance(error, AlreadyToldError):
+        error.args = (f"{error} ({', '.join(places)})",)
 
 
 def _flowing(text: str) -> str:

@@ -57,11 +57,21 @@ def _number(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def _one(unit: str) -> str:
+    return unit.removesuffix("es" if unit == "batches" else "s")
+
+
+def counted(number: int, unit: str = "frames") -> str:
+    """`1 frame`, `3 frames`."""
+    return f"{number} {_one(unit) if number == 1 else unit}"
+
+
 def phrase(status: Status) -> str:
     """The status in words: `120/300 frames, 31.2 fps, 0:06 left, slowest encode`."""
     of_total = f"/{status.total}" if status.total is not None else ""
     percent = f" ({status.share:.0%})" if status.share is not None else ""
-    parts = [f"{status.done}{of_total} {status.unit}{percent}"]
+    unit = _one(status.unit) if status.done == 1 and status.total in (None, 1) else status.unit
+    parts = [f"{status.done}{of_total} {unit}{percent}"]
     if status.rate is not None:
         parts.append(f"{status.rate:.1f} {status.rate_unit}")
     if status.left_s is not None:
@@ -119,7 +129,11 @@ class _Lines:
 
 
 def _plain_line(status: Status) -> None:
-    say(f"{phrase(status)}; {status.news}" if status.news else phrase(status))
+    nothing_begun = not status.done and status.total is None
+    if status.news and nothing_begun:
+        say(status.news)
+    else:
+        say(f"{phrase(status)}; {status.news}" if status.news else phrase(status))
 
 
 def _json_line(status: Status) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from icnet_cli.cli import again, batch, live
 from icnet_cli.cli.console import LoopConsole, emit_json, say
-from icnet_cli.cli.progress import Status, watch
+from icnet_cli.cli.progress import Status, counted, watch
 from icnet_cli.cli.streams import was_closed
 from icnet_cli.cli.tip import Tip
 from icnet_cli.config import STDOUT, SegmentConfig
@@ -124,7 +124,7 @@ def closing_line(report: dict[str, Any]) -> str:
     """Frames, seconds, fps, where it is, and the share of each class that was seen, largest first."""
     shares = sorted(report.get("class_share", {}).items(), key=lambda item: -item[1])
     seen = ", ".join(f"{name} {share:.1%}" for name, share in shares if share >= _LEAST_SHOWN)
-    frames = "1 frame" if report["frames"] == 1 else f"{report['frames']} frames"
+    frames = counted(report["frames"])
     if report.get("frames_before"):
         frames += f" ({report['frames_before']} of them before)"
     pace = f"{frames} in {report['seconds']:.1f} s, {report['end_to_end_fps']:.1f} fps"
@@ -143,16 +143,21 @@ def reuse_words(report: dict[str, Any]) -> str:
     runs = reuse["network_runs"]
     # What was counted in this run; of those before it nothing is known.
     frames = report["frames"] - report.get("frames_before", 0)
-    return f", network on {runs} of {frames} frames{kept_words(report.get('deadline'))}"
+    return f", network on {runs} of {counted(frames)}{kept_words(report.get('deadline'))}"
 
 
 def kept_words(kept: dict[str, Any] | None) -> str:
     """How often a time was kept, and by which settings; empty where there was none to keep."""
     if kept is None or not kept["frames"]:
         return ""
-    words = f", {kept['ms']:.4g} ms kept for {kept['kept_share']:.1%} of frames, {kept['missed']} missed"
+    words = f", {ms_words(kept['ms'])} kept for {kept['kept_share']:.1%} of frames, {kept['missed']} missed"
     words += "" if kept["possible"] else " (no setting keeps it here)"
     return words + ": " + ", ".join(_setting_words(each) for each in kept["chosen"])
+
+
+def ms_words(ms: float) -> str:
+    """Milliseconds in words: `33 ms`, `33.37 ms`, `33000 ms`."""
+    return f"{round(ms, 2):.10g} ms"
 
 
 def _setting_words(chosen: dict[str, Any]) -> str:

@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from icnet_cli.cli.console import LoopConsole, emit_json, emit_table, say, score
-from icnet_cli.cli.progress import Status, watch
-from icnet_cli.cli.segment import kept_words
+from icnet_cli.cli.progress import Status, counted, watch
+from icnet_cli.cli.segment import kept_words, ms_words
 from icnet_cli.cli.segment import status as segment_status
 from icnet_cli.config import EvalConfig, SegmentConfig
 from icnet_cli.config.temporal import CHOSEN
@@ -156,12 +156,12 @@ def way_name(way: dict[str, Any]) -> str:
 
 
 def _time_name(kept: dict[str, Any]) -> str:
-    return "realtime" if kept["kind"] == "realtime" else f"deadline {kept['ms']:.4g} ms"
+    return "realtime" if kept["kind"] == "realtime" else f"deadline {ms_words(kept['ms'])}"
 
 
 def closing_line(document: dict[str, Any]) -> str:
     """What was measured, and on how many frames the network would have run."""
-    frames = f"{document['frames']} frames of {document['video']}"
+    frames = f"{counted(document['frames'])} of {document['video']}"
     cuts = f", {document['cuts']} scene cuts" if document["cuts"] else ""
     runs = "".join(
         f"; {way_name(way)}: network on {way['network_runs']}{kept_words(way.get('deadline'))}"

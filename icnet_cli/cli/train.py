@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from icnet_cli.cli.console import LoopConsole, emit, emit_json, say
@@ -52,7 +53,7 @@ class Narrator:
     def status(self, event: Any) -> Status | None:
         """The status after a step, an evaluation or a notice; None for the report."""
         if hasattr(event, "text"):
-            return Status(done=0, unit="steps", news=event.text)
+            return replace(self._last or Status(done=0, unit="steps"), news=event.text)
         if hasattr(event, "loss"):
             self._last = self._step(event)
             return self._last

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from icnet_cli.config.fields import Config, argument, option
 from icnet_cli.config.gpu import hwaccel_option
+from icnet_cli.config.live import address_problems
 from icnet_cli.config.shared import (
     BACKENDS,
     BRANCHES,
@@ -163,6 +164,7 @@ class BenchConfig(Config):
             found.append("--backend all is for networks on their own")
         if self.backend not in ("auto", "torch") and (self.table or self.stages):
             found.append(f"{given[0]} times torch; leave --backend {self.backend} out")
+        found += address_problems("--video", self.video)
         found += self._reuse_problems() + self._plot_problems() + self._network_problems()
         return found + self._unread(given)
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from icnet_cli.config.fields import Config, argument, option
-from icnet_cli.config.live import NOWHERE
+from icnet_cli.config.live import NOWHERE, address_problems
 from icnet_cli.config.shared import (
     BRANCHES,
     NETWORK,
@@ -172,4 +172,5 @@ class EvalConfig(Config):
             missing = ["DATASET is missing: a folder, or --temporal VIDEO"] if self.dataset == NOWHERE else []
             return missing + [f"{flag} is for --temporal VIDEO" for flag in self.given(_FOR_VIDEOS)]
         given = self.given(_FOR_PICTURES)
-        return [f"--temporal measures a video; leave out {', '.join(given)}"] if given else []
+        found = [f"--temporal measures a video; leave out {', '.join(given)}"] if given else []
+        return found + address_problems("--temporal", self.temporal)

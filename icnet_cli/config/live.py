@@ -24,6 +24,13 @@ def is_live_name(source: str) -> bool:
     return bool(_LIVE.match(source))
 
 
+def address_problems(flag: str, file: Path | None) -> list[str]:
+    """What speaks against an address where a file on the disk is meant. It may hold a password, so it is not told."""
+    if file is None or not is_live_name(str(file)):
+        return []
+    return [f"{flag} must be a file on the disk, not a camera or an address; record a file of it first"]
+
+
 def output_or_window() -> Any:
     help = "Where to write: a video (.mp4 .mkv .mov .webm), one picture (.png .jpg), a folder, or - for y4m on stdout."
     shows = "none; needed without --show"

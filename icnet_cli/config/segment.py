@@ -12,6 +12,7 @@ from icnet_cli.config.fields import Config, argument, option
 from icnet_cli.config.gpu import batch_option, gpu_problems, hwaccel_option
 from icnet_cli.config.live import (
     NOWHERE,
+    address_problems,
     every_frame_option,
     is_live_name,
     live_contradictions,
@@ -82,8 +83,14 @@ class PaintedConfig(Config):
     def unread(self) -> dict[str, str]:
         """See `Config.unread`."""
         view = getattr(self, "view", None)
-        words = f"is for classes over the picture, and --view {view} shows none"
-        return {flag: f"{flag} {words}" for flag in self.given(("alpha",)) if view in ("color", "labels")}
+        found = {}
+        if view in ("color", "labels"):
+            words = f"is for classes over the picture, and --view {view} shows none"
+            found = {flag: f"{flag} {words}" for flag in self.given(("alpha",))}
+        if view == "color":  # with labels it is refused as all of the look is, where the output is planned
+            words = "hides what the picture shows, and --view color shows no picture"
+            found |= {flag: f"{flag} {words}" for flag in self.given(("blur",))}
+        return found
 
 
 @dataclass(frozen=True)
@@ -230,7 +237,7 @@ class PaintConfig(PaintedConfig):
     view: str = view_option(VIEWS[:3], "overlay")
 
     def _contradictions(self) -> list[str]:
-        found = _stdout_problems(self)
+        found = _stdout_problems(self) + address_problems("LABELS", self.labels)
         if self.source and is_live_name(self.source):
             found.append("SOURCE must be the file that the labels were made from, not an address")
         return found

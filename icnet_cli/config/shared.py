@@ -145,7 +145,8 @@ def stream_option() -> Any:
 
 def max_pixels_option() -> Any:
     help = "Refuse pictures of more pixels than this, before they are decoded."
-    return option(MAX_PIXELS, help, minimum=1, maximum=2**30, panel=WHAT, shows="8192x4320")
+    shows = f"{MAX_PIXELS}, which is 8192 x 4320"
+    return option(MAX_PIXELS, help, minimum=1, maximum=2**30, panel=WHAT, shows=shows)
 
 
 def skip_damaged_option() -> Any:

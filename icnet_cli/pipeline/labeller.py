@@ -201,7 +201,8 @@ class MotionLabeller:
             "missed": pace.missed,
             "kept_share": 1 - pace.missed / frames if frames else None,
             "behind_s": pace.behind_s,
-            "possible": pace.possible,
+            # A run of a few frames may end amid the guesses of its slow start, though every frame was in time.
+            "possible": pace.possible or not pace.missed,
             "changes": pace.changes,
             "chosen": [
                 {

@@ -106,7 +106,9 @@ def _check_options(config: SegmentConfig, kind: str, view: str, source: VideoSou
         where = {"stream": "stdout", "window": "a window"}.get(kind, str(config.output))
         raise usage_error(f"{', '.join(given)}: for a video file, and {where} is none")
     if config.fps is not None and (kind not in ("video", "stream") or _keeps_times(kind, source)):
-        raise usage_error("--fps is for -o - and for pictures: a video file keeps the times of its source")
+        raise usage_error(
+            "--fps is for -o - and for a video made from pictures: other outputs keep the source's times, or have none"
+        )
     if view == "labels":
         looks = {
             "--legend": config.legend, "--only": config.only, "--blur": config.blur, "--pix-fmt": config.pix_fmt,
@@ -153,8 +155,9 @@ def _own_rate(source: VideoSource) -> Fraction:
 
 def variable_rate(name: str) -> IcnetError:
     """What is said of frames that a stream without times cannot hold."""
+    source = "stdin" if name == STDOUT else name
     return usage_error(
-        f"the frames of {name} do not come at a constant rate, and a stream on stdout has no times: "
+        f"the frames of {source} do not come at a constant rate, and a stream on stdout has no times: "
         "give --fps RATE, which repeats and leaves out frames to keep time, or write to a file"
     )
 

@@ -263,3 +263,20 @@ def test_normalisation_is_per_channel_in_the_networks_order() -> None:
     assert bgr.apply(picture).flatten().tolist() == [8.0, 4.0, 2.0]
     fill = torch.from_numpy(np.array(normalisation.fill, np.uint8)).view(1, 3, 1, 1)
     assert normalisation.apply(fill).abs().max() < 1
+
+
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [
+        ("net.onnx", "give the .safetensors that it was exported from"),
+        ("net.XML", "give the .safetensors that it was exported from"),
+        ("net.pth", "weights go through icnet weights import"),
+    ],
+)
+def test_what_is_no_weights_file_is_told_with_what_helps(tmp_path: Path, name: str, cure: str) -> None:
+    """No import takes what was exported."""
+    path = tmp_path / name
+    path.write_bytes(b"\xff" * 64)
+    with pytest.raises(IcnetError, match="is not a safetensors file") as caught:
+        read_meta(path)
+    assert cure in str(caught.value)

@@ -14,10 +14,12 @@ def test_a_closing_table_and_the_first_failures_code(icnet: Icnet, weights: Path
     make_clip(tmp_path / "a, b.mp4")
     (tmp_path / "bad.mp4").write_text("no video")
     sources = [tmp_path / "a, b.mp4", tmp_path / "bad.mp4"]
-    outcome = icnet("segment", *sources, "-o", tmp_path / "out", "--weights", weights, "--json")
+    words = ["-o", tmp_path / "out", "--weights", weights, "--frames", "1", "--json"]
+    outcome = icnet("segment", *sources, *words)
     assert outcome.code == 3
     lines = outcome.err.splitlines()
     assert [line.split()[0] for line in lines[-3:]] == ["done", "FAILED", "icnet:"]
+    assert ": 1 frame, " in lines[-3]
     assert "bad.mp4" in lines[-2]
     assert json.loads(outcome.out)["failed"] == 1
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a, b.mp4"]

@@ -98,7 +98,7 @@ def test_branches_and_regions_are_tables_of_their_own(icnet: Icnet, measured) ->
     words = [line.split() for line in outcome.out.splitlines()]
     assert ["sub4", "0.2500", "-", "7.2"] in words
     assert ["1", "to", "3000", "7", "0.2500", "0.5000", "+0.2500"] in words
-    assert "at 352x480 x 0.5, without skip" in outcome.err
+    assert "at 352x480 times 0.5, without skip" in outcome.err
     assert "regions.png in runs/eval/w-1; 2 larger regions are not counted" in outcome.err
     assert "between them in maps" in outcome.err
 

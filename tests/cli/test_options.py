@@ -9,7 +9,7 @@ import pytest
 from icnet_cli.cli import app
 from icnet_cli.cli.console import LoopConsole
 from icnet_cli.config import SegmentConfig
-from icnet_cli.errors import IcnetError
+from icnet_cli.errors import IcnetError, usage_error
 from icnet_cli.pixels.files import write_picture
 from icnet_cli.video.containers import CODECS
 from tests.cli.conftest import Icnet
@@ -111,6 +111,24 @@ def test_a_config_file_that_is_none_is_refused(
 def test_a_wrong_environment_variable_is_named(refused, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ICNET_SIZE", "big")
     assert "(from ICNET_SIZE)" in refused(2, "segment", "a", "-o", "b")
+
+
+def test_what_is_refused_late_is_named_with_its_place_too(
+    refused, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """That a folder takes no --crf shows only when the output is looked at; it was not typed in this run."""
+
+    def segment(config: SegmentConfig, console: LoopConsole) -> None:
+        raise usage_error("--crf, --codec: for a video file, and labels is none")
+
+    monkeypatch.setitem(app.VERBS, "segment", segment)
+    line = ["segment", "a", "-o", "labels", "--codec", "h264"]
+    assert refused(2, *line, "--crf", "20").endswith("and labels is none\n")
+    monkeypatch.setenv("ICNET_CRF", "20")
+    assert refused(2, *line).endswith("and labels is none (--crf is from ICNET_CRF)\n")
+    monkeypatch.delenv("ICNET_CRF")
+    file = write_config(tmp_path, "segment:\n  crf: 20\n")
+    assert f"(--crf is from {file})" in refused(2, *line, "-c", file)
 
 
 def test_an_output_is_not_taken_from_the_environment(icnet: Icnet, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,6 +275,7 @@ def test_a_config_can_be_written_down() -> None:
         ("prune none --keep 0.5 --no-tune --recipe r", "ICNET_RECIPE=r", "--recipe is for data"),
         ("bench --compare none none --batch 4", "ICNET_BATCH=4", "--batch is not for --compare"),
         ("segment none -o o.mp4 --view color --alpha 0.1", "ICNET_ALPHA=0.1", "--view color shows none"),
+        ("segment none -o o.mp4 --view color --blur car", "ICNET_BLUR=car", "--view color shows no picture"),
     ],
 )
 def test_what_nothing_reads_is_refused_where_it_was_typed(
@@ -298,6 +317,22 @@ def test_an_option_of_which_several_may_be_meant_is_told(icnet: Icnet, seen: lis
         == ""
     )
     assert seen[0].size == (64, 96)
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("eval --temporal", "--temporal"),
+        ("bench --video", "--video"),
+        ("paint -o o.mp4 --", "LABELS"),
+    ],
+)
+@pytest.mark.parametrize("address", ["rtsp://me:secret@host/cam", "camera:0"])
+def test_an_address_is_no_file_of_the_disk(refused, words: str, named: str, address: str) -> None:
+    line = [*words.split(), address, *(["v.mp4"] if named == "LABELS" else [])]
+    said = refused(2, *line)
+    assert said.startswith(f"icnet: {named} must be a file on the disk, not a camera or an address")
+    assert "secret" not in said
 
 
 def test_weights_are_not_for_a_doctor_that_runs_no_network(refused) -> None:

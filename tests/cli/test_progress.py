@@ -13,6 +13,9 @@ def test_a_status_in_words() -> None:
     status = Status(120, 300, rate=31.24, left_s=5.8, notes={"slowest": "encode", "unknown": None})
     assert phrase(status) == "120/300 frames, 31.2 fps, 0:06 left, slowest encode"
     assert phrase(Status(7)) == "7 frames"
+    assert phrase(Status(1)) == "1 frame"
+    assert phrase(Status(1, 1, unit="batches")) == "1/1 batch"
+    assert phrase(Status(1, 3)) == "1/3 frames"
     status = Status(50, unit="steps", share=0.4, notes={"loss": 0.123456})
     assert phrase(status) == "50 steps (40%), loss 0.1235"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from icnet_cli.cli.segment import closing_line
+from icnet_cli.cli.segment import closing_line, ms_words
 from icnet_cli.cli.temporal import way_name
 from icnet_cli.pixels.files import write_labels_png
 from tests.cli.conftest import Icnet
@@ -119,6 +119,11 @@ def test_the_words_of_a_deadline_that_was_not_kept() -> None:
     assert "40 ms kept for 93.0% of frames, 7 missed" in line
     assert "480x832 each 5th frame (60), 256x416 beside the frames (40)" in line
     assert "no setting keeps it here" in line
+
+
+@pytest.mark.parametrize(("ms", "words"), [(33.0, "33 ms"), (1001 / 30, "33.37 ms"), (33000.0, "33000 ms")])
+def test_a_time_is_never_told_with_an_exponent(ms: float, words: str) -> None:
+    assert ms_words(ms) == words
 
 
 def test_a_damaged_video_is_measured_as_far_as_it_goes_and_told(

@@ -55,7 +55,7 @@ def test_what_was_left_out_is_told(icnet: Icnet, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(trainer, "train", train)
     outcome = icnet("train", "d", "--progress", "plain")
-    assert "0 steps; 2 damaged pairs are left out\n" in outcome.err
+    assert outcome.err.startswith("2 damaged pairs are left out\n")  # without steps: there is none yet
     assert outcome.err.endswith("\n2 damaged pairs were left out\n")
     assert icnet("train", "d", "--json").document["images_damaged"] == 2
 
@@ -72,6 +72,10 @@ def test_the_display_shows_what_matters() -> None:
     assert status is not None
     assert phrase(status) == "10 steps (50%), 8.0 images/s, 0:20 left, epoch 1, loss 0.5, mIoU 0.25, lr 0.01"
     assert narrator.status(REPORT) is None
+    notice = narrator.status(Notice("a teacher is gone"))
+    assert notice is not None
+    assert (notice.done, notice.share) == (10, 0.5)  # the bar stays where it is
+    assert notice.news == "a teacher is gone"
 
 
 def test_a_loss_that_is_not_finite_is_shown_and_forgotten() -> None:

@@ -15,7 +15,7 @@ from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.inference.beside import Done
 from icnet_cli.inference.cuda import CudaEngine
 from icnet_cli.inference.segmenter import Segmenter
-from icnet_cli.pipeline.deadline import PUNCTUAL, Setting
+from icnet_cli.pipeline.deadline import PUNCTUAL, Pace, Setting
 from icnet_cli.pipeline.items import Picture
 from icnet_cli.pipeline.labeller import MotionLabeller, SingleLabeller, labeller_of
 from icnet_cli.pipeline.sources import Selection, VideoSource
@@ -120,6 +120,15 @@ def test_a_time_that_nothing_keeps_is_told(segmenter: Segmenter, road: Path, tmp
     _, report = run(segmenter, road, tmp_path / "out.mp4", deadline_s=1e-6)
     assert report["deadline"]["missed"] == 8
     assert report["deadline"]["possible"] is False
+
+
+def test_a_time_that_every_frame_kept_is_possible(
+    segmenter: Segmenter, road: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the guesses of a run that ended amid its slow start were."""
+    monkeypatch.setattr(Pace, "fits", lambda *_: False)
+    _, report = run(segmenter, road, tmp_path / "out.mp4", deadline_s=30.0)
+    assert (report["deadline"]["missed"], report["deadline"]["possible"]) == (0, True)
 
 
 def test_each_size_that_may_be_chosen_has_its_graph_before_the_first_picture(

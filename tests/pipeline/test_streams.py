@@ -181,6 +181,7 @@ def test_a_pipes_variable_rate_shows_on_the_way(
     with stdin(monkeypatch, video.read_bytes()), pytest.raises(IcnetError, match="--fps") as caught:
         run(segmenter, "-", STDOUT)
     assert caught.value.code == ExitCode.USAGE
+    assert str(caught.value).startswith("the frames of stdin do not come at a constant rate")
     with stdin(monkeypatch, video.read_bytes()):
         assert run(segmenter, "-", STDOUT, fps=Fraction(10))[1]["frames"] == len(TIMES)
 
