@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import struct
 from pathlib import Path
+from typing import BinaryIO
 
 _MOST_PARTS = 1 << 18  # as many as two days of fragments of a second; a hostile file can have more
 
@@ -75,8 +76,14 @@ _IN_SEGMENT = frozenset(
 )
 
 
+_CLUSTER = 0x1F43B675
+_MOST_BLOCKS = 1 << 20  # of all clusters: four hours of pictures and sound, and seconds of a hostile file
+_HEAD, _PAGE = 12, 1 << 12  # bytes: an element's identifier and length; what is read for one
+
+
 def segment_of(path: Path) -> tuple[bool, bool]:
-    """Of a Matroska file: whether its segment ends within the file, and whether something in it begins nowhere.
+    """Of a Matroska file: whether its segment ends within the file, and whether something in it begins nowhere: a part
+    of the segment, or a block of one of its clusters.
 
     Where the first holds and not the second nothing is missing, however long the last frame. Nothing is known of a
     segment or a cluster that does not say how long it is, as live recordings do not.
@@ -87,19 +94,51 @@ def segment_of(path: Path) -> tuple[bool, bool]:
         at, end = _segment(head)
         if end is None:
             return False, False
+        blocks = _Blocks(file, size)
         for _ in range(_MOST_PARTS):
             if at >= min(end, size):
                 break
             file.seek(at, os.SEEK_SET)
-            head = file.read(12)
+            head = file.read(_HEAD)
             identifier, after = ebml_number(head, 0, keep_marker=True)
             if identifier not in _IN_SEGMENT or after >= len(head):
                 return end <= size, at + len(head) < size  # not the few bytes before a cut
             length, after = ebml_number(head, after, keep_marker=False)
             if length is None:
                 break
+            if identifier == _CLUSTER and not blocks.fill(at + after, at + after + length):
+                return end <= size, True
             at += after + length
     return end <= size, False
+
+
+class _Blocks:
+    """Looks through clusters from one block's head to the next: a hole has no head, or one that leads astray."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file, self._size, self._left = file, size, _MOST_BLOCKS
+        self._page, self._at = b"", 0  # what was read last, and from where
+
+    def fill(self, at: int, end: int) -> bool:
+        """Whether elements follow one another from `at` to `end`, as far as the file goes."""
+        while at < end and self._left > 0:
+            self._left -= 1
+            head = self._head(at)
+            identifier, after = ebml_number(head, 0, keep_marker=True)
+            length, after = ebml_number(head, after, keep_marker=False)
+            if at + len(head) >= self._size:  # the few bytes before a cut
+                return True
+            if identifier is None or length is None:
+                return False
+            at += after + length
+        return at <= end or self._left == 0
+
+    def _head(self, at: int) -> bytes:
+        begin = at - self._at
+        if not 0 <= begin <= len(self._page) - _HEAD:
+            self._file.seek(at, os.SEEK_SET)
+            self._page, self._at, begin = self._file.read(_PAGE), at, 0
+        return self._page[begin : begin + _HEAD]
 
 
 def _segment(head: bytes) -> tuple[int, int | None]:

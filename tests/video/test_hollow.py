@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,31 @@ def test_a_hole_is_told(suffix: str, removed: bool, tmp_path: Path) -> None:
     if suffix != ".avi":
         assert "damaged" in str(reader.shortfall)
         assert reader.shortfall.declared_s == pytest.approx(4, abs=0.05)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.02, 0.1])
+def test_a_hole_within_one_cluster_is_told(share: float, tmp_path: Path) -> None:
+    """As small as it is: FFmpeg looks for the next block that begins with a key frame, and says nothing."""
+    path = make_clip(tmp_path / "a.mkv", range(FRAMES), Fraction(1, 25), options={"g": "5"}, audio="aac")
+    assert segment_of(path) == (True, False)
+    path.write_bytes(hollow(path.read_bytes(), 0.5, 0.5 + share))
+    assert segment_of(path) == (True, True)
+    reader = read(path)
+    assert reader.frames_read < FRAMES
+    assert "the file is damaged" in str(reader.shortfall)
+
+
+def test_an_endless_cluster_is_not_looked_through_for_ever(tmp_path: Path) -> None:
+    """Millions of empty elements, as only a hostile file has."""
+    data = make_clip(tmp_path / "a.mkv", range(4), Fraction(1, 25)).read_bytes()
+    cluster = bytes.fromhex("1f43b675")
+    empty = bytes.fromhex("ec80") * (1 << 21)
+    path = tmp_path / "endless.mkv"
+    head = data[: data.index(cluster)]
+    path.write_bytes(head + cluster + b"\x01" + len(empty).to_bytes(7, "big") + empty)
+    begun = time.process_time()
+    assert not segment_of(path)[1]
+    assert time.process_time() - begun < 8
 
 
 def test_what_is_cut_while_it_is_read_is_told(tmp_path: Path) -> None:
