@@ -235,6 +235,18 @@ def test_a_size_that_changes_on_the_way_keeps_the_first(tmp_path: Path) -> None:
     assert reader.frames_read > 8
 
 
+def test_an_animated_avif_is_its_track_and_not_the_picture_before_it(tmp_path: Path) -> None:
+    told = {"codec": "libsvtav1", "options": {"preset": "12"}, "muxer": "avif"}
+    path = make_clip(tmp_path / "a.avif", range(10), Fraction(1, 25), **told)
+    with open_video(path) as reader:
+        assert reader.info.stream_index == 1
+        assert [number_in(frame.rgb()) for frame in reader] == list(range(10))
+    assert reader.shortfall is None
+    still = make_clip(tmp_path / "b.avif", range(1), Fraction(1, 25), **told)
+    with open_video(still) as reader:
+        assert sum(1 for _ in reader) == 1
+
+
 def test_a_range_of_a_stream_that_cannot_be_sought(tmp_path: Path) -> None:
     path = make_clip(tmp_path / "clip.h264", range(30), Fraction(1, 25))
     with open_video(path, start_s=0.4) as reader:
