@@ -16,7 +16,7 @@ from typing import Any
 
 import av
 
-from icnet_cli.video.structure import ends_in_a_fragment, has_index, segment_of
+from icnet_cli.video.structure import cut_asf_end, ends_in_a_fragment, has_index, is_cut_flv, segment_of
 
 # A file is called short when it lacks more than the smaller of these.
 _SECONDS, _SHARE = Fraction(1), Fraction(2, 100)
@@ -134,6 +134,12 @@ def looked_into(declared: Declared, name: str, path: Path) -> Declared:
     if name.startswith("matroska"):
         whole, broken = segment_of(path)
         return replace(declared, complete=whole and not broken, broken=broken)
+    # These say how long all tracks are together, and sound may be longer: only of a file that was cut is it the end.
+    if name == "asf":
+        end = cut_asf_end(path)
+        return declared if end is None else replace(declared, end=end, duration=declared.duration or end)
+    if name == "flv" and is_cut_flv(path):
+        return replace(declared, end=declared.duration)
     return declared
 
 
@@ -146,6 +152,8 @@ def declared_by(container: Any, stream: Any, path: Path) -> Declared:
         count = len(stream.index_entries) or stream.frames or None
         end = None if own is None or stream.start_time is None else own + stream.start_time * stream.time_base
         return Declared(count, own, end)
+    if name == "mxf" and own is not None:
+        return Declared(None, own, own + (stream.start_time or 0) * stream.time_base)
     if name == "avi":
         # The header counts empty frames too; the index at the end does not, where it is there.
         count = len(stream.index_entries) if has_index(path) else 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
+from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
@@ -55,6 +56,40 @@ def ends_in_a_fragment(path: Path) -> bool:
                 return fragmented
             at += length
     return False
+
+
+_SPOKEN = 1 << 16  # bytes within which a header says how large its file is
+_ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_FLV_SIZE = b"\x00\x08filesize\x00"
+
+
+def cut_asf_end(path: Path) -> Fraction | None:
+    """Of an ASF (WMV) file that is smaller than it says: where its last picture or sound was to end, in seconds."""
+    head = _head_of(path)
+    at = head.find(_ASF_PROPERTIES) + 16
+    if at < 16 or len(head) < at + 76:
+        return None
+    # Its own length, an identifier, then: the file's size, when it was made, packets, how long to play and to send.
+    size, _, _, play, _, preroll, flags = struct.unpack_from("<6QI", head, at + 24)
+    is_live = flags & 1  # whose numbers mean nothing
+    if is_live or size <= path.stat().st_size:
+        return None
+    return Fraction(play, 10**7) - Fraction(preroll, 1000)
+
+
+def is_cut_flv(path: Path) -> bool:
+    """Whether an FLV file is smaller than its metadata say, where they do."""
+    head = _head_of(path)
+    at = head.find(_FLV_SIZE) + len(_FLV_SIZE)
+    if at < len(_FLV_SIZE) or len(head) < at + 8:
+        return False
+    (size,) = struct.unpack_from(">d", head, at)
+    return bool(size > path.stat().st_size)
+
+
+def _head_of(path: Path) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        return file.read(_SPOKEN)
 
 
 _SEGMENT = 0x18538067
