@@ -37,6 +37,10 @@ _NEVER_BLANK = frozenset(
 # A decoder that fails this often without giving a single frame in between has nothing more to give.
 _HOPELESS = 200
 
+# Packets at the end that a decoder took without a word and gave nothing for: another codec's, where a broadcaster has
+# changed it on the way. Fewer are nobody's fault, as the fields of one picture are.
+_MUTE = 16
+
 # Range ends come as decimal seconds, frame times as fractions: half a millisecond lets a printed time find its
 # own frame, and is less than the distance of any two frames.
 _SLACK = Fraction(1, 2000)
@@ -250,7 +254,7 @@ class Decoding:
 
     def _pictures(self) -> Iterator[Any]:
         """Whatever can be decoded, in order."""
-        failures = 0
+        failures = unanswered = 0
         for packet in self._packets():
             self._counted.note(packet)
             if self._await_key and packet.size and not packet.is_keyframe:
@@ -268,12 +272,18 @@ class Decoding:
                 if failures >= _HOPELESS:
                     return
                 continue
-            if pictures:
-                failures = 0
+            if not packet.size:  # the end: what waited in the decoder
+                unanswered -= len(pictures)
+            elif pictures:
+                failures = unanswered = 0
+            else:
+                unanswered += 1
             yield from pictures
         # Where the demuxer was given up, nothing has asked the decoder yet for what waits in it.
         with contextlib.suppress(Exception):
             yield from self._stream.codec_context.decode(None)
+        if unanswered >= _MUTE and can_restart(self._container):
+            self.frames_lost += unanswered
 
     def _is_blank(self, packet: Any) -> bool:
         """Whether a packet holds zeros alone, as those of a hollow file do: FFmpeg's MPEG-4 makes pictures of them."""
