@@ -47,6 +47,16 @@ def carried_metadata(tags: dict[str, str], *, cut: bool) -> dict[str, str]:
     }
 
 
+# Languages have two codes (ISO 639-2), and mov takes one of the two: FFmpeg leaves out the other. By the one that is lost.
+_IN_MOV = dict(
+    pair.split(":")
+    for pair in (
+        "sqi:alb hye:arm eus:baq mya:bur zho:chi nld:dut kat:geo deu:ger ell:gre isl:ice mkd:mac msa:may fas:per "
+        "bod:tib cym:wel cze:ces fre:fra rum:ron slo:slk swe:sve"
+    ).split()
+)
+
+
 def carried_track(tags: dict[str, str], *, cut: bool) -> dict[str, str]:
     """The same of one track, whose name mp4 and mov read as `name` and every muxer writes from `title`."""
     carried = carried_metadata(tags, cut=cut)
@@ -158,6 +168,9 @@ class OtherTracks:
         """Make the stream's twin in the output."""
         target = twin(output, stream)
         target.metadata.update(carried_track(dict(stream.metadata), cut=bool(self._shift)))
+        language = target.metadata.get("language")
+        if output.format.name == "mov" and language in _IN_MOV:
+            target.metadata["language"] = _IN_MOV[language]
         self._targets[stream.index] = target
 
     def shift_by(self, start: Fraction) -> None:

@@ -187,6 +187,20 @@ def test_tracks_that_do_not_fit_are_left_out_and_named(tmp_path: Path) -> None:
         assert len(out.chapters()) == 2
 
 
+@pytest.mark.parametrize(
+    ("language", "written"),
+    [("deu", "ger"), ("ger", "ger"), ("fre", "fra"), ("swe", "sve"), ("eng", "eng"), ("jpn", "jpn")],
+)
+def test_a_mov_keeps_languages_by_the_code_that_it_has(tmp_path: Path, language: str, written: str) -> None:
+    def speak(out: Any) -> None:
+        next(s for s in out.streams if s.type == "audio").metadata["language"] = language
+
+    path, out = clip(tmp_path / "in.mkv", audio="aac", before=speak), tmp_path / "out.mov"
+    copy(path, out)
+    with av.open(str(out)) as made:
+        assert made.streams.audio[0].metadata["language"] == written
+
+
 @pytest.mark.parametrize("target", [".mp4", ".mov", ".mkv"])
 @pytest.mark.parametrize("source", [".mp4", ".mov", ".mkv"])
 def test_tracks_keep_their_names(tmp_path: Path, source: str, target: str) -> None:
