@@ -93,8 +93,7 @@ class Declared:
         `skipped` are the seconds of long pauses between pictures.
         """
         found, declared_s = self._lacking(packets, end, frame_s), float(self.duration or 0)
-        broken = self.broken and (packets is not None or skipped)  # else before the range, as far as is known
-        if found is None and (broken or self._lacks_a_part((packets or 0) * frame_s, skipped)):
+        if found is None and (self.broken or self._lacks_a_part((packets or 0) * frame_s, skipped)):
             known = skipped and declared_s
             return Shortfall(float(skipped) if known else None, declared_s, inside=True)
         return Shortfall(None, declared_s) if found is None and self.cut else found
@@ -127,12 +126,15 @@ class Declared:
         return None
 
 
-def looked_into(declared: Declared, name: str, path: Path) -> Declared:
-    """The same after a look into the file, of FFmpeg's format `name`, as it is now: it may be cut while it is read."""
+def looked_into(declared: Declared, name: str, path: Path, since: int = 0) -> Declared:
+    """The same after a look into the file, of FFmpeg's format `name`, as it is now: it may be cut while it is read.
+
+    What lies before the byte `since` is not what was read.
+    """
     if name.startswith("mov"):
         return replace(declared, cut=ends_in_a_fragment(path))
     if name.startswith("matroska"):
-        whole, broken = segment_of(path)
+        whole, broken = segment_of(path, since)
         return replace(declared, complete=whole and not broken, broken=broken)
     # These say how long all tracks are together, and sound may be longer: only of a file that was cut is it the end.
     if name == "asf":

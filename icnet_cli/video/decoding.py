@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 import threading
 from collections.abc import Generator, Iterator
 from dataclasses import replace
@@ -83,6 +84,8 @@ class Decoding:
         self._counted = Counted(self._time_base, self._guessed_ticks)
         self._begin_stamps()
         start, self._first_index = self._start, 0
+        # Of the file, where the range begins; None: nothing of it has been read yet.
+        self._range_byte: int | None = 0 if start is None else None
         if start is not None:  # so that `index` is the source's own number
             self._first_index = frames_before(self._packets(), self._time_base, start)
             self._latest_byte = self._clock.position if can_restart(self._container) else None
@@ -105,8 +108,9 @@ class Decoding:
         """At the end of reading, what was declared and what the file is now: it may have been cut meanwhile."""
         if not self._is_here:
             return self._declared
+        since = sys.maxsize if self._range_byte is None else self._range_byte
         try:
-            return looked_into(self._declared, str(self._container.format.name), self.path)
+            return looked_into(self._declared, str(self._container.format.name), self.path, since)
         except OSError:  # it has another name now, and was read all the same
             return replace(self._declared, complete=True)
 
@@ -257,6 +261,8 @@ class Decoding:
         failures = unanswered = 0
         for packet in self._packets():
             self._counted.note(packet)
+            if self._range_byte is None and self._is_in_range(packet):
+                self._range_byte = packet.pos
             if self._await_key and packet.size and not packet.is_keyframe:
                 continue
             if self._is_blank(packet):
@@ -284,6 +290,11 @@ class Decoding:
             yield from self._stream.codec_context.decode(None)
         if unanswered >= _MUTE and can_restart(self._container):
             self.frames_lost += unanswered
+
+    def _is_in_range(self, packet: Any) -> bool:
+        """Whether a packet's picture is shown no earlier than the range begins."""
+        start = self._start
+        return packet.pts is not None and (start is None or packet.pts * self._time_base >= start)
 
     def _is_blank(self, packet: Any) -> bool:
         """Whether a packet holds zeros alone, as those of a hollow file do: FFmpeg's MPEG-4 makes pictures of them."""

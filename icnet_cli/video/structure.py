@@ -116,9 +116,9 @@ _MOST_BLOCKS = 1 << 20  # of all clusters: four hours of pictures and sound, and
 _HEAD, _PAGE = 12, 1 << 12  # bytes: an element's identifier and length; what is read for one
 
 
-def segment_of(path: Path) -> tuple[bool, bool]:
+def segment_of(path: Path, since: int = 0) -> tuple[bool, bool]:
     """Of a Matroska file: whether its segment ends within the file, and whether something in it begins nowhere: a part
-    of the segment, or a block of one of its clusters.
+    of the segment, or a block of one of its clusters, `since` that byte.
 
     Where the first holds and not the second nothing is missing, however long the last frame. Nothing is known of a
     segment or a cluster that does not say how long it is, as live recordings do not.
@@ -137,27 +137,36 @@ def segment_of(path: Path) -> tuple[bool, bool]:
             head = file.read(_HEAD)
             identifier, after = ebml_number(head, 0, keep_marker=True)
             if identifier not in _IN_SEGMENT or after >= len(head):
-                return end <= size, at + len(head) < size  # not the few bytes before a cut
+                return end <= size, since <= at and at + len(head) < size  # not the few bytes before a cut
             length, after = ebml_number(head, after, keep_marker=False)
             if length is None:
                 break
-            if identifier == _CLUSTER and not blocks.fill(at + after, at + after + length):
+            begin, at = at + after, at + after + length
+            if (
+                identifier == _CLUSTER
+                and at > since
+                and not blocks.fill(begin, at)
+                and blocks.reached >= since
+            ):
                 return end <= size, True
-            at += after + length
     return end <= size, False
 
 
 class _Blocks:
-    """Looks through clusters from one block's head to the next: a hole has no head, or one that leads astray."""
+    """Looks through clusters from one block's head to the next: a hole has no head, or one that leads astray.
+
+    `reached` is where in the file the newest head lies.
+    """
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file, self._size, self._left = file, size, _MOST_BLOCKS
         self._page, self._at = b"", 0  # what was read last, and from where
+        self.reached = 0
 
     def fill(self, at: int, end: int) -> bool:
         """Whether elements follow one another from `at` to `end`, as far as the file goes."""
         while at < end and self._left > 0:
-            self._left -= 1
+            self._left, self.reached = self._left - 1, at
             head = self._head(at)
             identifier, after = ebml_number(head, 0, keep_marker=True)
             length, after = ebml_number(head, after, keep_marker=False)

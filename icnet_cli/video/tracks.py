@@ -47,32 +47,15 @@ def carried_metadata(tags: dict[str, str], *, cut: bool) -> dict[str, str]:
     }
 
 
-# Languages have two codes (ISO 639-2), and mov takes one of the two: FFmpeg leaves out the other. By the one that is lost.
-_IN_MOV = dict(
-    pair.split(":")
-    for pair in [
-        "sqi:alb",
-        "hye:arm",
-        "eus:baq",
-        "mya:bur",
-        "zho:chi",
-        "nld:dut",
-        "kat:geo",
-        "deu:ger",
-        "ell:gre",
-        "isl:ice",
-        "mkd:mac",
-        "msa:may",
-        "fas:per",
-        "bod:tib",
-        "cym:wel",
-        "cze:ces",
-        "fre:fra",
-        "rum:ron",
-        "slo:slk",
-        "swe:sve",
-    ]
-)
+# Languages have two codes (ISO 639-2); of these FFmpeg writes one to a mov, and nothing for the other. By the other.
+# fmt: off
+_IN_MOV = {
+    "sqi": "alb", "hye": "arm", "eus": "baq", "mya": "bur", "zho": "chi",
+    "nld": "dut", "kat": "geo", "deu": "ger", "ell": "gre", "isl": "ice",
+    "mkd": "mac", "msa": "may", "fas": "per", "bod": "tib", "cym": "wel",
+    "cze": "ces", "fre": "fra", "rum": "ron", "slo": "slk", "swe": "sve",
+}
+# fmt: on
 
 
 def carried_track(tags: dict[str, str], *, cut: bool) -> dict[str, str]:

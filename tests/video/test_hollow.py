@@ -96,6 +96,15 @@ def test_a_hole_within_one_cluster_is_told(share: float, tmp_path: Path) -> None
     assert "the file is damaged" in str(reader.shortfall)
 
 
+def test_a_hole_within_one_cluster_counts_where_the_range_has_it(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "a.mkv", range(FRAMES), Fraction(1, 25), options={"g": "5"}, audio="aac")
+    path.write_bytes(hollow(path.read_bytes(), 0.5, 0.53))
+    for start_s, end_s, told in ((1.0, None, True), (None, 1.0, False), (3.0, None, False)):
+        with open_video(path, start_s=start_s, end_s=end_s) as reader:
+            assert sum(1 for _ in reader) > 20
+        assert (reader.shortfall is not None) is told, (start_s, end_s)
+
+
 def test_an_endless_cluster_is_not_looked_through_for_ever(tmp_path: Path) -> None:
     """Millions of empty elements, as only a hostile file has."""
     data = make_clip(tmp_path / "a.mkv", range(4), Fraction(1, 25)).read_bytes()
