@@ -15,7 +15,7 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
@@ -123,11 +123,17 @@ def build(kind: type[C], given: Mapping[str, Any], file: Mapping[str, str], plac
         found.problems += [text for text in others if not found.wrong(text)]
         raise usage_error("; ".join(found.located()))
     config = kind(**found.values)
+    unread = config.unread()
     found.problems = config.problems() + _torch_problems(config, found.origins)
-    found.problems += [text for flag, text in config.unread().items() if found.origins.get(flag) == ""]
+    found.problems += [text for flag, text in unread.items() if found.origins.get(flag) == ""]
     if found.problems:
         raise usage_error("; ".join(found.located()))
-    return config
+    return _without(config, unread)
+
+
+def _without(config: C, unread: Mapping[str, str]) -> C:
+    """The config as if options that nothing reads had not been said: whoever looks at the output could refuse them."""
+    return replace(config, **{item.name: item.default for item in fields(config) if flag_of(item) in unread})
 
 
 def _torch_problems(config: Config, origins: Mapping[str, str]) -> list[str]:

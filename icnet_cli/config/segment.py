@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -62,6 +63,15 @@ from icnet_cli.config.temporal import (
     smooth_option,
 )
 
+# Names that ask for one file; of any other it is not known before the disk is looked at what is written.
+_FILES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".png", ".jpg", ".jpeg")
+
+
+def is_named_labels(output: Path) -> bool:
+    """Whether an output's name asks for labels by itself: labels.mkv, street.labels.mkv."""
+    words = output.stem.lower()
+    return words == "labels" or words.endswith((".labels", "_labels", "-labels"))
+
 
 @dataclass(frozen=True, kw_only=True)
 class PaintedConfig(Config):
@@ -87,7 +97,7 @@ class PaintedConfig(Config):
         if view in ("color", "labels"):
             words = f"is for classes over the picture, and --view {view} shows none"
             found = {flag: f"{flag} {words}" for flag in self.given(("alpha",))}
-        if view == "color":  # with labels it is refused as all of the look is, where the output is planned
+        if view == "color":
             words = "hides what the picture shows, and --view color shows no picture"
             found |= {flag: f"{flag} {words}" for flag in self.given(("blur",))}
         return found
@@ -155,6 +165,27 @@ class SegmentConfig(PaintedConfig):
     realtime: bool = realtime_option()
 
     view: str | None = view_option(VIEWS, None, "overlay; labels for a folder or a name like labels.*")
+
+    def unread(self) -> dict[str, str]:
+        """See `Config.unread`."""
+        found, view = super().unread(), self._known_view
+        if view == "labels":
+            words = "labels are numbers, not a picture; use another --view"
+            found |= {flag: f"{flag}: {words}" for flag in self.given(("legend", "only", "blur", "pix_fmt"))}
+        elif view is not None:
+            found |= {flag: f"{flag} dataset is for --view labels" for flag in self.given(("ids",))}
+        return found
+
+    @property
+    def _known_view(self) -> str | None:
+        """What is shown, as far as the output's name tells: a folder may be one of labels, or of many videos."""
+        if self.view is not None:
+            return self.view
+        if self.more or self.output == NOWHERE or str(self.output) == STDOUT:
+            return "overlay"
+        if self.output.suffix.lower() not in _FILES or os.path.isdir(self.output):
+            return None
+        return "labels" if is_named_labels(self.output) else "overlay"
 
     def _contradictions(self) -> list[str]:
         found = []

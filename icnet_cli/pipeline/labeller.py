@@ -110,7 +110,8 @@ class MotionLabeller:
             self._learn(source)
 
     def label(self, picture: Picture) -> tuple[Labels, float | None]:
-        if picture.starts_segment or self._is_gap(picture):
+        is_gap = self._is_gap(picture)  # asked of each: the next one is held against this one
+        if picture.starts_segment or is_gap:
             self.scores.reset()
         setting = None if self.pace is None else self.pace.take(picture.seconds)
         awaited = self.scores.awaited

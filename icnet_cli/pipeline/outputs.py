@@ -11,6 +11,7 @@ from pathlib import Path
 
 from icnet_cli.config import STDOUT, SegmentConfig
 from icnet_cli.config.live import NOWHERE
+from icnet_cli.config.segment import is_named_labels
 from icnet_cli.errors import IcnetError, usage_error
 from icnet_cli.outputs import refuse_unwritable, resolved
 from icnet_cli.video import CONTAINERS, check_output
@@ -188,9 +189,7 @@ def kind_of(output: Path) -> str:
 
 
 def _default_view(kind: str, output: Path) -> str:
-    words = output.stem.lower()
-    named_labels = words == "labels" or words.endswith((".labels", "_labels", "-labels"))
-    return "labels" if kind == "folder" or named_labels else "overlay"
+    return "labels" if kind == "folder" or is_named_labels(output) else "overlay"
 
 
 def _video_codec(config: SegmentConfig, view: str) -> str | None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import av
 
-from icnet_cli.video.structure import ends_in_a_fragment, has_index, segment_of
+from icnet_cli.video.structure import cut_asf_end, ends_in_a_fragment, has_index, is_cut_flv, segment_of
 
 # A file is called short when it lacks more than the smaller of these.
 _SECONDS, _SHARE = Fraction(1), Fraction(2, 100)
@@ -93,8 +93,7 @@ class Declared:
         `skipped` are the seconds of long pauses between pictures.
         """
         found, declared_s = self._lacking(packets, end, frame_s), float(self.duration or 0)
-        broken = self.broken and (packets is not None or skipped)  # else before the range, as far as is known
-        if found is None and (broken or self._lacks_a_part((packets or 0) * frame_s, skipped)):
+        if found is None and (self.broken or self._lacks_a_part((packets or 0) * frame_s, skipped)):
             known = skipped and declared_s
             return Shortfall(float(skipped) if known else None, declared_s, inside=True)
         return Shortfall(None, declared_s) if found is None and self.cut else found
@@ -127,13 +126,22 @@ class Declared:
         return None
 
 
-def looked_into(declared: Declared, name: str, path: Path) -> Declared:
-    """The same after a look into the file, of FFmpeg's format `name`, as it is now: it may be cut while it is read."""
+def looked_into(declared: Declared, name: str, path: Path, since: int = 0) -> Declared:
+    """The same after a look into the file, of FFmpeg's format `name`, as it is now: it may be cut while it is read.
+
+    What lies before the byte `since` is not what was read.
+    """
     if name.startswith("mov"):
         return replace(declared, cut=ends_in_a_fragment(path))
     if name.startswith("matroska"):
-        whole, broken = segment_of(path)
+        whole, broken = segment_of(path, since)
         return replace(declared, complete=whole and not broken, broken=broken)
+    # These say how long all tracks are together, and sound may be longer: only of a file that was cut is it the end.
+    if name == "asf":
+        end = cut_asf_end(path)
+        return declared if end is None else replace(declared, end=end, duration=declared.duration or end)
+    if name == "flv" and is_cut_flv(path):
+        return replace(declared, end=declared.duration)
     return declared
 
 
@@ -146,6 +154,8 @@ def declared_by(container: Any, stream: Any, path: Path) -> Declared:
         count = len(stream.index_entries) or stream.frames or None
         end = None if own is None or stream.start_time is None else own + stream.start_time * stream.time_base
         return Declared(count, own, end)
+    if name == "mxf" and own is not None:
+        return Declared(None, own, own + (stream.start_time or 0) * stream.time_base)
     if name == "avi":
         # The header counts empty frames too; the index at the end does not, where it is there.
         count = len(stream.index_entries) if has_index(path) else 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 import threading
 from collections.abc import Generator, Iterator
 from dataclasses import replace
@@ -36,6 +37,10 @@ _NEVER_BLANK = frozenset(
 
 # A decoder that fails this often without giving a single frame in between has nothing more to give.
 _HOPELESS = 200
+
+# Packets at the end that a decoder took without a word and gave nothing for: another codec's, where a broadcaster has
+# changed it on the way. Fewer are nobody's fault, as the fields of one picture are.
+_MUTE = 16
 
 # Range ends come as decimal seconds, frame times as fractions: half a millisecond lets a printed time find its
 # own frame, and is less than the distance of any two frames.
@@ -79,6 +84,8 @@ class Decoding:
         self._counted = Counted(self._time_base, self._guessed_ticks)
         self._begin_stamps()
         start, self._first_index = self._start, 0
+        # Of the file, where the range begins; None: nothing of it has been read yet.
+        self._range_byte: int | None = 0 if start is None else None
         if start is not None:  # so that `index` is the source's own number
             self._first_index = frames_before(self._packets(), self._time_base, start)
             self._latest_byte = self._clock.position if can_restart(self._container) else None
@@ -101,8 +108,9 @@ class Decoding:
         """At the end of reading, what was declared and what the file is now: it may have been cut meanwhile."""
         if not self._is_here:
             return self._declared
+        since = sys.maxsize if self._range_byte is None else self._range_byte
         try:
-            return looked_into(self._declared, str(self._container.format.name), self.path)
+            return looked_into(self._declared, str(self._container.format.name), self.path, since)
         except OSError:  # it has another name now, and was read all the same
             return replace(self._declared, complete=True)
 
@@ -250,9 +258,12 @@ class Decoding:
 
     def _pictures(self) -> Iterator[Any]:
         """Whatever can be decoded, in order."""
-        failures = 0
+        failures = unanswered = 0
+        answers = False  # a decoder of many threads, or a short file, has its first picture late
         for packet in self._packets():
             self._counted.note(packet)
+            if self._range_byte is None and self._is_in_range(packet):
+                self._range_byte = packet.pos
             if self._await_key and packet.size and not packet.is_keyframe:
                 continue
             if self._is_blank(packet):
@@ -268,12 +279,24 @@ class Decoding:
                 if failures >= _HOPELESS:
                     return
                 continue
-            if pictures:
-                failures = 0
+            if not packet.size:  # the end: what waited in the decoder
+                unanswered -= len(pictures)
+            elif pictures:
+                failures = unanswered = 0
+                answers = True
+            else:
+                unanswered += answers
             yield from pictures
         # Where the demuxer was given up, nothing has asked the decoder yet for what waits in it.
         with contextlib.suppress(Exception):
             yield from self._stream.codec_context.decode(None)
+        if unanswered >= _MUTE and can_restart(self._container):
+            self.frames_lost += unanswered
+
+    def _is_in_range(self, packet: Any) -> bool:
+        """Whether a packet's picture is shown no earlier than the range begins."""
+        start = self._start
+        return packet.pts is not None and (start is None or packet.pts * self._time_base >= start)
 
     def _is_blank(self, packet: Any) -> bool:
         """Whether a packet holds zeros alone, as those of a hollow file do: FFmpeg's MPEG-4 makes pictures of them."""

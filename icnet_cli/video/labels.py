@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icnet_cli.errors import IcnetError, input_error, printable
+from icnet_cli.video.colour import UNSPECIFIED, Colour
 from icnet_cli.video.frame import Planes
 from icnet_cli.video.reader import DEFAULT_MAX_PIXELS, VideoReader
 from icnet_cli.video.source import open_source, reading
@@ -38,6 +39,11 @@ class LabelVideoWriter(VideoWriter):
         self._base = Fraction(1)
         self._numbers, self._pts, self._durations = array("q"), array("q"), array("q")
         self._kept = 0  # of these, in segments that are done
+
+    @property
+    def colour(self) -> Colour:
+        """None: numbers have no colours, and a player would take the source's, HDR's curve too, for theirs."""
+        return Colour(UNSPECIFIED, full_range=True)
 
     def write(
         self,

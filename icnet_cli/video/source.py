@@ -211,6 +211,12 @@ def is_cover(stream: Any) -> bool:
     return bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))
 
 
+def is_still(stream: Any) -> bool:
+    """Whether a video stream is a single picture without a track of its own: of an animated AVIF or HEIC the one that
+    viewers without animation show, which comes before the track."""
+    return stream.frames == 1 and stream.duration is None and stream.time_base == 1
+
+
 def codec_name(stream: Any) -> str:
     """What a stream's codec is called in messages: `unknown` where no decoder is built in, as for teletext.
 
@@ -225,6 +231,7 @@ def choose_video(container: Any, path: str | Path, number: int | None) -> Any:
     if not videos:
         raise input_error(f"cannot read {printable(path)}: {_instead(container)}, but no video")
     if number is None:
+        videos = [stream for stream in videos if not is_still(stream)] or videos
         # A default disposition is the author's own choice; without one the first stream is it.
         return next((s for s in videos if s.disposition & Disposition.default), videos[0])
     for stream in videos:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import struct
+from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 _MOST_PARTS = 1 << 18  # as many as two days of fragments of a second; a hostile file can have more
 
@@ -56,6 +58,40 @@ def ends_in_a_fragment(path: Path) -> bool:
     return False
 
 
+_SPOKEN = 1 << 16  # bytes within which a header says how large its file is
+_ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_FLV_SIZE = b"\x00\x08filesize\x00"
+
+
+def cut_asf_end(path: Path) -> Fraction | None:
+    """Of an ASF (WMV) file that is smaller than it says: where its last picture or sound was to end, in seconds."""
+    head = _head_of(path)
+    at = head.find(_ASF_PROPERTIES) + 16
+    if at < 16 or len(head) < at + 76:
+        return None
+    # Its own length, an identifier, then: the file's size, when it was made, packets, how long to play and to send.
+    size, _, _, play, _, preroll, flags = struct.unpack_from("<6QI", head, at + 24)
+    is_live = flags & 1  # whose numbers mean nothing
+    if is_live or size <= path.stat().st_size:
+        return None
+    return Fraction(play, 10**7) - Fraction(preroll, 1000)
+
+
+def is_cut_flv(path: Path) -> bool:
+    """Whether an FLV file is smaller than its metadata say, where they do."""
+    head = _head_of(path)
+    at = head.find(_FLV_SIZE) + len(_FLV_SIZE)
+    if at < len(_FLV_SIZE) or len(head) < at + 8:
+        return False
+    (size,) = struct.unpack_from(">d", head, at)
+    return bool(size > path.stat().st_size)
+
+
+def _head_of(path: Path) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        return file.read(_SPOKEN)
+
+
 _SEGMENT = 0x18538067
 # What may follow one another in a segment (RFC 9559, section 5.1): seek head, info, tracks, chapters, clusters, cues,
 # attachments, tags, empty space, a checksum.
@@ -75,8 +111,14 @@ _IN_SEGMENT = frozenset(
 )
 
 
-def segment_of(path: Path) -> tuple[bool, bool]:
-    """Of a Matroska file: whether its segment ends within the file, and whether something in it begins nowhere.
+_CLUSTER = 0x1F43B675
+_MOST_BLOCKS = 1 << 20  # of all clusters: four hours of pictures and sound, and seconds of a hostile file
+_HEAD, _PAGE = 12, 1 << 12  # bytes: an element's identifier and length; what is read for one
+
+
+def segment_of(path: Path, since: int = 0) -> tuple[bool, bool]:
+    """Of a Matroska file: whether its segment ends within the file, and whether something in it begins nowhere: a part
+    of the segment, or a block of one of its clusters, `since` that byte.
 
     Where the first holds and not the second nothing is missing, however long the last frame. Nothing is known of a
     segment or a cluster that does not say how long it is, as live recordings do not.
@@ -87,19 +129,60 @@ def segment_of(path: Path) -> tuple[bool, bool]:
         at, end = _segment(head)
         if end is None:
             return False, False
+        blocks = _Blocks(file, size)
         for _ in range(_MOST_PARTS):
             if at >= min(end, size):
                 break
             file.seek(at, os.SEEK_SET)
-            head = file.read(12)
+            head = file.read(_HEAD)
             identifier, after = ebml_number(head, 0, keep_marker=True)
             if identifier not in _IN_SEGMENT or after >= len(head):
-                return end <= size, at + len(head) < size  # not the few bytes before a cut
+                return end <= size, since <= at and at + len(head) < size  # not the few bytes before a cut
             length, after = ebml_number(head, after, keep_marker=False)
             if length is None:
                 break
-            at += after + length
+            begin, at = at + after, at + after + length
+            if (
+                identifier == _CLUSTER
+                and at > since
+                and not blocks.fill(begin, at)
+                and blocks.reached >= since
+            ):
+                return end <= size, True
     return end <= size, False
+
+
+class _Blocks:
+    """Looks through clusters from one block's head to the next: a hole has no head, or one that leads astray.
+
+    `reached` is where in the file the newest head lies.
+    """
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file, self._size, self._left = file, size, _MOST_BLOCKS
+        self._page, self._at = b"", 0  # what was read last, and from where
+        self.reached = 0
+
+    def fill(self, at: int, end: int) -> bool:
+        """Whether elements follow one another from `at` to `end`, as far as the file goes."""
+        while at < end and self._left > 0:
+            self._left, self.reached = self._left - 1, at
+            head = self._head(at)
+            identifier, after = ebml_number(head, 0, keep_marker=True)
+            length, after = ebml_number(head, after, keep_marker=False)
+            if at + len(head) >= self._size:  # the few bytes before a cut
+                return True
+            if identifier is None or length is None:
+                return False
+            at += after + length
+        return at <= end or self._left == 0
+
+    def _head(self, at: int) -> bytes:
+        begin = at - self._at
+        if not 0 <= begin <= len(self._page) - _HEAD:
+            self._file.seek(at, os.SEEK_SET)
+            self._page, self._at, begin = self._file.read(_PAGE), at, 0
+        return self._page[begin : begin + _HEAD]
 
 
 def _segment(head: bytes) -> tuple[int, int | None]:

@@ -47,6 +47,26 @@ def carried_metadata(tags: dict[str, str], *, cut: bool) -> dict[str, str]:
     }
 
 
+# Languages have two codes (ISO 639-2); of these FFmpeg writes one to a mov, and nothing for the other. By the other.
+# fmt: off
+_IN_MOV = {
+    "sqi": "alb", "hye": "arm", "eus": "baq", "mya": "bur", "zho": "chi",
+    "nld": "dut", "kat": "geo", "deu": "ger", "ell": "gre", "isl": "ice",
+    "mkd": "mac", "msa": "may", "fas": "per", "bod": "tib", "cym": "wel",
+    "cze": "ces", "fre": "fra", "rum": "ron", "slo": "slk", "swe": "sve",
+}
+# fmt: on
+
+
+def carried_track(tags: dict[str, str], *, cut: bool) -> dict[str, str]:
+    """The same of one track, whose name mp4 and mov read as `name` and every muxer writes from `title`."""
+    carried = carried_metadata(tags, cut=cut)
+    if "name" in carried:
+        carried["title"] = carried.get("title") or carried["name"]
+        del carried["name"]
+    return carried
+
+
 class OtherTracks:
     """The source's other streams on their way to the output.
 
@@ -142,13 +162,16 @@ class OtherTracks:
     def describe_video(self, target: Any, index: int) -> None:
         """Give the output's video stream the tags and the disposition of the source's."""
         source = self._container.streams[index]
-        target.metadata.update(carried_metadata(dict(source.metadata), cut=bool(self._shift)))
+        target.metadata.update(carried_track(dict(source.metadata), cut=bool(self._shift)))
         target.disposition = source.disposition
 
     def add_to(self, output: Any, stream: Any) -> None:
         """Make the stream's twin in the output."""
         target = twin(output, stream)
-        target.metadata.update(carried_metadata(dict(stream.metadata), cut=bool(self._shift)))
+        target.metadata.update(carried_track(dict(stream.metadata), cut=bool(self._shift)))
+        language = target.metadata.get("language")
+        if output.format.name == "mov" and language in _IN_MOV:
+            target.metadata["language"] = _IN_MOV[language]
         self._targets[stream.index] = target
 
     def shift_by(self, start: Fraction) -> None:

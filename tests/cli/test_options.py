@@ -276,6 +276,10 @@ def test_a_config_can_be_written_down() -> None:
         ("bench --compare none none --batch 4", "ICNET_BATCH=4", "--batch is not for --compare"),
         ("segment none -o o.mp4 --view color --alpha 0.1", "ICNET_ALPHA=0.1", "--view color shows none"),
         ("segment none -o o.mp4 --view color --blur car", "ICNET_BLUR=car", "--view color shows no picture"),
+        ("segment none -o o.mp4 --ids dataset", "ICNET_IDS=dataset", "--ids dataset is for --view labels"),
+        ("segment none -o o --view color --ids dataset", "ICNET_IDS=dataset", "--ids dataset is for"),
+        ("segment none -o o.labels.mkv --only car", "ICNET_ONLY=car", "--only: labels are numbers"),
+        ("segment none -o o --view labels --blur car", "ICNET_BLUR=car", "--blur: labels are numbers"),
     ],
 )
 def test_what_nothing_reads_is_refused_where_it_was_typed(
@@ -295,6 +299,18 @@ def test_what_nothing_reads_is_refused_where_it_was_typed(
     outcome = icnet(*words.split()[:-2])
     assert outcome.code in (3, 4)  # what it names is not there
     assert said not in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("output", "read"), [("o", True), ("labels.mkv", True), ("o.png", False), ("-", False)]
+)
+def test_what_nothing_reads_is_as_if_it_had_not_been_set(
+    output: str, read: bool, icnet: Icnet, seen: list[SegmentConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What looks at the output later has nothing to refuse then."""
+    monkeypatch.setenv("ICNET_IDS", "dataset")
+    icnet("segment", "a.mp4", "-o", output)
+    assert seen[-1].ids == ("dataset" if read else "train")
 
 
 def test_an_option_of_which_several_may_be_meant_is_told(icnet: Icnet, seen: list[SegmentConfig]) -> None:

@@ -159,6 +159,16 @@ def test_classes_alone_are_no_hdr(
         assert reader.info.colour.matrix == 9
 
 
+@pytest.mark.parametrize("tags", [(9, 16, 9, 1), (1, 1, 1, 1)])
+def test_labels_have_no_colours(tags: tuple[int, ...], tmp_path: Path, segmenter: Segmenter) -> None:
+    path = make_clip(tmp_path / "in.mkv", range(2), Fraction(1, 25), tags=tags)  # type: ignore[arg-type]
+    run(segmenter, path, tmp_path / "labels.mkv", view="labels")
+    with av.open(str(tmp_path / "labels.mkv")) as made:
+        context = made.streams.video[0].codec_context
+        assert (context.color_primaries, context.color_trc, context.colorspace) == (2, 2, 2)
+        assert context.color_range == 2
+
+
 @pytest.mark.parametrize(
     ("degrees", "turned", "rest"),
     [

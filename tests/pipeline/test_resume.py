@@ -88,6 +88,19 @@ def test_what_is_carried_between_frames_begins_anew_with_each_segment(
     assert (shown(resumed) == shown(whole)) is forgets
 
 
+def test_the_second_frame_of_a_segment_is_behind_the_first(
+    tmp_path: Path, long_video: Path, segmenter: Segmenter
+) -> None:
+    """And no gap away from the last one of the segment before, however far frames lie apart."""
+    options: dict[str, Any] = {**EXACT, "smooth": 0.4, "every": 2}
+    whole, resumed = tmp_path / "whole.mkv", tmp_path / "resumed.mkv"
+    run(segmenter, long_video, whole, **options)
+    stopped(45, long_video, resumed, segmenter, **options)
+    _, report = run(segmenter, long_video, resumed, **options, resume=True)
+    assert report["frames_before"] > 30
+    assert shown(resumed) == shown(whole)
+
+
 def test_times_are_the_sources_across_segments(
     tmp_path: Path, long_video: Path, segmenter: Segmenter
 ) -> None:

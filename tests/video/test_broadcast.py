@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,34 @@ def test_a_hole_in_a_recording_takes_nothing_behind_it(tmp_path: Path, place: fl
     assert reader.frames_lost == 1  # that something was there is told once
     writer = copy(path, tmp_path / "out.mp4")
     assert (writer.frames_written, writer.packets_lost <= 2) == (4 * COUNT, True)
+
+
+@pytest.mark.parametrize("first", ["libx265", "mpeg2video"])
+@pytest.mark.parametrize("second", ["mpeg2video", "libx265", "libx264"])
+def test_pictures_of_another_codec_under_the_same_number_are_counted(
+    tmp_path: Path, first: str, second: str
+) -> None:
+    """Some decoders take them without a word."""
+    options = {
+        "libx264": {"g": "10"},
+        "libx265": {"x265-params": "log-level=0:keyint=10", "preset": "ultrafast"},
+        "mpeg2video": {"g": "10", "b": "2000000"},
+    }
+    parts = [
+        make_clip(tmp_path / f"{n}.ts", range(50), Fraction(1, 25), codec=codec, options=options[codec])
+        for n, codec in enumerate((first, second))
+    ]
+    path = tmp_path / "changed.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    reader = read(path)
+    if first == second:
+        assert (reader.frames_read, reader.frames_lost) == (100, 0)
+    else:
+        assert 45 <= reader.frames_read <= 50
+        assert 30 <= reader.frames_lost <= 52
+    for part in parts:
+        whole = read(part)
+        assert (whole.frames_read, whole.frames_lost) == (50, 0)
 
 
 def test_a_last_picture_that_is_most_of_a_file_is_not_behind_its_pictures(

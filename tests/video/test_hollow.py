@@ -83,6 +83,42 @@ def test_a_hole_is_told(suffix: str, removed: bool, tmp_path: Path) -> None:
         assert reader.shortfall.declared_s == pytest.approx(4, abs=0.05)
 
 
+@pytest.mark.parametrize("share", [0.01, 0.02, 0.1])
+def test_a_hole_within_one_cluster_is_told(share: float, tmp_path: Path) -> None:
+    """As small as it is: FFmpeg looks for the next block that begins with a key frame, and says nothing."""
+    path = make_clip(tmp_path / "a.mkv", range(FRAMES), Fraction(1, 25), options={"g": "5"}, audio="aac")
+    assert segment_of(path) == (True, False)
+    path.write_bytes(hollow(path.read_bytes(), 0.5, 0.5 + share))
+    assert segment_of(path) == (True, True)
+    reader = read(path)
+    assert reader.frames_read < FRAMES
+    assert "the file is damaged" in str(reader.shortfall)
+
+
+def test_a_hole_within_one_cluster_counts_where_the_range_has_it(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "a.mkv", range(FRAMES), Fraction(1, 25), options={"g": "5"}, audio="aac")
+    path.write_bytes(hollow(path.read_bytes(), 0.5, 0.53))
+    for start_s, end_s, told in ((1.0, None, True), (None, 1.0, False), (3.0, None, False)):
+        with open_video(path, start_s=start_s, end_s=end_s) as reader:
+            assert sum(1 for _ in reader) > 20
+        assert (reader.shortfall is not None) is told, (start_s, end_s)
+
+
+def test_an_endless_cluster_is_not_looked_through_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Millions of empty elements, as only a hostile file has: what comes behind the most that are looked at is not told."""
+    data = make_clip(tmp_path / "a.mkv", range(4), Fraction(1, 25)).read_bytes()
+    cluster = bytes.fromhex("1f43b675")
+    elements = bytes.fromhex("ec80") * 200 + bytes(200)
+    path = tmp_path / "endless.mkv"
+    head = data[: data.index(cluster)]
+    path.write_bytes(head + cluster + b"\x01" + len(elements).to_bytes(7, "big") + elements)
+    assert segment_of(path)[1]
+    monkeypatch.setattr("icnet_cli.video.structure._MOST_BLOCKS", 100)
+    assert not segment_of(path)[1]
+
+
 def test_what_is_cut_while_it_is_read_is_told(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     noise = (rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8) for _ in range(FRAMES))

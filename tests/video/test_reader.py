@@ -139,6 +139,46 @@ def test_a_whole_file_is_never_called_short(tmp_path: Path, suffix: str, audio: 
     assert reader.shortfall is None
 
 
+@pytest.mark.parametrize(
+    ("suffix", "codec", "audio", "options"),
+    [
+        (".flv", "libx264", "aac", {"g": "5"}),
+        (".wmv", "wmv2", "mp2", {}),
+        (".mxf", "mpeg2video", "pcm_s16le", {"b": "2000000"}),
+    ],
+)
+def test_what_says_its_size_or_length_in_its_head_says_when_it_is_cut(
+    tmp_path: Path, suffix: str, codec: str, audio: str, options: dict[str, str]
+) -> None:
+    """Whole, sound may be longer than the pictures."""
+    told: dict[str, Any] = {"codec": codec, "audio": audio, "options": options}
+    longer = make_clip(tmp_path / f"longer{suffix}", range(60), Fraction(1, 25), audio_seconds=6, **told)
+    path = make_clip(tmp_path / f"a{suffix}", range(60), Fraction(1, 25), **told)
+    for whole in (longer, path):
+        with open_video(whole) as reader:
+            assert sum(1 for _ in reader) == 60
+        assert reader.shortfall is None
+    data = path.read_bytes()
+    for share in (0.3, 0.8):
+        path.write_bytes(data[: int(len(data) * share)])
+        with open_video(path) as reader:
+            count = sum(1 for _ in reader)
+        assert str(reader.shortfall).startswith("the file is truncated: the last ")
+        assert reader.shortfall is not None
+        assert reader.shortfall.missing_s == pytest.approx((60 - count) / 25, abs=0.1)
+
+
+def test_a_live_wmv_whose_head_means_nothing_is_not_called_short(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "a.wmv", range(60), Fraction(1, 25), codec="wmv2")
+    data = bytearray(path.read_bytes())
+    properties = data.index(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))
+    data[properties + 88] |= 1
+    path.write_bytes(data[: len(data) // 2])
+    with open_video(path) as reader:
+        assert 10 < sum(1 for _ in reader) < 60
+    assert reader.shortfall is None
+
+
 def test_a_long_last_frame_is_no_shortfall(tmp_path: Path) -> None:
     path = make_clip(tmp_path / "slides.mkv", [0, 40, 80, 120], Fraction(1, 1000), last_duration=5000)
     assert _read(path).shortfall is None
@@ -233,6 +273,18 @@ def test_a_size_that_changes_on_the_way_keeps_the_first(tmp_path: Path) -> None:
         shapes = {frame.rgb().shape for frame in reader}
     assert shapes == {(64, 128, 3)}
     assert reader.frames_read > 8
+
+
+def test_an_animated_avif_is_its_track_and_not_the_picture_before_it(tmp_path: Path) -> None:
+    told = {"codec": "libsvtav1", "options": {"preset": "12"}, "muxer": "avif"}
+    path = make_clip(tmp_path / "a.avif", range(10), Fraction(1, 25), **told)
+    with open_video(path) as reader:
+        assert reader.info.stream_index == 1
+        assert [number_in(frame.rgb()) for frame in reader] == list(range(10))
+    assert reader.shortfall is None
+    still = make_clip(tmp_path / "b.avif", range(1), Fraction(1, 25), **told)
+    with open_video(still) as reader:
+        assert sum(1 for _ in reader) == 1
 
 
 def test_a_range_of_a_stream_that_cannot_be_sought(tmp_path: Path) -> None:

@@ -187,6 +187,34 @@ def test_tracks_that_do_not_fit_are_left_out_and_named(tmp_path: Path) -> None:
         assert len(out.chapters()) == 2
 
 
+@pytest.mark.parametrize(
+    ("language", "written"),
+    [("deu", "ger"), ("ger", "ger"), ("fre", "fra"), ("swe", "sve"), ("eng", "eng"), ("jpn", "jpn")],
+)
+def test_a_mov_keeps_languages_by_the_code_that_it_has(tmp_path: Path, language: str, written: str) -> None:
+    def speak(out: Any) -> None:
+        next(s for s in out.streams if s.type == "audio").metadata["language"] = language
+
+    path, out = clip(tmp_path / "in.mkv", audio="aac", before=speak), tmp_path / "out.mov"
+    copy(path, out)
+    with av.open(str(out)) as made:
+        assert made.streams.audio[0].metadata["language"] == written
+
+
+@pytest.mark.parametrize("target", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize("source", [".mp4", ".mov", ".mkv"])
+def test_tracks_keep_their_names(tmp_path: Path, source: str, target: str) -> None:
+    def name(out: Any) -> None:
+        for kind, words in (("video", "front"), ("audio", "cabin")):
+            next(s for s in out.streams if s.type == kind).metadata["title"] = words
+
+    path, out = clip(tmp_path / f"in{source}", audio="aac", before=name), tmp_path / f"out{target}"
+    copy(path, out)
+    key = "title" if target == ".mkv" else "name"
+    with av.open(str(out)) as made:
+        assert [stream.metadata.get(key) for stream in made.streams] == ["front", "cabin"]
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 def test_the_track_of_chapters_titles_is_not_said_to_be_left_out(tmp_path: Path, suffix: str) -> None:
     """FFmpeg shows it as data; it is made anew of the chapters, which are kept."""
