@@ -107,7 +107,7 @@ def test_a_hole_within_one_cluster_counts_where_the_range_has_it(tmp_path: Path)
 def test_an_endless_cluster_is_not_looked_through_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Millions of empty elements, as only a hostile file has: what comes behind the most that are looked at is not told."""
+    """Millions of empty elements, as only a hostile file has: what lies behind those that are looked at is not told."""
     data = make_clip(tmp_path / "a.mkv", range(4), Fraction(1, 25)).read_bytes()
     cluster = bytes.fromhex("1f43b675")
     elements = bytes.fromhex("ec80") * 200 + bytes(200)
