@@ -6,7 +6,7 @@ import csv
 import json
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -279,12 +279,20 @@ class FolderSink:
                 kept.update(row[-1] for row in document["rows"])
             file.flush()
             os.fsync(file.fileno())
-        for picture in self._place.rglob("*.png"):  # of a segment that a killed run had only begun
-            if picture.relative_to(self._place).as_posix() not in kept:
-                picture.unlink()
+        for name in _label_pictures(self._place):
+            if name not in kept:  # of a segment that a killed run had only begun
+                os.unlink(os.path.join(self._place, name))
 
     def abort(self) -> None:
         self._job.leave()
+
+
+def _label_pictures(place: Path) -> Iterator[str]:
+    """The names of those below a folder, with / between their parts; as strings, see Picture.name."""
+    for folder, _, names in os.walk(place):
+        for name in names:
+            if name.endswith(".png"):
+                yield os.path.relpath(os.path.join(folder, name), place).replace(os.sep, "/")
 
 
 def encode(rendered: NDArray[np.uint8], suffix: str) -> bytes:

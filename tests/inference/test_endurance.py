@@ -104,7 +104,7 @@ def test_no_other_process_is_started_and_nothing_is_told(weights: Path, backend:
     if backend == "openvino":
         pytest.importorskip("openvino")
     script = f"""
-import os, sys, numpy as np
+import os, sys, numpy as np, torch  # whose CUDA build asks the system for its libraries, and waits for the answer
 FORBIDDEN = ("subprocess", "os.fork", "os.posix_spawn", "os.system", "socket.connect", "socket.getaddrinfo")
 def refuse(event, arguments):
     if event.startswith(FORBIDDEN):
