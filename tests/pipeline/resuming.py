@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ from tests.video.video_clips import make_clip
 COUNT = 150  # frames, unevenly over 75 seconds: eight segments
 MS = Fraction(1, 1000)
 SIZE = (48, 64)
-EXACT = {"codec": "ffv1"}  # on pictures as small as these x264 does not give the same bits in every run
+# On pictures as small as these x264 does not give the same bits in every run.
+EXACT: Mapping[str, Any] = MappingProxyType({"codec": "ffv1"})
 TICKS = tuple(int(n) for n in np.cumsum(np.random.default_rng(1).integers(100, 900, COUNT)))
 
 

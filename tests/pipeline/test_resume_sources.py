@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -107,13 +107,13 @@ def test_what_a_killed_live_run_recorded_is_joined(
     tmp_path: Path, long_video: Path, segmenter: Segmenter, name: str
 ) -> None:
     """Nothing is connected to: a folder as such a run leaves it is all that there is."""
-    options: dict[str, Any] = EXACT if name == "out.mkv" else {"view": "color"}
+    options: Mapping[str, Any] = EXACT if name == "out.mkv" else {"view": "color"}
     run(segmenter, long_video, tmp_path / ("whole" + name), **options)
     stopped(60, long_video, tmp_path / name, segmenter, **options, stats=tmp_path / "stats.csv")
     job = part_of(tmp_path / name) / "job.json"
     document = json.loads(job.read_text())
     job.write_text(json.dumps({**document, "source": [None, "from rtsp://camera.invalid/street"]}))
-    options |= {"stats": tmp_path / "stats.csv"}
+    options = {**options, "stats": tmp_path / "stats.csv"}
     with pytest.raises(IcnetError, match="its source was another"):
         run(segmenter, "rtsp://camera.invalid/garden", tmp_path / name, resume=True, **options)
     events, report = run(segmenter, "rtsp://camera.invalid/street", tmp_path / name, resume=True, **options)
