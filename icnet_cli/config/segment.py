@@ -66,6 +66,10 @@ from icnet_cli.config.temporal import (
 # Names that ask for one file; of any other it is not known before the disk is looked at what is written.
 _FILES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".png", ".jpg", ".jpeg")
 
+# Said where the options are read, and where only the disk tells what is written.
+NO_LOOK = "labels are numbers, not a picture; use another --view"
+IDS_OF_LABELS = "--ids dataset is for --view labels"
+
 
 def is_named_labels(output: Path) -> bool:
     """Whether an output's name asks for labels by itself: labels.mkv, street.labels.mkv."""
@@ -170,10 +174,11 @@ class SegmentConfig(PaintedConfig):
         """See `Config.unread`."""
         found, view = super().unread(), self._known_view
         if view == "labels":
-            words = "labels are numbers, not a picture; use another --view"
-            found |= {flag: f"{flag}: {words}" for flag in self.given(("legend", "only", "blur", "pix_fmt"))}
+            found |= {
+                flag: f"{flag}: {NO_LOOK}" for flag in self.given(("legend", "only", "blur", "pix_fmt"))
+            }
         elif view is not None:
-            found |= {flag: f"{flag} dataset is for --view labels" for flag in self.given(("ids",))}
+            found |= dict.fromkeys(self.given(("ids",)), IDS_OF_LABELS)
         return found
 
     @property

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from icnet_cli.config import STDOUT, SegmentConfig
 from icnet_cli.config.live import NOWHERE
-from icnet_cli.config.segment import is_named_labels
+from icnet_cli.config.segment import IDS_OF_LABELS, NO_LOOK, is_named_labels
 from icnet_cli.errors import IcnetError, usage_error
 from icnet_cli.outputs import refuse_unwritable, resolved
 from icnet_cli.video import CONTAINERS, check_output
@@ -116,10 +116,9 @@ def _check_options(config: SegmentConfig, kind: str, view: str, source: VideoSou
         }  # fmt: skip
         given = [name for name, value in looks.items() if value]
         if given:
-            words = "labels are numbers, not a picture; use another --view"
-            raise usage_error(f"{', '.join(given)}: {words}")
+            raise usage_error(f"{', '.join(given)}: {NO_LOOK}")
     if config.ids == "dataset" and view != "labels":
-        raise usage_error("--ids dataset is for --view labels")
+        raise usage_error(IDS_OF_LABELS)
 
 
 def _keeps_times(kind: str, source: VideoSource | PictureSource) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -146,8 +147,9 @@ def test_each_size_that_may_be_chosen_has_its_graph_before_the_first_picture(
     assert len(segmenter.engine._graphed) == len(scales)  # none had to make room
 
 
-def test_what_runs_beside_is_no_frames_cost(road: Path) -> None:
-    """A frame that a finished run arrives in took a carried frame's time, which is not the network's."""
+@contextmanager
+def pacing(road: Path) -> Iterator[tuple[MotionLabeller, Pace, list[Setting]]]:
+    """A labeller whose runs beside are over at once, its pace, and the settings whose cost it is told."""
     segmenter = Segmenter(TinyNetwork(), tiny_meta(SIZE), "cpu", size=SIZE)
     with open_video(road) as reader:
         labeller = labeller_of(config(deadline_s=0.01), segmenter, VideoSource(reader, Selection()))
@@ -155,9 +157,15 @@ def test_what_runs_beside_is_no_frames_cost(road: Path) -> None:
         assert labeller.pace is not None
         told: list[Setting] = []
         labeller.pace.costs.add_network = lambda seconds, setting: told.append(setting)  # type: ignore[method-assign]
-        labeller.pace.setting = Setting(beside=True)
-        labeller.pace.fits = lambda setting, share=1.0: setting.beside  # type: ignore[method-assign]
         labeller.scores._background = AtOnce()
+        yield labeller, labeller.pace, told
+
+
+def test_what_runs_beside_is_no_frames_cost(road: Path) -> None:
+    """A frame that a finished run arrives in took a carried frame's time, which is not the network's."""
+    with pacing(road) as (labeller, pace, told):
+        pace.setting = Setting(beside=True)
+        pace.fits = lambda setting, share=1.0: setting.beside  # type: ignore[method-assign]
         for i, frame in enumerate(drive(34, 7)):
             labeller.label(picture(frame, i, begins=i == 0))
         labeller.close()
@@ -169,17 +177,10 @@ def test_what_runs_beside_is_no_frames_cost(road: Path) -> None:
 
 def test_a_run_beside_is_the_cost_of_the_size_that_it_was_begun_at(road: Path) -> None:
     """The size may change while it is under way; taken for the smaller one's, the larger one's time would be dear."""
-    segmenter = Segmenter(TinyNetwork(), tiny_meta(SIZE), "cpu", size=SIZE)
-    with open_video(road) as reader:
-        labeller = labeller_of(config(deadline_s=0.01), segmenter, VideoSource(reader, Selection()))
-        assert isinstance(labeller, MotionLabeller)
-        assert labeller.pace is not None
-        told: list[Setting] = []
-        labeller.pace.costs.add_network = lambda seconds, setting: told.append(setting)  # type: ignore[method-assign]
-        labeller.pace.fits = lambda setting, share=1.0: setting == labeller.pace.setting  # type: ignore[method-assign]
-        labeller.scores._background = AtOnce()
+    with pacing(road) as (labeller, pace, told):
+        pace.fits = lambda setting, share=1.0: setting == pace.setting  # type: ignore[method-assign]
         for i, (frame, scale) in enumerate(zip(drive(34, 4), (1.0, 1.0, 0.5, 0.5), strict=True)):
-            labeller.pace.setting = Setting(scale, beside=True)
+            pace.setting = Setting(scale, beside=True)
             labeller.label(picture(frame, i, begins=i == 0))
         labeller.close()
     assert told[1:] == [
