@@ -14,6 +14,8 @@ from typing import Any
 
 import av
 
+from icnet_cli.video.pyav import chapters_of, open_input, tags_of
+
 JSON_TYPE = "application/json"
 
 
@@ -21,7 +23,7 @@ def attach(path: Path, files: Mapping[str, bytes]) -> None:
     """Copy a Matroska file onto itself with documents (JSON) attached; `path` is the old file or the whole new one."""
     made = path.with_name(path.name + "2")
     try:
-        with av.open(str(path), metadata_errors="replace") as source:
+        with open_input(str(path)) as source:
             options = {"max_interleave_delta": "1", "avoid_negative_ts": "disabled"}
             with av.open(str(made), "w", format="matroska", container_options=options) as out:
                 _copy(source, out, files)
@@ -33,16 +35,16 @@ def attach(path: Path, files: Mapping[str, bytes]) -> None:
 
 
 def _copy(source: Any, out: Any, files: Mapping[str, bytes]) -> None:
-    out.metadata.update({key: text for key, text in source.metadata.items() if key.lower() != "encoder"})
+    out.metadata.update({key: text for key, text in tags_of(source).items() if key.lower() != "encoder"})
     targets = {}
     for stream in source.streams:
         target = targets[stream.index] = out.add_stream_from_template(stream, opaque=True)
-        tags = {key: text for key, text in stream.metadata.items() if key.upper() != "DURATION"}
+        tags = {key: text for key, text in tags_of(stream).items() if key.upper() != "DURATION"}
         target.metadata.update(tags)
         target.disposition = stream.disposition
     for name, data in files.items():
         out.add_attachment(name, JSON_TYPE, data)
-    chapters = source.chapters()
+    chapters = chapters_of(source)
     if chapters:
         out.set_chapters(chapters)
     moving = [stream for stream in source.streams if stream.type != "attachment"]

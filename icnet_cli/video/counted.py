@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from icnet_cli.video.pyav import time_base_of
 from icnet_cli.video.source import DEFAULT_MAX_PIXELS, choose_video, open_source, reading
 
 
@@ -128,10 +129,11 @@ def frames_stored(
     found = 0
     with reading(path), open_source(path, max_pixels=max_pixels) as container:
         video = choose_video(container, path, stream)
+        base = time_base_of(video)
         for packet in container.demux(video):
             ticks = packet.dts if packet.pts is None else packet.pts  # AVI has no other
             if ticks is None or not packet.size or packet.is_discard:
                 continue
-            at = ticks * video.time_base
+            at = ticks * base
             found += (start is None or at >= start) and (end is None or at < end)
     return found

@@ -16,6 +16,7 @@ from typing import Any
 
 import av
 
+from icnet_cli.video.pyav import tags_of, time_base_of
 from icnet_cli.video.structure import cut_asf_end, ends_in_a_fragment, has_index, is_cut_flv, segment_of
 
 # A file is called short when it lacks more than the smaller of these.
@@ -148,21 +149,22 @@ def looked_into(declared: Declared, name: str, path: Path, since: int = 0) -> De
 def declared_by(container: Any, stream: Any, path: Path) -> Declared:
     """Read what `container` says about `stream`. Only an AVI's `path` need be the name of a file; see `looked_into`."""
     name = str(container.format.name)
-    own = None if stream.duration is None else stream.duration * stream.time_base
+    base = time_base_of(stream)
+    own = None if stream.duration is None else stream.duration * base
     if name.startswith("mov"):
         # The index counts what the edit list lets through; the box's own count does not.
         count = len(stream.index_entries) or stream.frames or None
-        end = None if own is None or stream.start_time is None else own + stream.start_time * stream.time_base
+        end = None if own is None or stream.start_time is None else own + stream.start_time * base
         return Declared(count, own, end)
     if name == "mxf" and own is not None:
-        return Declared(None, own, own + (stream.start_time or 0) * stream.time_base)
+        return Declared(None, own, own + (stream.start_time or 0) * base)
     if name == "avi":
         # The header counts empty frames too; the index at the end does not, where it is there.
         count = len(stream.index_entries) if has_index(path) else 0
         return Declared(count or stream.frames or None, own, None)
     if name.startswith("matroska"):
         end = _matroska_end(container, stream)
-        start = (stream.start_time or 0) * stream.time_base
+        start = (stream.start_time or 0) * base
         duration = None if end is None else max(end - start, Fraction(0))
         return Declared(None, duration, end)
     total = None if container.duration is None else Fraction(container.duration, av.time_base)
@@ -171,7 +173,7 @@ def declared_by(container: Any, stream: Any, path: Path) -> Declared:
 
 def _matroska_end(container: Any, stream: Any) -> Fraction | None:
     """The stream's DURATION tag, or the segment's where the video is its only track (audio may run longer)."""
-    for key, value in stream.metadata.items():
+    for key, value in tags_of(stream).items():
         if key.upper().split("-")[0] == "DURATION":
             match = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)\s*", value)
             if match:

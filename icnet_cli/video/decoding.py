@@ -23,6 +23,7 @@ from icnet_cli.errors import input_error, printable, usage_error
 from icnet_cli.video.counted import Counted, frames_before
 from icnet_cli.video.declared import Declared, Shortfall, declared_by, looked_into
 from icnet_cli.video.one_clock import VideoClock, can_restart, packets_of, ticks_per_frame
+from icnet_cli.video.pyav import time_base_of
 from icnet_cli.video.source import choose_video, decoder_limit, open_source, require_known_codec
 from icnet_cli.video.stamps import Stamps, stamp
 
@@ -118,7 +119,7 @@ class Decoding:
         self._container = self._connect()
         self._stream = choose_video(self._container, self.path, number)
         require_known_codec(self._stream, self.path)
-        self._time_base: Fraction = self._stream.time_base
+        self._time_base = time_base_of(self._stream)
         self._begin_clock()
         context = self._stream.codec_context
         self._check_pixels(context.width, context.height)

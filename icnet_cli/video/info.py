@@ -12,6 +12,7 @@ from av.sidedata.sidedata import Type as SideDataType
 from icnet_cli.video.colour import Colour, colour_of
 from icnet_cli.video.declared import Declared
 from icnet_cli.video.frame import Turn
+from icnet_cli.video.pyav import sample_aspect_of, time_base_of
 from icnet_cli.video.source import codec_name
 
 
@@ -56,7 +57,7 @@ def describe(
     """Gather the facts of a stream from its container, its first av.VideoFrame and the file's size in bytes."""
     context = stream.codec_context
     turn = turn_of(first)
-    sar = stream.sample_aspect_ratio or Fraction(1)
+    sar, base = sample_aspect_of(stream), time_base_of(stream)
     width, height = (first.height, first.width) if turn.swaps else (first.width, first.height)
     codec_name = str(context.codec.canonical_name)
     return VideoInfo(
@@ -68,7 +69,7 @@ def describe(
         codec_name=codec_name,
         container_name=str(container.format.name),
         stream_index=stream.index,
-        time_base=stream.time_base,
+        time_base=base,
         frame_rate=rate,
         rotation=turn.clockwise,
         mirrored=turn.mirror,
@@ -76,7 +77,7 @@ def describe(
         sample_aspect_ratio=1 / sar if turn.swaps else sar,
         colour=colour_of(first, context, codec_name),
         bit_rate=_bit_rate(context, declared, size),
-        start_s=float(first.pts * stream.time_base),
+        start_s=float(first.pts * base),
         duration_s=None if declared.duration is None else float(declared.duration),
         frames_estimated=frames_estimated,
         interlaced=bool(first.interlaced_frame),

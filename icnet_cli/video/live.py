@@ -21,6 +21,7 @@ from icnet_cli.video.info import VideoInfo
 from icnet_cli.video.live_address import Address
 from icnet_cli.video.live_clock import TIME_BASE, Gap, Timeline
 from icnet_cli.video.live_connection import Arrival, Connection, StalledError, open_address
+from icnet_cli.video.pyav import size_of
 from icnet_cli.video.source import DEFAULT_MAX_PIXELS
 
 BACK_OFF_S = (1.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # before each try; the last one is repeated
@@ -319,7 +320,7 @@ def _has_an_end(container: Any) -> bool:
     """Whether what a server gives is a file: of known length, or a playlist that says how long it is."""
     has_duration = container.duration is not None and container.duration > 0
     # The size is known where the server tells it, but sometimes no more once all has been read.
-    return has_duration or (str(container.format.name) != "hls" and int(container.size) > 0)
+    return has_duration or (str(container.format.name) != "hls" and size_of(container) > 0)
 
 
 def _reason(error: IcnetError) -> str:

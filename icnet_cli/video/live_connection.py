@@ -18,6 +18,7 @@ from icnet_cli.video.info import VideoInfo, describe
 from icnet_cli.video.live_address import Address, cameras_here
 from icnet_cli.video.one_clock import ticks_per_frame
 from icnet_cli.video.pipe import INDEX_FIRST
+from icnet_cli.video.pyav import open_input, rate_of, time_base_of
 from icnet_cli.video.source import DEFAULT_MAX_PIXELS, choose_video, decoder_limit, require_known_codec
 from icnet_cli.video.stamps import stamp
 
@@ -49,9 +50,8 @@ def open_address(address: Address, *, max_pixels: int, timeout_s: float) -> Any:
     """
     began = time.monotonic()
     try:
-        return av.open(
+        return open_input(
             _target(address),
-            "r",
             format=address.format,
             options={"max_pixels": decoder_limit(max_pixels)},
             container_options={
@@ -60,7 +60,6 @@ def open_address(address: Address, *, max_pixels: int, timeout_s: float) -> Any:
                 "analyzeduration": _LOOKED_AT_US,
                 **address.options,
             },
-            metadata_errors="replace",
             timeout=(timeout_s, timeout_s),
         )
     except Exception as error:
@@ -149,7 +148,7 @@ class Connection:
         if first is None:
             raise input_error(f"cannot read {name}: no picture in it could be decoded")
         self._first: Arrival | None = first
-        rate = self._stream.average_rate or self._stream.guessed_rate or None
+        rate = rate_of(self._stream)
         first.picture.pts = first.picture.pts or 0
         nothing = Declared(None, None, None)
         self.info: VideoInfo = describe(
@@ -222,7 +221,7 @@ class Connection:
         if own is None and is_first and self._stream.start_time is not None:
             # H.264 over RTP: the first picture's own time is lost with the headers that come in packets before it.
             own = int(self._stream.start_time) - ticks_per_frame(self._stream)
-        return None if own is None else own * self._stream.time_base
+        return None if own is None else own * time_base_of(self._stream)
 
     def _packets(self) -> Iterator[Any]:
         """Packets of the video from its first key frame on; what was sent before cannot be decoded whole."""

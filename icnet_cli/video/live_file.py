@@ -16,6 +16,7 @@ from icnet_cli.video.frame import Frame
 from icnet_cli.video.live_address import Address
 from icnet_cli.video.live_connection import open_address, without_ranges
 from icnet_cli.video.playlist import missing_at_end
+from icnet_cli.video.pyav import size_of, time_base_of
 from icnet_cli.video.reader import DEFAULT_MAX_PIXELS, VideoReader
 
 
@@ -59,7 +60,7 @@ class RemoteFile(VideoReader):
         # What mkv and avi declare is judged with a look into the file.
         if str(self._container.format.name).startswith("mov"):
             return declared_by(self._container, self._stream, self.path)
-        own, base, total = self._stream.duration, self._stream.time_base, self._container.duration
+        own, base, total = self._stream.duration, time_base_of(self._stream), self._container.duration
         is_hls = str(self._container.format.name).startswith("hls")
         if own is None and is_hls and total:
             return Declared(None, Fraction(total, av.time_base), None, gapless=True)
@@ -80,7 +81,7 @@ class RemoteFile(VideoReader):
             self.shortfall = replace(found, missing_s=(found.missing_s or 0.0) + float(missing))
 
     def _size_in_bytes(self) -> int:
-        return max(0, int(self._container.size))
+        return size_of(self._container)
 
     def __iter__(self) -> Iterator[Frame]:
         try:

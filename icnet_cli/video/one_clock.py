@@ -17,6 +17,7 @@ from typing import Any
 from av.format import Flags
 
 from icnet_cli.errors import IcnetError
+from icnet_cli.video.pyav import rate_of, size_of, time_base_of
 
 # Decoding times never go back, so this much is another clock and no disorder; less is a bad stamp.
 _BACK = Fraction(1, 2)
@@ -55,14 +56,14 @@ def packets_of(container: Any, streams: Any, stumbled: Callable[[], None]) -> It
 
 def _tries(container: Any) -> int:
     """A transport stream's demuxer gives up each 64 kB of what is none, as of a hole, and goes on behind them."""
-    size = int(container.size) if can_restart(container) else 0
-    return 8 + max(0, size) // (1 << 16)
+    size = size_of(container) if can_restart(container) else 0
+    return 8 + size // (1 << 16)
 
 
 def ticks_per_frame(stream: Any) -> int:
     """How long a picture is likely to be shown, in ticks of the stream."""
-    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-    return max(1, round(1 / (rate * stream.time_base)))
+    rate = rate_of(stream) or Fraction(25)
+    return max(1, round(1 / (rate * time_base_of(stream))))
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class VideoClock:
         self.position = -1  # of the newest packet in the file, in bytes
         self.end = -1  # of its bytes, as if they lay in one piece
         self.now = Fraction(0)
-        self._base: Fraction = stream.time_base
+        self._base = time_base_of(stream)
         self._frame_ticks = ticks_per_frame(stream)
         self._restarts = restarts
         self._shift = 0  # ticks
@@ -159,7 +160,7 @@ def _move(packet: Any, ticks: int) -> None:
 
 def _time(packet: Any) -> Fraction | None:
     ticks = packet.pts if packet.dts is None else packet.dts
-    return None if ticks is None else ticks * packet.time_base
+    return None if ticks is None else ticks * time_base_of(packet)
 
 
 @dataclass
@@ -229,8 +230,8 @@ class TracksClock:
                 track.shift, track.newest = track.end - at, ()
         if follows:
             track.newest, track.position = (*track.newest[-1:], at), position
-            track.end = at + track.shift + (packet.duration or 0) * packet.time_base
-        _move(packet, round(track.shift / packet.time_base))
+            track.end = at + track.shift + (packet.duration or 0) * time_base_of(packet)
+        _move(packet, round(track.shift / time_base_of(packet)))
         return True
 
     def _join(self, track: _Track, position: int) -> bool:

@@ -54,7 +54,7 @@ class OutputFile:
         bases = [encoding.time_base, *(tracks.time_bases if tracks else [])]
         self._output = av.open(
             str(path), "w", format=plan.container.muxer,
-            container_options=muxer_options(plan, bases, tags), metadata_errors="replace",
+            container_options=muxer_options(plan, bases, tags),
         )  # fmt: skip
         try:
             self._output.metadata.update(carried_metadata(tags, cut=bool(shift)))

@@ -8,10 +8,9 @@ import stat
 from pathlib import Path
 from typing import Any
 
-import av
-
 from icnet_cli.errors import ExitCode, IcnetError, input_error
 from icnet_cli.video.declared import Declared, declared_by
+from icnet_cli.video.pyav import open_input
 from icnet_cli.video.reader import DEFAULT_MAX_PIXELS, VideoReader
 from icnet_cli.video.source import FORMATS, decoder_limit, reading
 
@@ -78,12 +77,10 @@ class PipeReader(VideoReader):
                 select.select([self._descriptor], [], [])  # which Ctrl-C ends, unlike FFmpeg's own waiting
                 if ends_at_once(self._descriptor):
                     raise input_error(f"cannot read {_NAME}: {_NOTHING}")
-            container = av.open(
+            container = open_input(
                 f"pipe:{self._descriptor}",
-                "r",
                 options={"max_pixels": decoder_limit(self.max_pixels)},
                 container_options={"format_whitelist": FORMATS, "protocol_whitelist": "pipe"},
-                metadata_errors="replace",
             )
         self._format = str(container.format.name)
         return container

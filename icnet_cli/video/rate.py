@@ -6,6 +6,7 @@ import math
 from fractions import Fraction
 from pathlib import Path
 
+from icnet_cli.video.pyav import rates_of, time_base_of
 from icnet_cli.video.source import DEFAULT_MAX_PIXELS, choose_video, open_source, reading
 
 _REORDERED = 32  # packets that may come before one that is shown earlier: twice what any codec allows
@@ -38,8 +39,8 @@ def steady_rate(
     """
     with reading(path), open_source(path, max_pixels=max_pixels) as container:
         video = choose_video(container, path, stream)
-        declared = [rate / every for rate in (video.average_rate, video.guessed_rate) if rate]
-        tick = video.time_base
+        declared = [rate / every for rate in rates_of(video)]
+        tick = time_base_of(video)
         times = []
         for packet in container.demux(video):
             if packet.size and not packet.is_discard and packet.pts is not None:

@@ -14,6 +14,7 @@ from icnet_cli.video.decoding import Decoding
 from icnet_cli.video.frame import Converter, Frame, Turn
 from icnet_cli.video.info import VideoInfo, describe
 from icnet_cli.video.one_clock import can_restart
+from icnet_cli.video.pyav import rate_of, sample_aspect_of
 from icnet_cli.video.source import DEFAULT_MAX_PIXELS, reading
 
 __all__ = ["Frame", "Mark", "VideoInfo", "VideoReader", "open_video"]
@@ -61,7 +62,7 @@ class VideoReader(Decoding):
         """Know the video by its first picture, which may contradict what was declared."""
         self._check_pixels(first.width, first.height)
         self._aspect = self._coded_aspect
-        rate = self._stream.average_rate or self._stream.guessed_rate or None
+        rate = rate_of(self._stream)
         self.info = describe(
             self._container, self._stream, first, self._declared, size=self._size_in_bytes(), rate=rate,
             frames_estimated=self._declared.expected(rate, self._first_index, self.end_s),
@@ -89,7 +90,7 @@ class VideoReader(Decoding):
     @property
     def _coded_aspect(self) -> Fraction:
         """The shape of samples as the decoder has it now, which the container may have told otherwise all along."""
-        return self._stream.codec_context.sample_aspect_ratio or Fraction(1)
+        return sample_aspect_of(self._stream.codec_context)
 
     def _size_in_bytes(self) -> int:
         return self.path.stat().st_size

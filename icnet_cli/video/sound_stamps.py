@@ -10,6 +10,8 @@ import math
 from fractions import Fraction
 from typing import Any
 
+from icnet_cli.video.pyav import time_base_of
+
 _LEAP_S = Fraction(1, 2)  # less is how sound starts late and is cut
 _STALE_S = 2  # less is how far one track is from another in a file
 _MOST_HELD = 16  # packets that one wrong stamp can lead astray: a transport stream may put so many under one
@@ -21,7 +23,7 @@ def sound_ticks(packet: Any) -> int:
         return int(packet.duration)
     context = packet.stream.codec_context
     samples, rate = getattr(context, "frame_size", 0) or 1024, getattr(context, "sample_rate", 0) or 48000
-    return max(1, round(Fraction(samples, rate) / packet.time_base))
+    return max(1, round(Fraction(samples, rate) / time_base_of(packet)))
 
 
 class SoundStamps:
@@ -52,7 +54,7 @@ class SoundStamps:
 
     def meanwhile(self, at: Fraction) -> list[Any]:
         """What is certain now that another track of the file is at `at` (seconds): the time of a leap has come."""
-        if not self._held or self._end is None or at - self._end * self._held[0].time_base < _STALE_S:
+        if not self._held or self._end is None or at - self._end * time_base_of(self._held[0]) < _STALE_S:
             return []
         return self._release()
 
@@ -107,4 +109,4 @@ class SoundStamps:
 
 
 def _leap(packet: Any) -> int:
-    return math.ceil(_LEAP_S / packet.time_base)
+    return math.ceil(_LEAP_S / time_base_of(packet))

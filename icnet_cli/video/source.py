@@ -19,6 +19,7 @@ import av
 from av.stream import Disposition
 
 from icnet_cli.errors import ExitCode, IcnetError, input_error, printable
+from icnet_cli.video.pyav import open_input, time_base_of
 
 DEFAULT_MAX_PIXELS = 8192 * 4320
 
@@ -190,13 +191,11 @@ def open_source(path: str | Path, *, max_pixels: int = DEFAULT_MAX_PIXELS, hwacc
     local = Path(path)
     require_regular_file(local)
     with reading(local):
-        return av.open(
+        return open_input(
             "file:" + os.path.abspath(local),
-            "r",
             # This bounds what probing decodes; the decoder proper gets its own.
             options={"max_pixels": decoder_limit(max_pixels)},
             container_options={"format_whitelist": FORMATS, "protocol_whitelist": "file"},
-            metadata_errors="replace",
             timeout=30.0,
             hwaccel=hwaccel,
         )
@@ -214,7 +213,7 @@ def is_cover(stream: Any) -> bool:
 def is_still(stream: Any) -> bool:
     """Whether a video stream is a single picture without a track of its own: of an animated AVIF or HEIC the one that
     viewers without animation show, which comes before the track."""
-    return stream.frames == 1 and stream.duration is None and stream.time_base == 1
+    return stream.frames == 1 and stream.duration is None and time_base_of(stream) == 1
 
 
 def codec_name(stream: Any) -> str:

@@ -18,6 +18,7 @@ from av.stream import Discard
 from icnet_cli.errors import printable, usage_error
 from icnet_cli.video.containers import OutputPlan, container_for_audio, holds, twin
 from icnet_cli.video.one_clock import TracksClock, VideoClock, can_restart, packets_of
+from icnet_cli.video.pyav import chapters_of, rational, tags_of, time_base_of
 from icnet_cli.video.sound_stamps import SoundStamps, sound_ticks
 from icnet_cli.video.source import codec_name, is_cover
 
@@ -153,22 +154,22 @@ class OtherTracks:
 
     @property
     def time_bases(self) -> list[Fraction]:
-        return [stream.time_base for stream in self.streams if stream.time_base]
+        return [base for stream in self.streams if (base := rational(stream.time_base))]
 
     @property
     def metadata(self) -> dict[str, str]:
-        return dict(self._container.metadata)
+        return tags_of(self._container)
 
     def describe_video(self, target: Any, index: int) -> None:
         """Give the output's video stream the tags and the disposition of the source's."""
         source = self._container.streams[index]
-        target.metadata.update(carried_track(dict(source.metadata), cut=bool(self._shift)))
+        target.metadata.update(carried_track(tags_of(source), cut=bool(self._shift)))
         target.disposition = source.disposition
 
     def add_to(self, output: Any, stream: Any) -> None:
         """Make the stream's twin in the output."""
         target = twin(output, stream)
-        target.metadata.update(carried_track(dict(stream.metadata), cut=bool(self._shift)))
+        target.metadata.update(carried_track(tags_of(stream), cut=bool(self._shift)))
         language = target.metadata.get("language")
         if output.format.name == "mov" and language in _IN_MOV:
             target.metadata["language"] = _IN_MOV[language]
@@ -181,7 +182,7 @@ class OtherTracks:
             return  # a clock that may begin anew cannot be sought by; what precedes the range is passed over
         # A caption that is on when the range begins may have begun long before.
         back = 60 if any(stream.type == "subtitle" for stream in self.streams) else 1
-        if start - back <= (self._video.start_time or 0) * self._video.time_base:
+        if start - back <= (self._video.start_time or 0) * time_base_of(self._video):
             return  # a seek goes by the pictures, and would pass over what is heard before the first of them
         with contextlib.suppress(av.FFmpegError):  # what cannot be sought is read from its beginning
             self._container.seek(int((start - back) * av.time_base), backward=True)
@@ -189,10 +190,8 @@ class OtherTracks:
     def chapters(self, end: Fraction | None) -> list[dict[str, Any]]:
         """The source's chapters on the output's clock, those outside the range left out."""
         kept = []
-        for chapter in self._container.chapters():
+        for chapter in chapters_of(self._container):
             base = chapter["time_base"]
-            if not base:
-                continue
             first, last = chapter["start"] * base, chapter["end"] * base
             if last <= self._shift or (end is not None and first >= end):
                 continue
@@ -217,7 +216,7 @@ class OtherTracks:
         for packet in self._demux():
             for index, others in self._stamps.items():
                 if packet.dts is not None and index != packet.stream.index:
-                    yield from others.meanwhile(packet.dts * packet.time_base)
+                    yield from others.meanwhile(packet.dts * time_base_of(packet))
             if packet.stream.type == "audio" and packet.size:
                 yield from self._stamps.setdefault(packet.stream.index, SoundStamps()).feed(packet)
             else:
@@ -247,7 +246,7 @@ class OtherTracks:
             if packet is None:
                 return
             ticks = packet.dts if packet.dts is not None else packet.pts
-            at = None if ticks is None else ticks * packet.time_base
+            at = None if ticks is None else ticks * time_base_of(packet)
             if at is not None and until is not None and at > until:
                 return
             self._waiting = None
@@ -259,7 +258,7 @@ class OtherTracks:
         pts = packet.pts if packet.pts is not None else packet.dts
         if pts is None:
             return True
-        base = packet.time_base
+        base = time_base_of(packet)
         if end is not None and pts * base >= end:
             return False
         if end is not None and packet.stream.type == "subtitle" and packet.duration:
@@ -298,8 +297,8 @@ class OtherTracks:
 
     def _least_step(self, packet: Any) -> int:
         """Ticks of a packet's clock that are a tick of the output's, too: less would be no step there."""
-        base = self._targets[packet.stream.index].time_base
-        return max(1, math.ceil(base / packet.time_base)) if base else 1
+        base = rational(self._targets[packet.stream.index].time_base)
+        return max(1, math.ceil(base / time_base_of(packet))) if base else 1
 
     def mux(self, output: Any, packet: Any) -> None:
         """Hand a packet to the muxer. Damaged sound is no reason to lose the pictures: what it refuses is counted.

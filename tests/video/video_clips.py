@@ -196,6 +196,6 @@ def numbers(path: Path) -> list[int]:
 
 def packets(path: Path, kind: str) -> list[bytes]:
     """The payloads of every packet of the streams of a kind ('audio', 'subtitle', 'data')."""
-    with av.open(str(path), metadata_errors="replace") as container:
+    with av.open(str(path)) as container:
         streams = [s for s in container.streams if s.type == kind]
         return [bytes(p) for p in container.demux(streams) if p.size] if streams else []
