@@ -124,7 +124,11 @@ class Decoding:
         context = self._stream.codec_context
         self._check_pixels(context.width, context.height)
         context.options = {"max_pixels": decoder_limit(self.max_pixels)}
-        frame_threads = self._threaded and context.name not in _NO_FRAME_THREADS
+        name = (
+            context.name
+        )  # now: of a decoder that then cannot be opened, PyAV 19 has none, and ends the process
+        self._never_blank = name in _NEVER_BLANK
+        frame_threads = self._threaded and name not in _NO_FRAME_THREADS
         context.thread_type = "AUTO" if frame_threads else "SLICE"
         context.flags |= Flags.output_corrupt  # what can be shown is shown, flagged and counted
 
@@ -301,11 +305,7 @@ class Decoding:
 
     def _is_blank(self, packet: Any) -> bool:
         """Whether a packet holds zeros alone, as those of a hollow file do: FFmpeg's MPEG-4 makes pictures of them."""
-        return (
-            packet.size > 1
-            and self._stream.codec_context.name in _NEVER_BLANK
-            and not bytes(packet).strip(b"\0")
-        )
+        return self._never_blank and packet.size > 1 and not bytes(packet).strip(b"\0")
 
     def _may_go_back(self) -> bool:
         # By its time it is known what was given before: not where a stamp is wrong.

@@ -187,3 +187,19 @@ def test_a_file_with_such_tags_takes_documents(tmp_path: Path) -> None:
             SHOWN,
             Fraction(1, 10**9),
         )
+
+
+def test_a_decoder_that_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
+    """Asked for its name after that, PyAV 19 ends the whole process."""
+    path = make_clip(tmp_path / "a.mkv", codec="ffv1")
+    with av.open(str(path)) as container:
+        extradata = container.streams.video[0].codec_context.extradata
+    assert extradata
+    data = path.read_bytes()
+    path.write_bytes(data.replace(bytes(extradata), bytes(byte ^ 0x5A for byte in extradata)))
+    with (
+        pytest.raises(IcnetError, match="no picture in it could be decoded") as caught,
+        open_video(path) as video,
+    ):
+        list(video)
+    assert caught.value.code == ExitCode.INPUT
