@@ -24,6 +24,7 @@ from .artist import check_names
 from .lanes import FrameDone, Notice
 from .leftover import left_behind as held_by
 from .opening import natural_key
+from .outputs import refuse_unread
 from .palette import read_palette
 from .segment import DamagedInputError, segment
 from .sources import GIF, VIDEO_SUFFIXES
@@ -78,6 +79,7 @@ def segment_many(
         IcnetError: for what is refused before the first video begins, and for weights that cannot be read.
     """
     config.check()
+    refuse_unread(config, *config.of_many())
     jobs = plan_jobs(config)
     if segmenter is None:
         check_names(config, read_palette(config.palette))
