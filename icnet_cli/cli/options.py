@@ -14,7 +14,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -123,6 +123,8 @@ def build(kind: type[C], given: Mapping[str, Any], file: Mapping[str, str], plac
         found.problems += [text for text in others if not found.wrong(text)]
         raise usage_error("; ".join(found.located()))
     config = kind(**found.values)
+    of_before = {flag_of(item) for item in fields(config) if item.name in config.begun_with()}
+    config = _without(config, {flag for flag in of_before if found.origins.get(flag)})
     unread = config.unread()
     found.problems = config.problems() + _torch_problems(config, found.origins)
     found.problems += _typed(unread, found.origins).values()
@@ -136,7 +138,7 @@ def _typed(unread: Mapping[str, str], origins: Mapping[str, str]) -> dict[str, s
     return {flag: text for flag, text in unread.items() if origins.get(flag) == ""}
 
 
-def _without(config: C, unread: Mapping[str, str]) -> C:
+def _without(config: C, unread: Container[str]) -> C:
     """The config as if options that nothing reads had not been said: whoever looks at the output could refuse them."""
     return replace(config, **{item.name: item.default for item in fields(config) if flag_of(item) in unread})
 

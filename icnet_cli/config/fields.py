@@ -94,6 +94,13 @@ class Config:
         """
         return {}
 
+    def begun_with(self) -> tuple[str, ...]:
+        """Fields that a run which goes on has from its beginning: what is typed is held against that.
+
+        What the environment or a config file says of them for all commands is passed over.
+        """
+        return ()
+
     def given(self, names: Iterable[str]) -> list[str]:
         """Of these fields those that differ from their defaults, by the user's names for them."""
         wanted = set(names)

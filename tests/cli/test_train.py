@@ -47,6 +47,20 @@ def test_the_run_folder_on_stdout(icnet: Icnet, trained: list[TrainConfig]) -> N
     assert outcome.err.endswith("20 steps in 1:01, best mIoU 0.5000\n")
 
 
+def test_a_resumed_run_passes_over_what_is_set_for_all_runs(
+    icnet: Icnet, trained: list[TrainConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its network and recipe are as they were begun: what is typed is held against them, and reaches the run."""
+    told = {"model": "icnet", "keep": "0.5", "recipe": "folder", "pretrained": "icnet-camvid"}
+    for name, value in told.items():
+        monkeypatch.setenv(f"ICNET_{name.upper()}", value)
+    icnet("train", "d")
+    icnet("train", "d", "--resume", "r", "--keep", "0.25")
+    (begun, resumed) = ([getattr(config, name) for name in told] for config in trained)
+    assert begun == ["icnet", 0.5, "folder", "icnet-camvid"]
+    assert resumed == [None, 0.25, None, None]
+
+
 def test_what_was_left_out_is_told(icnet: Icnet, monkeypatch: pytest.MonkeyPatch) -> None:
     def train(config: TrainConfig) -> Iterator[Any]:
         yield Notice("2 damaged pairs are left out")
