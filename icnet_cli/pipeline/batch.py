@@ -109,18 +109,19 @@ def segment_many(
 def _one(config: SegmentConfig, segmenter: Segmenter) -> Generator[FrameDone | Notice, None, dict[str, Any]]:
     """`segment`, with a failure as its report."""
     named = {"input": config.source, "output": str(config.output)}
+    made = [above for above in config.output.parents if not above.exists()]  # innermost first
     try:
         _make_folder(config.output.parent)
         return {**(yield from segment(config, segmenter)), "error": None, "code": 0}
     except DamagedInputError as error:
         return {**error.report, "error": str(error), "code": int(error.code)}
     except IcnetError as error:
-        _remove_empty(config.output.parent)
         return {**named, "error": str(error), "code": int(error.code)}
     except Exception as error:  # a bug met by one video is no reason to lose the night's other videos
-        _remove_empty(config.output.parent)
         words = f"internal error (a bug): {type(error).__name__}: {error}"
         return {**named, "error": words, "code": int(ExitCode.BUG)}
+    finally:
+        _remove_empty(made)
 
 
 def _load(config: SegmentConfig) -> Segmenter:
@@ -270,6 +271,7 @@ def _make_folder(folder: Path) -> None:
         raise output_error(f"cannot write {folder}: {why(error)}") from error
 
 
-def _remove_empty(folder: Path) -> None:
-    with suppress(OSError):  # not empty: it holds what another video gave
-        folder.rmdir()
+def _remove_empty(folders: list[Path]) -> None:
+    with suppress(OSError):  # not empty: it holds what this video gave, or another
+        for folder in folders:
+            folder.rmdir()
