@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -72,6 +73,21 @@ def test_what_was_left_out_is_told(icnet: Icnet, monkeypatch: pytest.MonkeyPatch
     assert outcome.err.startswith("2 damaged pairs are left out\n")  # without steps: there is none yet
     assert outcome.err.endswith("\n2 damaged pairs were left out\n")
     assert icnet("train", "d", "--json").document["images_damaged"] == 2
+
+
+def test_who_follows_the_progress_is_told_of_notices_and_evaluations(
+    icnet: Icnet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(config: TrainConfig) -> Iterator[Any]:
+        yield Notice("2 damaged pairs are left out")
+        yield EvalDone(10, 1, 0.5, 0.9, best=True)
+        yield replace(REPORT, damaged=2)
+
+    monkeypatch.setattr(trainer, "train", train)
+    lines = [json.loads(line) for line in icnet("train", "d", "--progress", "json").err.splitlines()]
+    evaluation = "step 10: mIoU 0.5000, pixel accuracy 0.9000, the best so far"
+    closing = ["20 steps in 1:01, best mIoU 0.5000", "2 damaged pairs were left out"]
+    assert [line["news"] for line in lines] == ["2 damaged pairs are left out", evaluation, *closing]
 
 
 def test_json_has_the_documented_keys(icnet: Icnet, trained: list[TrainConfig]) -> None:
