@@ -20,7 +20,7 @@ from icnet_cli.data.layouts import Layout, recognise
 from icnet_cli.errors import IcnetError, input_error, output_error, usage_error
 from icnet_cli.evaluation.folders import free_folder
 from icnet_cli.inference.device import slow_precision
-from icnet_cli.inference.segmenter import default_input_size
+from icnet_cli.inference.segmenter import default_input_size, measured_size
 from icnet_cli.models import Network, build
 from icnet_cli.reports.train_page import RUN_FILE
 from icnet_cli.training.distil import find_teachers
@@ -49,6 +49,7 @@ class Run:
         teachers: whose probabilities it learns from, beside the labels.
         remarks: what else its user should know, a line each.
         lock: keeps other processes out of `folder`, on the first rank.
+        measured_as: the training size of weights whose figures are to be those that `icnet eval` gives of them.
     """
 
     config: TrainConfig
@@ -68,6 +69,7 @@ class Run:
     teachers: tuple[LoadedWeights, ...] = ()
     remarks: tuple[str, ...] = ()
     lock: RunLock = field(default_factory=RunLock)
+    measured_as: tuple[int, int] | None = None
 
     def release(self) -> None:
         """Let other processes train in the folder; nothing is written there any more. Safe to call twice."""
@@ -104,10 +106,17 @@ class Run:
         nothing of it: of large pictures it shows a part, and around small ones it is filled up. So the weights name
         the size of a typical picture, in multiples of 32.
         """
-        if self.recipe.eval_size:
-            return self.recipe.eval_size
+        named = self.recipe.eval_size or self.measured_as
+        if named:
+            return named
         typical = self.train.typical_size()
         return default_input_size(typical, typical)
+
+    def input_size(self, picture: tuple[int, int]) -> tuple[int, int]:
+        """(height, width) of the network's input for a picture of that size which it is measured on."""
+        if self.recipe.eval_size:
+            return self.recipe.eval_size
+        return measured_size(picture, self.measured_as) if self.measured_as else picture
 
     @property
     def damaged(self) -> int:
