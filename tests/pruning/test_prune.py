@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -201,10 +202,13 @@ def test_pictures_of_mixed_shapes_are_measured_as_eval_measures_them(
     weights: Path, camvid: Path, portrait: str
 ) -> None:
     """One upright and one not, each at its own shape, whichever comes first: none is squeezed into the other's."""
+    seen = np.arange(256, dtype=np.uint8)
+    seen[[0, 3, 8]] = 4, 10, 9  # classes that these weights see: of others mIoU is 0 at any size
     for path in (*camvid.glob("val/*.png"), *camvid.glob("valannot/*.png")):
         size = (128, 192) if path.stem == portrait else (192, 128)
-        write = cv2.resize(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), size, interpolation=cv2.INTER_NEAREST)
-        cv2.imwrite(str(path), write)
+        picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        picture = picture if path.parent.name == "val" else seen[picture]
+        cv2.imwrite(str(path), cv2.resize(picture, size, interpolation=cv2.INTER_NEAREST))
     told = PruneConfig(weights=str(weights), data=camvid, keep=0.25, no_tune=True, device="cpu")
     _, report = run_to_end(replace(told, output=Path("quarter.safetensors")))
     for name, miou in (
@@ -213,6 +217,7 @@ def test_pictures_of_mixed_shapes_are_measured_as_eval_measures_them(
     ):
         measured = list(evaluate(EvalConfig(dataset=camvid, weights=str(name), device="cpu")))[-1]
         assert miou == pytest.approx(measured.miou, abs=1e-4)
+        assert measured.miou > 0.01
     assert load_weights(Path("quarter.safetensors")).meta.history[-1]["protocol"]["size"] is None
 
 
