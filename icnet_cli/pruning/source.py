@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from icnet_cli.checkpoints.bundled import SUFFIX, find_weights
+from icnet_cli.checkpoints.bundled import OF_TRAINING, SUFFIX, find_weights
 from icnet_cli.checkpoints.foreign import is_foreign
 from icnet_cli.checkpoints.format import LoadedWeights, load_weights
 from icnet_cli.config import PruneConfig, TrainConfig
@@ -21,7 +21,6 @@ from icnet_cli.training.recipe import Recipe, load_recipe, recipe_from_dict
 from icnet_cli.training.resumed import RUNS
 from icnet_cli.training.run import Run, assemble, default_recipe
 
-_OF_A_RUN = ("best.safetensors", "last.safetensors")
 _SHORTER = 10  # fine-tuning after a cut takes this part of the recipe's length
 _MOST_EVALUATIONS = 5
 
@@ -43,7 +42,8 @@ class Source:
     def name(self) -> str:
         """What a run folder is called after: the file's name, or that of the training run it lies in."""
         path = self.weights.path
-        return path.resolve().parent.name if path.name in _OF_A_RUN else path.stem
+        is_of_a_run = path.suffix == SUFFIX and path.stem in OF_TRAINING
+        return path.resolve().parent.name if is_of_a_run else path.stem
 
 
 def find_source(config: PruneConfig) -> Source:
@@ -97,7 +97,7 @@ def check_writable(output: Path) -> None:
 def newest_run(config: PruneConfig) -> Path:
     """The weights of the run under runs/train that began last."""
     runs = sorted(RUNS.glob(f"*/{RUN_FILE}"), key=lambda file: file.stat().st_mtime, reverse=True)
-    found = (run.parent / name for run in runs for name in _OF_A_RUN)
+    found = (run.parent / f"{name}{SUFFIX}" for run in runs for name in OF_TRAINING)
     weights = next((path for path in found if path.is_file()), None)
     if weights is not None:
         return weights
