@@ -2,7 +2,7 @@
 
     python examples/fine_tune.py mydata/ mine.safetensors     # mydata/: images/, labels/ and classes.yaml
 
-`icnet train mydata/ --model fast-scnn --pretrained fast-scnn-camvid` does this with augmentation, schedules, resuming.
+`icnet train mydata/ --pretrained fast-scnn-camvid` does this with augmentation, schedules, resuming.
 """
 
 from __future__ import annotations

@@ -14,8 +14,7 @@ import numpy as np
 
 import icnet_cli
 from icnet_cli.classes import ClassTable, load_table
-from icnet_cli.pixels.cv import cv2
-from icnet_cli.pixels.files import read_picture
+from icnet_cli.pixels.files import read_picture, write_labels_png
 
 SAME = {"pavement": "sidewalk", "tree": "vegetation", "sign symbol": "traffic sign", "pedestrian": "person",
         "bicyclist": "rider"}  # fmt: skip
@@ -38,7 +37,7 @@ def main(pictures: str, output: str, weights: str = "fast-scnn-camvid") -> None:
     for path in sorted(Path(pictures).iterdir()):
         if path.suffix.lower() in (".png", ".jpg", ".jpeg"):
             labels = segmenter.labels(read_picture(path))
-            cv2.imwrite(str(Path(output) / f"{path.stem}.png"), lookup[labels])
+            write_labels_png(Path(output) / f"{path.stem}.png", lookup[labels])
 
 
 if __name__ == "__main__":

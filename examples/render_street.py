@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from icnet_cli.pixels.cv import cv2
+from icnet_cli.pixels.files import write_labels_png, write_picture
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # street/, however this file was loaded
 from street.bodies import SKY
@@ -153,7 +154,7 @@ def write_labels(settings: StreetSettings, folder: Path) -> None:
     """A greyscale PNG a frame, value = train id."""
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(settings.frames):
-        cv2.imwrite(str(folder / f"frame_{index:06d}.png"), render_frame(settings, index)[1])
+        write_labels_png(folder / f"frame_{index:06d}.png", render_frame(settings, index)[1])
 
 
 def write_dataset(
@@ -170,9 +171,12 @@ def write_dataset(
     for number in range(train + val):
         split, settings = ("train" if number < train else "val"), random_settings(first + number, size)
         image, labels = render_frame(settings, number % settings.frames)
-        for part, picture in ((split, image[..., ::-1]), (f"{split}annot", labels)):
+        for part, write, picture in (
+            (split, write_picture, image),
+            (f"{split}annot", write_labels_png, labels),
+        ):
             (folder / part).mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(folder / part / f"street_{first + number}.png"), picture)
+            write(folder / part / f"street_{first + number}.png", picture)
 
 
 def true_labels(settings: StreetSettings) -> np.ndarray:

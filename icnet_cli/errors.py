@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import signal
 import sys
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
 
@@ -67,6 +68,17 @@ def _same_again(kind: type[IcnetError], said: tuple[Any, ...], state: dict[str, 
 
 class AlreadyToldError(IcnetError):
     """Another process of the same run has said why, or will; this one only ends, with the code."""
+
+
+class UnreadError(IcnetError):
+    """Options that nothing will read, as only the source and the output tell; found before any work.
+
+    `unread` has what to say of each, by its name, as `Config.unread` has it of those that show earlier.
+    """
+
+    def __init__(self, unread: Mapping[str, str]) -> None:
+        super().__init__("; ".join(unread.values()), ExitCode.USAGE)
+        self.unread = dict(unread)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

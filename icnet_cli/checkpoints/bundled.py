@@ -9,7 +9,9 @@ from icnet_cli.errors import printable, usage_error, weights_error
 from icnet_cli.outputs import own_folder
 
 SUFFIX = ".safetensors"
-OF_A_RUN = ("pruned", "best", "last")  # what `prune` and `train` leave in a run folder, the one to use first
+# What `train` leaves in a run folder, and `prune`, the one to use first.
+OF_TRAINING = ("best", "last")
+OF_A_RUN = ("pruned", *OF_TRAINING)
 
 
 def bundled_folder() -> Path:

@@ -6,7 +6,7 @@ from typing import Any
 
 from icnet_cli.checkpoints.format import WeightsMeta
 
-# Written by the metrics' field names; the order is the order on the card.
+# Written by the metrics' field names; the order is the order on the card, the file's own figure last.
 FIGURES = {
     "val_of_train_only_run": "on the val split, which training did not see",
     "val_seen_in_training": "on the val split, which training saw: not a measure of new frames",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from icnet_cli.cli import again
-from icnet_cli.cli.console import LoopConsole, emit_json, say
-from icnet_cli.cli.progress import Status, counted, watch
+from icnet_cli.cli.console import LoopConsole, emit_json
+from icnet_cli.cli.progress import Status, counted, say_news, watch
 from icnet_cli.cli.tip import Tip
 from icnet_cli.config import SegmentConfig
 from icnet_cli.errors import ExitCode, IcnetError
@@ -23,7 +23,7 @@ def segment_many(config: SegmentConfig, console: LoopConsole) -> None:
             error.add_note(f"{config.output}/ holds what is done; go on with: {again.with_resume()}")
         raise
     for line in table(report["files"]):
-        say(line)
+        say_news(line, console.progress)
     if console.json:
         emit_json(report)
     if report["failed"]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from icnet_cli.cli.console import LoopConsole, emit, emit_json, emit_table, say
-from icnet_cli.cli.progress import Status, watch
+from icnet_cli.cli.console import LoopConsole, emit, emit_json, emit_table
+from icnet_cli.cli.progress import Status, say_news, watch
 from icnet_cli.config import BenchConfig
 from icnet_cli.errors import usage_error
 
@@ -45,13 +45,12 @@ def bench(config: BenchConfig, console: LoopConsole) -> None:
         emit_table(_rich(part))
         emit("")
     for line in sheet.notes:
-        say(line)
+        say_news(line, console.progress)
 
 
-def _status(event: Any) -> Status | None:
+def _status(event: Any) -> Status | str | None:
     if hasattr(event, "text"):  # a notice
-        say(event.text)
-        return None
+        return str(event.text)
     if hasattr(event, "slowest"):  # a frame of --video
         return Status(event.done, event.total, notes={"slowest": event.slowest})
     if not hasattr(event, "name"):  # a frame that is looked at

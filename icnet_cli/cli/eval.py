@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from icnet_cli.cli.console import LoopConsole, emit_json, emit_table, say, score
-from icnet_cli.cli.progress import Status, watch
+from icnet_cli.cli.console import LoopConsole, emit_json, emit_table, score
+from icnet_cli.cli.progress import Status, say_news, watch
 from icnet_cli.config import EvalConfig
 
 
@@ -48,7 +48,7 @@ def tell(document: dict[str, Any], console: LoopConsole) -> None:
         for table in tables(document):
             emit_table(table)
     for line in closing_lines(document):
-        say(line)
+        say_news(line, console.progress)
 
 
 def _status(event: Any) -> Status:

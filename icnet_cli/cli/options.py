@@ -14,7 +14,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -26,7 +26,7 @@ from icnet_cli.cli.console import Console, say
 from icnet_cli.cli.streams import was_closed
 from icnet_cli.cli.values import env_name
 from icnet_cli.config import COMMANDS, EXPORT_SUFFIXES, Config, flag_of
-from icnet_cli.errors import AlreadyToldError, ExitCode, IcnetError, output_error, usage_error
+from icnet_cli.errors import AlreadyToldError, ExitCode, IcnetError, UnreadError, output_error, usage_error
 from icnet_cli.training.launch import find_place
 
 C = TypeVar("C", bound=Config)
@@ -123,15 +123,22 @@ def build(kind: type[C], given: Mapping[str, Any], file: Mapping[str, str], plac
         found.problems += [text for text in others if not found.wrong(text)]
         raise usage_error("; ".join(found.located()))
     config = kind(**found.values)
+    of_before = {flag_of(item) for item in fields(config) if item.name in config.begun_with()}
+    config = _without(config, {flag for flag in of_before if found.origins.get(flag)})
     unread = config.unread()
     found.problems = config.problems() + _torch_problems(config, found.origins)
-    found.problems += [text for flag, text in unread.items() if found.origins.get(flag) == ""]
+    found.problems += _typed(unread, found.origins).values()
     if found.problems:
         raise usage_error("; ".join(found.located()))
     return _without(config, unread)
 
 
-def _without(config: C, unread: Mapping[str, str]) -> C:
+def _typed(unread: Mapping[str, str], origins: Mapping[str, str]) -> dict[str, str]:
+    """Of options that nothing reads those that were typed for this run: the others are said for all runs."""
+    return {flag: text for flag, text in unread.items() if origins.get(flag) == ""}
+
+
+def _without(config: C, unread: Container[str]) -> C:
     """The config as if options that nothing reads had not been said: whoever looks at the output could refuse them."""
     return replace(config, **{item.name: item.default for item in fields(config) if flag_of(item) in unread})
 
@@ -210,10 +217,11 @@ def as_command(words: str, run: Callable[[Any, Any], None]) -> Callable[..., Non
             raise output_error(
                 "--json writes to stdout, which is closed; leave it out, or redirect it to a file"
             )
+        origins = _gather(kind, given, file, place).origins
         try:
-            run(config, console)
+            _run(run, config, console, origins)
         except IcnetError as error:
-            _add_places(error, _gather(kind, given, file, place).origins)
+            _add_places(error, origins)
             raise
 
     # The help has a command's own options first, then those that it has from a base.
@@ -222,6 +230,19 @@ def as_command(words: str, run: Callable[[Any, Any], None]) -> Callable[..., Non
     body.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     body.__doc__ = _flowing(run.__doc__ or "")
     return body
+
+
+def _run(
+    run: Callable[[Any, Any], None], config: Config, console: Console, origins: Mapping[str, str]
+) -> None:
+    """Run a command; where the source and the output show that nothing reads what was not typed, without that."""
+    try:
+        run(config, console)
+    except UnreadError as error:
+        refused = _typed(error.unread, origins)
+        if refused:
+            raise UnreadError(refused) from error
+        run(_without(config, error.unread), console)
 
 
 def _add_places(error: IcnetError, origins: Mapping[str, str]) -> None:

@@ -1,7 +1,8 @@
 """Shows on stderr how far a loop is: a live bar, a line now and then, JSON lines, or nothing.
 
 Loops are generators of small events. `watch` consumes one, turns each event into a `Status`
-by a function of the command's, and returns the report it ends with.
+by a function of the command's, and returns the report it ends with. `say_news` is for whatever
+is to be said outside of one.
 """
 
 from __future__ import annotations
@@ -145,9 +146,18 @@ def _json_line(status: Status) -> None:
             "unit": status.unit,
             status.rate_unit: status.rate,
             "left_s": status.left_s,
+            "news": status.news,
             **status.notes,
         }
     )
+
+
+def say_news(text: str, mode: str | None) -> None:
+    """Write a line for the person to stderr; for a program that follows the progress, one that has `news` alone."""
+    if mode == "json":
+        say_json({"news": text})
+    else:
+        say(text)
 
 
 class _Nothing:
@@ -208,8 +218,8 @@ def shown(mode: str | None) -> Iterator[Display]:
         display.finish()
 
 
-def watch(events: Iterator[Any], mode: str | None, describe: Callable[[Any], Status | None]) -> Any:
-    """Run a loop to its end, showing the events that `describe` has a status for.
+def watch(events: Iterator[Any], mode: str | None, describe: Callable[[Any], Status | str | None]) -> Any:
+    """Run a loop to its end, showing the events that `describe` has a status for; a text is said at once.
 
     Returns the loop's report: what its generator returns, or, where that is nothing, its last event.
     """
@@ -222,9 +232,11 @@ def watch(events: Iterator[Any], mode: str | None, describe: Callable[[Any], Sta
                 except StopIteration as end:
                     return last if end.value is None else end.value
                 heed()
-                status = describe(last)
-                if status is not None:
-                    display.show(pace.complete(status))
+                described = describe(last)
+                if isinstance(described, str):
+                    say_news(described, mode)
+                elif described is not None:
+                    display.show(pace.complete(described))
     finally:
         # A loop stopped half-way puts its files away now, before the error is told.
         if isinstance(events, Generator):

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from icnet_cli.cli.console import LoopConsole, emit_json, emit_table, say, score
-from icnet_cli.cli.progress import Status, watch
+from icnet_cli.cli.console import LoopConsole, emit_json, emit_table, score
+from icnet_cli.cli.progress import Status, say_news, watch
 from icnet_cli.cli.train import Narrator
 from icnet_cli.config import PruneConfig
 from icnet_cli.errors import ExitCode, IcnetError
@@ -37,7 +37,7 @@ def prune(config: PruneConfig, console: LoopConsole) -> None:
     else:
         emit_table(result_table(document))
     for line in closing_lines(document, config.max_drop):
-        say(line)
+        say_news(line, console.progress)
 
 
 def note_way_on(run_dir: Path | None, error: BaseException) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from icnet_cli.cli import again, batch, live
-from icnet_cli.cli.console import LoopConsole, emit_json, say
-from icnet_cli.cli.progress import Status, counted, watch
+from icnet_cli.cli.console import LoopConsole, emit_json
+from icnet_cli.cli.progress import Status, counted, say_news, watch
 from icnet_cli.cli.streams import was_closed
 from icnet_cli.cli.tip import Tip
 from icnet_cli.config import STDOUT, SegmentConfig
@@ -95,12 +95,10 @@ def check_stdout(output: Path, console: LoopConsole) -> None:
         raise output_error("-o - writes to stdout, which is closed; pipe it into a program or name a file")
 
 
-def status(event: Any) -> Status | None:
+def status(event: Any) -> Status | str | None:
     """A `FrameDone` for the progress display; a notice is told at once."""
     if not hasattr(event, "done"):
-        if event.text:  # an empty one is a sign of life for a window
-            say(event.text)
-        return None
+        return event.text or None  # an empty one is a sign of life for a window
     dropped = getattr(event, "dropped", 0) or None  # `paint` has none
     return Status(event.done, event.total, notes={"dropped": dropped, "slowest": event.slowest})
 
@@ -109,13 +107,16 @@ def tell(report: dict[str, Any], console: LoopConsole) -> None:
     """The tracks that are missing, the closing line, and the report for --json."""
     if report.get("finished_before"):
         unknown = "its options are not checked; -y makes it anew"  # a finished output keeps no record of them
-        say(f"{report['output']} is complete already: there is nothing to resume ({unknown})")
+        complete = f"{report['output']} is complete already: there is nothing to resume ({unknown})"
+        say_news(complete, console.progress)
         if console.json:
             emit_json(report)
         return
-    for line in (*report.get("left_out", ()), *report.get("notices", ())):
-        say(line)
-    say(closing_line(report))
+    lines = [*report.get("left_out", ()), *report.get("notices", ()), closing_line(report)]
+    if console.progress == "json" and report["problem"]:  # elsewhere the error that follows says it
+        lines.insert(0, report["problem"])
+    for line in lines:
+        say_news(line, console.progress)
     if console.json:
         emit_json(report)
 

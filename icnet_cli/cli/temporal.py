@@ -7,8 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from icnet_cli.cli.console import LoopConsole, emit_json, emit_table, say, score
-from icnet_cli.cli.progress import Status, counted, watch
+from icnet_cli.cli.console import LoopConsole, emit_json, emit_table, score
+from icnet_cli.cli.progress import Status, counted, say_news, watch
 from icnet_cli.cli.segment import kept_words, ms_words
 from icnet_cli.cli.segment import status as segment_status
 from icnet_cli.config import EvalConfig, SegmentConfig
@@ -36,7 +36,7 @@ def evaluate_video(config: EvalConfig, console: LoopConsole) -> None:
     else:
         emit_table(ways_table(document))
         emit_table(class_table(document))
-    say(closing_line(document))
+    say_news(closing_line(document), console.progress)
     if document["problem"]:
         raise input_error(f"{config.temporal}: {document['problem']}; measured on what could be decoded")
 

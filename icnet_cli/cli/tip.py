@@ -34,10 +34,10 @@ class Tip:
         self._first: tuple[float, int] | None = None  # a resumed run does not begin at 0
         self._done = 0
 
-    def before(self, describe: Callable[[Any], Status | None]) -> Callable[[Any], Status | None]:
+    def before(self, describe: Callable[[Any], Status | str | None]) -> Callable[[Any], Status | str | None]:
         """`describe`, with a look at the `FrameDone` that an event is, or that one of several videos carries."""
 
-        def described(event: Any) -> Status | None:
+        def described(event: Any) -> Status | str | None:
             frame = getattr(event, "frame", event)
             if hasattr(frame, "done"):  # a notice is none
                 self.consider(frame)

@@ -6,8 +6,8 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from icnet_cli.cli.console import LoopConsole, emit, emit_json, say
-from icnet_cli.cli.progress import Status, clock, watch
+from icnet_cli.cli.console import LoopConsole, emit, emit_json
+from icnet_cli.cli.progress import Status, clock, say_news, watch
 from icnet_cli.config import TrainConfig
 
 _MEMORY = 0.95  # of the figures shown: a single step's loss and pace jump about
@@ -36,9 +36,11 @@ def train(config: TrainConfig, console: LoopConsole) -> None:
         return
     nothing = "no labelled pixel to measure on" if report.has_val else "no validation split"
     best = nothing if report.best_miou is None else f"best mIoU {report.best_miou:.4f}"
-    say(f"{report.step} step{'' if report.step == 1 else 's'} in {clock(report.seconds)}, {best}")
+    lines = [f"{report.step} step{'' if report.step == 1 else 's'} in {clock(report.seconds)}, {best}"]
     if report.damaged:
-        say(f"{report.damaged} damaged pair{'s were' if report.damaged > 1 else ' was'} left out")
+        lines.append(f"{report.damaged} damaged pair{'s were' if report.damaged > 1 else ' was'} left out")
+    for line in lines:
+        say_news(line, console.progress)
     emit(str(report.run_dir))
 
 

@@ -50,6 +50,13 @@ def words_of(choices: Iterable[Any]) -> list[str]:
     return [f"{choice:g}" if isinstance(choice, float) else str(choice) for choice in choices]
 
 
+def device_problem(value: Any) -> str | None:
+    """What is wrong with the word for a device; whether there is such a one is not looked at."""
+    if _DEVICE.fullmatch(str(value)):
+        return None
+    return f"--device must be auto, cpu, cuda or cuda:N, not {value!r}"
+
+
 def _field_problems(item: Field[Any], value: Any) -> Iterator[str]:
     name, bounds = flag_of(item), item.metadata
     for part in value if isinstance(value, tuple) else (value,):
@@ -65,8 +72,8 @@ def _field_problems(item: Field[Any], value: Any) -> Iterator[str]:
             yield f"{name} must be at most {bounds['maximum']}, not {part}"
     if value == ():
         yield f"{name} needs at least one value"
-    if item.name == "device" and not _DEVICE.fullmatch(str(value)):
-        yield f"--device must be auto, cpu, cuda or cuda:N, not {value!r}"
+    if item.name == "device" and (wrong := device_problem(value)):
+        yield wrong
 
 
 def _plain(value: Any) -> Any:
@@ -93,6 +100,13 @@ class Config:
         Where one was typed it is refused. The environment and a config file may say it for all commands.
         """
         return {}
+
+    def begun_with(self) -> tuple[str, ...]:
+        """Fields that a run which goes on has from its beginning: what is typed is held against that.
+
+        What the environment or a config file says of them for all commands is passed over.
+        """
+        return ()
 
     def given(self, names: Iterable[str]) -> list[str]:
         """Of these fields those that differ from their defaults, by the user's names for them."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from icnet_cli.config.fields import option
-from icnet_cli.config.shared import WHAT
+from icnet_cli.config.shared import WHAT, WHERE
 
 LIVE = "Cameras and network addresses"
 # Not given: of -o, the frames are only shown. No path that can be typed holds a NUL, so no file is taken for it.
@@ -32,9 +32,8 @@ def address_problems(flag: str, file: Path | None) -> list[str]:
 
 
 def output_or_window() -> Any:
-    help = "Where to write: a video (.mp4 .mkv .mov .webm), one picture (.png .jpg), a folder, or - for y4m on stdout."
     shows = "none; needed without --show"
-    return option(NOWHERE, help, flags=("--output", "-o"), metavar="OUT", env=False, panel=WHAT, shows=shows)
+    return option(NOWHERE, WHERE, flags=("--output", "-o"), metavar="OUT", env=False, panel=WHAT, shows=shows)
 
 
 def show_option() -> Any:

@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 from icnet_cli.config.fields import Config, argument, option
 from icnet_cli.config.gpu import batch_option, gpu_problems, hwaccel_option
+from icnet_cli.config.kinds import LABEL_CODEC, default_view, holds_labels, named_kind
 from icnet_cli.config.live import (
     NOWHERE,
     address_problems,
@@ -63,18 +63,7 @@ from icnet_cli.config.temporal import (
     smooth_option,
 )
 
-# Names that ask for one file; of any other it is not known before the disk is looked at what is written.
-_FILES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".png", ".jpg", ".jpeg")
-
-# Said where the options are read, and where only the disk tells what is written.
-NO_LOOK = "labels are numbers, not a picture; use another --view"
-IDS_OF_LABELS = "--ids dataset is for --view labels"
-
-
-def is_named_labels(output: Path) -> bool:
-    """Whether an output's name asks for labels by itself: labels.mkv, street.labels.mkv."""
-    words = output.stem.lower()
-    return words == "labels" or words.endswith((".labels", "_labels", "-labels"))
+_NO_LOOK = "labels are numbers, not a picture; use another --view"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +83,8 @@ class PaintedConfig(Config):
     format: str | None = format_option()
     fps: Fraction | None = fps_option()
 
-    def unread(self) -> dict[str, str]:
-        """See `Config.unread`."""
-        view = getattr(self, "view", None)
+    def _unread_looks(self, view: str | None) -> dict[str, str]:
+        """What a view (None where it is not known yet) does not read of how the classes are shown."""
         found = {}
         if view in ("color", "labels"):
             words = f"is for classes over the picture, and --view {view} shows none"
@@ -172,25 +160,29 @@ class SegmentConfig(PaintedConfig):
 
     def unread(self) -> dict[str, str]:
         """See `Config.unread`."""
-        found, view = super().unread(), self._known_view
-        if view == "labels":
-            found |= {
-                flag: f"{flag}: {NO_LOOK}" for flag in self.given(("legend", "only", "blur", "pix_fmt"))
-            }
-        elif view is not None:
-            found |= dict.fromkeys(self.given(("ids",)), IDS_OF_LABELS)
-        return found
+        kind = named_kind(self.output)
+        if self.more:
+            return self.unread_as(*self.of_many())
+        if kind in (None, "folder"):  # labels, pictures or many videos: the source tells
+            return self.unread_as(None, self.view)
+        return self.unread_as(kind, self.view or default_view(kind, self.output))
 
-    @property
-    def _known_view(self) -> str | None:
-        """What is shown, as far as the output's name tells: a folder may be one of labels, or of many videos."""
-        if self.view is not None:
-            return self.view
-        if self.more or self.output == NOWHERE or str(self.output) == STDOUT:
-            return "overlay"
-        if self.output.suffix.lower() not in _FILES or os.path.isdir(self.output):
-            return None
-        return "labels" if is_named_labels(self.output) else "overlay"
+    def of_many(self) -> tuple[str, str]:
+        """The kind and the view of what is written of each of many videos."""
+        return ("folder" if self.view == "labels" else "video"), self.view or "overlay"
+
+    def unread_as(self, kind: str | None, view: str | None) -> dict[str, str]:
+        """What an output of this kind and view does not read (see `unread`); None is one that is not known yet."""
+        found = self._unread_looks(view) | _unread_encoding(self, kind, view)
+        if view == "labels":
+            looks = self.given(("legend", "only", "blur", "pix_fmt"))
+            found |= {flag: f"{flag}: {_NO_LOOK}" for flag in looks}
+            if kind == "video" and holds_labels(self.output) and self.codec != LABEL_CODEC:
+                words = f"a video of labels is {LABEL_CODEC}, which loses nothing; use --view color for another codec"
+                found |= {flag: f"{flag}: {words}" for flag in self.given(("codec",))}
+        elif view is not None:
+            found |= dict.fromkeys(self.given(("ids",)), "--ids dataset is for --view labels")
+        return found
 
     def _contradictions(self) -> list[str]:
         found = []
@@ -245,6 +237,21 @@ class SegmentConfig(PaintedConfig):
         return tuple(name for name, is_given in given.items() if is_given)
 
 
+def _unread_encoding(
+    config: SegmentConfig | PaintConfig, kind: str | None, view: str | None
+) -> dict[str, str]:
+    """What an output does not read of how a video is encoded; a folder (None) may be one of many videos."""
+    if kind == "video":
+        is_lossless = view == "labels" or config.codec == LABEL_CODEC
+        quality = config.given(("crf", "preset")) if is_lossless else ()
+        return {flag: f"{flag}: {LABEL_CODEC} is lossless and takes none" for flag in quality}
+    if kind is None:
+        return {}
+    where = {"stream": "stdout", "window": "a window"}.get(kind, str(config.output))
+    names = ("codec", "crf", "preset") if kind == "stream" else ("codec", "crf", "preset", "pix_fmt")
+    return {flag: f"{flag}: for a video file, and {where} is none" for flag in config.given(names)}
+
+
 def _stdout_problems(config: SegmentConfig | PaintConfig) -> list[str]:
     found = []
     if config.resume and str(config.output) == STDOUT:
@@ -271,6 +278,10 @@ class PaintConfig(PaintedConfig):
     no_audio: bool = no_audio_option()
 
     view: str = view_option(VIEWS[:3], "overlay")
+
+    def unread(self) -> dict[str, str]:
+        """See `Config.unread`."""
+        return self._unread_looks(self.view) | _unread_encoding(self, named_kind(self.output), self.view)
 
     def _contradictions(self) -> list[str]:
         found = _stdout_problems(self) + address_problems("LABELS", self.labels)

@@ -20,6 +20,8 @@ PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "sl
 PRESET = "veryfast; 9 of av1, 5 of vp9"  # by codec, as `video.containers` has it
 BACKENDS = ("auto", "torch", "compile", "openvino", "onnx")
 
+WHERE = "Where to write: a video (.mp4 .mkv .mov .webm), one picture (.png .jpg), a folder, or - for y4m on stdout."
+
 WHAT = "What to read and write"
 NETWORK = "The network"
 PICTURE = "The picture"
@@ -205,5 +207,4 @@ def frames_option() -> Any:
 
 
 def video_output() -> Any:
-    help = "Where to write: a video (.mp4 .mkv .mov .webm), one picture (.png .jpg), a folder, or - for y4m on stdout."
-    return required(help, flags=("--output", "-o"), metavar="OUT", env=False, panel=WHAT)
+    return required(WHERE, flags=("--output", "-o"), metavar="OUT", env=False, panel=WHAT)

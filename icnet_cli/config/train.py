@@ -29,13 +29,22 @@ from icnet_cli.config.shared import (
     workers_option,
 )
 
+# What a resumed training run cannot be told anew: its network and its recipe are as they were begun.
+FIXED = ("model", "keep", "pretrained", "recipe")
+
 
 @dataclass(frozen=True)
 class TrainConfig(Config):
     """`icnet train`: a folder of pictures and labels in, weights out."""
 
     dataset: Path = argument("DATASET", "A folder: Cityscapes, CamVid, COCO-Stuff, or images/ and labels/.")
-    model: str = option("icnet", "Network to train.", choices=MODELS, panel=NETWORK)
+    model: str | None = option(
+        None,
+        "Network to train.",
+        choices=MODELS,
+        panel=NETWORK,
+        shows="icnet; with --pretrained, the network that these weights are of",
+    )
     keep: float | None = option(
         None,
         "Share of the full-width network's channels to build.",
@@ -113,6 +122,10 @@ class TrainConfig(Config):
     crop: tuple[int, int] | None = crop_option()
     seed: int = seed_option()
 
+    def begun_with(self) -> tuple[str, ...]:
+        """See `Config.begun_with`."""
+        return FIXED if self.resume is not None else ()
+
     def _contradictions(self) -> list[str]:
         if self.epochs is not None and self.steps is not None:
             return ["--epochs and --steps both set the length; give one"]
@@ -120,6 +133,7 @@ class TrainConfig(Config):
 
 
 PRUNE_STEPS = 2  # of progressive pruning: from 1 to 0.5 by way of 0.75
+# All else a resumed pruning run has from its beginning.
 _OF_THE_MACHINE = (
     "resume", "device", "precision", "workers", "cache", "batch", "size", "seed", "skip_damaged",
 )  # fmt: skip
@@ -248,10 +262,15 @@ class PruneConfig(Config):
             )
         return {flag: f"{flag} {why}" for flag, why in found.items()}
 
+    def begun_with(self) -> tuple[str, ...]:
+        """See `Config.begun_with`."""
+        if self.resume is None:
+            return ()
+        return tuple(item.name for item in fields(self) if item.name not in _OF_THE_MACHINE)
+
     def _contradictions(self) -> list[str]:
         if self.resume is not None:
-            # What a machine's environment may set for all commands (a device, say) is no contradiction.
-            given = self.given(f.name for f in fields(self) if f.name not in _OF_THE_MACHINE)
+            given = self.given(self.begun_with())
             goes_on = "--resume goes on with the run's own arguments"
             return [f"{goes_on}; leave out {', '.join(given)}"] if given else []
         found = []

@@ -105,6 +105,10 @@ class SegmentationDataset:
             self._cached[sample] = self._decode(sample)
         return self._cached[sample]
 
+    def sizes(self) -> set[tuple[int, int]]:
+        """Every (height, width) that a picture has; of each file only its header is read."""
+        return {picture_size(sample.labels) for sample in self.samples}
+
     def typical_size(self) -> tuple[int, int]:
         """(height, width) of the middle one, by its pixels, of a hundred samples evenly spread."""
         some = self.samples[:: max(1, len(self.samples) // _LOOKED_AT)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -24,7 +25,7 @@ class Pairs(Protocol):
 def evaluate_network(
     network: nn.Module,
     dataset: Pairs,
-    size: tuple[int, int] | None,
+    size: tuple[int, int] | Callable[[tuple[int, int]], tuple[int, int]] | None,
     device: torch.device,
     normalisation: Normalisation,
 ) -> Confusion:
@@ -33,7 +34,7 @@ def evaluate_network(
     Args:
         network: on `device`; its mode is put back as it was.
         dataset: pictures and labels, of any sizes.
-        size: (height, width) of the network's input; None takes each picture's own.
+        size: (height, width) of the network's input, or what tells it by a picture's own; None takes that.
     """
     confusion = Confusion(int(network.num_classes))  # type: ignore[arg-type]
     training = network.training
@@ -41,7 +42,8 @@ def evaluate_network(
     try:
         for index in range(len(dataset)):
             image, truth = dataset.read(index)
-            labels = network_labels(network, image, size, device, normalisation)
+            chosen = size((image.shape[0], image.shape[1])) if callable(size) else size
+            labels = network_labels(network, image, chosen, device, normalisation)
             confusion.update(truth, labels)
     finally:
         network.train(training)

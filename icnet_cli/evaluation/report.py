@@ -7,12 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from icnet_cli.checkpoints.card import FIGURES
 from icnet_cli.classes import ClassTable
 from icnet_cli.evaluation.confusion import IGNORE_INDEX, Confusion
-
-# A file retrained on train + val was measured on pictures it has seen; its card also keeps the figure of the
-# run that had not seen them, which is another file's and not for this one to reproduce.
-CARD_FIELDS = ("val_seen_in_training", "val_of_train_only_run")
 
 
 @dataclass(frozen=True)
@@ -83,7 +80,7 @@ class EvalReport:
         }
 
     def card_figure(self) -> dict[str, Any]:
-        """This result as the card's `metrics` keep it, under one of `CARD_FIELDS`."""
+        """This result as the card's `metrics` keep it, under one of `checkpoints.card.FIGURES`."""
         return {
             "miou": json_number(self.confusion.miou),
             "images": self.images,
@@ -135,7 +132,9 @@ def reproduces(card: Mapping[str, Any], figure: Mapping[str, Any]) -> dict[str, 
     metrics = card.get("metrics")
     if not isinstance(metrics, Mapping):
         return None
-    name = next((field for field in CARD_FIELDS if field in metrics), None)
+    # A file retrained on train + val was measured on pictures it has seen; its card also keeps the figure of the
+    # run that had not seen them, which is another file's and not for this one to reproduce.
+    name = next((field for field in reversed(FIGURES) if field in metrics), None)
     stored = metrics[name] if name else None
     if not isinstance(stored, Mapping) or not isinstance(stored.get("protocol"), Mapping):
         return None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
+from icnet_cli.config.fields import device_problem
 from icnet_cli.errors import device_error, is_out_of_memory, usage_error
 from icnet_cli.inference.processor import cpu_lacks_bf16
 
@@ -20,8 +20,9 @@ def choose_device(name: str = "auto") -> torch.device:
     Raises:
         IcnetError: USAGE for another name; DEVICE where there is no such GPU.
     """
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
-        raise usage_error(f"--device must be auto, cpu, cuda or cuda:N, not {name!r}")
+    wrong = device_problem(name)
+    if wrong:
+        raise usage_error(wrong)
     if name == "cpu":
         return torch.device("cpu")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0

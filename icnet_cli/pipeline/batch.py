@@ -24,6 +24,7 @@ from .artist import check_names
 from .lanes import FrameDone, Notice
 from .leftover import left_behind as held_by
 from .opening import natural_key
+from .outputs import refuse_unread
 from .palette import read_palette
 from .segment import DamagedInputError, segment
 from .sources import GIF, VIDEO_SUFFIXES
@@ -78,6 +79,7 @@ def segment_many(
         IcnetError: for what is refused before the first video begins, and for weights that cannot be read.
     """
     config.check()
+    refuse_unread(config, *config.of_many())
     jobs = plan_jobs(config)
     if segmenter is None:
         check_names(config, read_palette(config.palette))
@@ -107,18 +109,19 @@ def segment_many(
 def _one(config: SegmentConfig, segmenter: Segmenter) -> Generator[FrameDone | Notice, None, dict[str, Any]]:
     """`segment`, with a failure as its report."""
     named = {"input": config.source, "output": str(config.output)}
+    made = [above for above in config.output.parents if not above.exists()]  # innermost first
     try:
         _make_folder(config.output.parent)
         return {**(yield from segment(config, segmenter)), "error": None, "code": 0}
     except DamagedInputError as error:
         return {**error.report, "error": str(error), "code": int(error.code)}
     except IcnetError as error:
-        _remove_empty(config.output.parent)
         return {**named, "error": str(error), "code": int(error.code)}
     except Exception as error:  # a bug met by one video is no reason to lose the night's other videos
-        _remove_empty(config.output.parent)
         words = f"internal error (a bug): {type(error).__name__}: {error}"
         return {**named, "error": words, "code": int(ExitCode.BUG)}
+    finally:
+        _remove_empty(made)
 
 
 def _load(config: SegmentConfig) -> Segmenter:
@@ -268,6 +271,7 @@ def _make_folder(folder: Path) -> None:
         raise output_error(f"cannot write {folder}: {why(error)}") from error
 
 
-def _remove_empty(folder: Path) -> None:
-    with suppress(OSError):  # not empty: it holds what another video gave
-        folder.rmdir()
+def _remove_empty(folders: list[Path]) -> None:
+    with suppress(OSError):  # not empty: it holds what this video gave, or another
+        for folder in folders:
+            folder.rmdir()

@@ -80,15 +80,15 @@ def network_of(segmenter: Any, description: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     from icnet_cli.inference.backends import files_of
+    from icnet_cli.inference.built import weights_digest
 
-    digest = hashlib.sha256(segmenter.meta.model.encode())
     network = getattr(segmenter, "network", None)
-    for path in files_of(segmenter.engine.path) if network is None else ():  # an exported file has no module
-        digest.update(content_of(path).encode())
-    for name, value in () if network is None else sorted(network.state_dict().items()):
-        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    if network is None:  # an exported file has no module
+        weights = " ".join(content_of(path) for path in files_of(segmenter.engine.path))
+    else:
+        weights = weights_digest(network)
     return {
-        "weights": digest.hexdigest(),
+        "weights": weights,
         "device": segmenter.device.type if hasattr(segmenter.device, "type") else str(segmenter.device),
         "precision": segmenter.precision,
         "backend": segmenter.backend,

@@ -10,9 +10,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from icnet_cli.config import STDOUT, SegmentConfig
-from icnet_cli.config.live import NOWHERE
-from icnet_cli.config.segment import IDS_OF_LABELS, NO_LOOK, is_named_labels
-from icnet_cli.errors import IcnetError, usage_error
+from icnet_cli.config.kinds import LABEL_CODEC, PICTURES, default_view, holds_labels, named_kind
+from icnet_cli.errors import IcnetError, UnreadError, usage_error
 from icnet_cli.outputs import refuse_unwritable, resolved
 from icnet_cli.video import CONTAINERS, check_output
 from icnet_cli.video.formats import check_pix_fmt
@@ -27,8 +26,6 @@ Source = VideoSource | PictureSource
 CLASSES_FILE, INDEX_FILE = "classes.json", "index.csv"
 PICTURES_RATE = Fraction(25)  # frames a second of a video made from pictures
 
-_PICTURES = (".png", ".jpg", ".jpeg")
-_LABEL_VIDEO = ".mkv"  # the container that holds attachments
 # What ends a file's name rather than a folder's: run.2 and street.labels are folders, out.xyz is a slip.
 _SUFFIX = re.compile(r"\.[a-z][a-z0-9]{1,4}")
 
@@ -61,9 +58,11 @@ def plan_output(config: SegmentConfig, source: Source) -> Plan:
         IcnetError: USAGE where the output is an input, exists, cannot hold the view, or does not fit the source;
             OUTPUT where it is a file and its folder does not exist. A folder is made with those above it.
     """
-    kind = "window" if config.output == NOWHERE else kind_of(config.output)
-    view = config.view or _default_view(kind, config.output)
-    _check_options(config, kind, view, source)
+    kind, view = kind_and_view(config)
+    if config.fps is not None and (kind not in ("video", "stream") or _keeps_times(kind, source)):
+        raise usage_error(
+            "--fps is for -o - and for a video made from pictures: other outputs keep the source's times, or have none"
+        )
     rate = config.fps or PICTURES_RATE
     if kind == "window":
         return Plan(kind, config.output, view)
@@ -90,35 +89,30 @@ def plan_recorded(config: SegmentConfig) -> Plan:
     Raises:
         IcnetError: USAGE where the output exists and may not be overwritten.
     """
-    kind = kind_of(config.output)
-    view = config.view or _default_view(kind, config.output)
+    kind, view = kind_and_view(config)
     if kind == "folder":
         return Plan(kind, _free_folder(config.output, (), config.overwrite), view)
     target = refuse_unwritable(config.output, overwrite=config.overwrite)
     return Plan(kind, target, view, _video_codec(config, view) if kind == "video" else None)
 
 
-def _check_options(config: SegmentConfig, kind: str, view: str, source: VideoSource | PictureSource) -> None:
-    encoding = {"--codec": config.codec, "--crf": config.crf, "--preset": config.preset}
-    if kind != "stream":
-        encoding["--pix-fmt"] = config.pix_fmt
-    given = [name for name, value in encoding.items() if value is not None]
-    if given and kind != "video":
-        where = {"stream": "stdout", "window": "a window"}.get(kind, str(config.output))
-        raise usage_error(f"{', '.join(given)}: for a video file, and {where} is none")
-    if config.fps is not None and (kind not in ("video", "stream") or _keeps_times(kind, source)):
-        raise usage_error(
-            "--fps is for -o - and for a video made from pictures: other outputs keep the source's times, or have none"
-        )
-    if view == "labels":
-        looks = {
-            "--legend": config.legend, "--only": config.only, "--blur": config.blur, "--pix-fmt": config.pix_fmt,
-        }  # fmt: skip
-        given = [name for name, value in looks.items() if value]
-        if given:
-            raise usage_error(f"{', '.join(given)}: {NO_LOOK}")
-    if config.ids == "dataset" and view != "labels":
-        raise usage_error(IDS_OF_LABELS)
+def kind_and_view(config: SegmentConfig) -> tuple[str, str]:
+    """What is asked for of one source, looked at before it is opened: a pipe can be read only once.
+
+    Raises:
+        IcnetError: USAGE as `kind_of`; an `UnreadError` for options that nothing will read.
+    """
+    kind = kind_of(config.output)
+    view = config.view or default_view(kind, config.output)
+    refuse_unread(config, kind, view)
+    return kind, view
+
+
+def refuse_unread(config: SegmentConfig, kind: str, view: str) -> None:
+    """Raise an `UnreadError` for options that an output of this kind and view does not read."""
+    unread = config.unread_as(kind, view)
+    if unread:
+        raise UnreadError(unread)
 
 
 def _keeps_times(kind: str, source: VideoSource | PictureSource) -> bool:
@@ -168,39 +162,30 @@ def kind_of(output: Path) -> str:
     Raises:
         IcnetError: USAGE for a name that asks for nothing that can be written.
     """
-    if str(output) == STDOUT:
-        return "stream"
+    named = named_kind(output)
+    if named is not None:
+        return named
     suffix = output.suffix.lower()
-    if output.is_dir():
-        return "folder"
-    if suffix in CONTAINERS:
-        return "video"
-    if suffix in _PICTURES:
-        return "picture"
     if suffix in (".avi", ".ts"):
         check_output(output)  # says why not
     if _SUFFIX.fullmatch(suffix) or suffix in VIDEO_SUFFIXES:
         raise usage_error(
             f"{output} cannot be written: name a video ({', '.join(CONTAINERS)}), a picture "
-            f"({', '.join(_PICTURES)}), a folder, or - for stdout"
+            f"({', '.join(PICTURES)}), a folder, or - for stdout"
         )
     return "folder"
-
-
-def _default_view(kind: str, output: Path) -> str:
-    return "labels" if kind == "folder" or is_named_labels(output) else "overlay"
 
 
 def _video_codec(config: SegmentConfig, view: str) -> str | None:
     """Labels survive only in a lossless codec, and their meaning only where it can be attached."""
     if view != "labels":
         return config.codec
-    if config.output.suffix.lower() != _LABEL_VIDEO or config.codec not in (None, "ffv1"):
+    if not holds_labels(config.output):
         raise usage_error(
             f"labels in a video need the lossless codec ffv1 and attachments, so not {config.output.name}: "
-            "name the output .mkv (without --codec), or a folder for PNGs, or use --view color"
+            "name the output .mkv, or a folder for PNGs, or use --view color"
         )
-    return "ffv1"
+    return LABEL_CODEC
 
 
 def _check_single_picture(config: SegmentConfig, source: Source, view: str) -> None:

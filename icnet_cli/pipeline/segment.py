@@ -33,7 +33,7 @@ from .ledger import Ledger
 from .live import inbox_of, live_options, live_report, public_name, tapped
 from .onboard import OnBoard, decoder_note, decoder_report, on_board, opener, warms_itself
 from .opening import PIPE, open_source
-from .outputs import Plan, Source, plan_output
+from .outputs import Plan, Source, kind_and_view, plan_output
 from .palette import read_palette, recolour
 from .resume import Job, begun, take_up
 from .sinks import Sink, ToldSink, open_sink
@@ -73,6 +73,7 @@ def segment(
         DamagedInputError: for a damaged input, after the output is complete.
     """
     config.check()
+    kind_and_view(config)
     palette = read_palette(config.palette)
     over = _over_before(config)
     if over is not None:

@@ -77,7 +77,7 @@ class VideoSource:
     def __init__(self, reader: VideoReader, selection: Selection) -> None:
         self.reader = reader
         self._notes: list[str] = []
-        self._resized = False
+        self._resized: str | None = None  # said once, however often it happens
         self.is_pipe = isinstance(reader, PipeReader)  # which is read once, by one
         self.paths = () if self.is_pipe else (reader.path,)
         self.wants_planes, self.wants_rgb, self.wants_coded = False, True, False
@@ -124,7 +124,9 @@ class VideoSource:
     @property
     def notices(self) -> list[str]:
         """What a user should know of it, a line each; complete once it is read."""
-        return [*self._notes, *notes_of(self.reader)] if self._ending is None else self._ending["notices"]
+        if self._ending is not None:
+            return self._ending["notices"]
+        return [*self._notes, *([self._resized] if self._resized else ()), *notes_of(self.reader)]
 
     def note(self, text: str) -> None:
         """Add a line to the `notices`."""
@@ -175,10 +177,9 @@ class VideoSource:
 
     def _note_size(self, frame: Frame) -> None:
         info = self.reader.info
-        if not self._resized and frame.coded_size != (info.coded_height, info.coded_width):
-            self._resized = True  # said once
-            first = (info.coded_height, info.coded_width)
-            self.note(resized(str(self.reader.name), frame.coded_size, first))
+        first = (info.coded_height, info.coded_width)
+        if not self._resized and frame.coded_size != first:
+            self._resized = resized(str(self.reader.name), frame.coded_size, first)
 
     def _picture(self, frame: Frame) -> Picture:
         if not self.is_live:  # which tells it at once
@@ -191,7 +192,7 @@ class VideoSource:
             pts=frame.pts,
             duration=frame.duration,
             time_base=frame.time_base,
-            mark={"reader": self.reader.mark, "given": self._given, "ticks": self._ticks},
+            mark=self._mark(),
         )
 
     def _planes(self, frame: Frame) -> Planes:
@@ -201,17 +202,25 @@ class VideoSource:
     def _black(self) -> np.ndarray:
         return np.broadcast_to(np.uint8(0), (*self.size, 3))  # of one byte
 
+    def _mark(self) -> dict[str, Any]:
+        counted = {"given": self._given, "ticks": self._ticks, "resized": self._resized}
+        return {"reader": self.reader.mark, **counted}
+
+    def _count_on(self, mark: dict[str, Any]) -> None:
+        self._given, self._ticks, self._resized = mark["given"], mark["ticks"], mark.get("resized")
+
     def resume_at(self, mark: dict[str, Any]) -> bool:
         """Go on with the picture of a mark, decoding from the key frame before it; False where that cannot be."""
         place = Mark.from_dict(mark["reader"])
-        self._given, self._ticks = mark["given"], mark["ticks"]
+        self._count_on(mark)
         return place.seekable and not self.is_pipe and self.reader.resume_at(place)
 
     def read_to(self, mark: dict[str, Any]) -> bool:
         """Go on with the picture of a mark, decoding all that comes before it once more."""
         if not self.is_pipe:
             self.reader.restart()
-        self._given, self._ticks, self._from = mark["given"], mark["ticks"], mark["reader"]["index"]
+        self._count_on(mark)
+        self._from = mark["reader"]["index"]
         return True
 
     def ending(self) -> dict[str, Any]:
@@ -254,7 +263,7 @@ class PictureSource:
         self._numbered = list(enumerate(zip(paths, names, strict=True)))[chosen]
         self.paths = tuple(path for _, (path, _) in self._numbered)
         self._damaged: list[IcnetError] = []
-        self._several: list[tuple[Path, int]] = []  # files that hold more than one picture, and how many
+        self._several: list[tuple[str, int]] = []  # files that hold more than one picture, and how many
         self._left_out = left_out
         self._max_pixels = max_pixels
         self._from = 0  # pictures before this one were given to an earlier run
@@ -287,7 +296,7 @@ class PictureSource:
         if self._several:
             path, held = self._several[0]
             more = f", as of {len(self._several) - 1} more" if len(self._several) > 1 else ""
-            found.append(f"{printable(path)} holds {held} pictures; the first is taken{more}")
+            found.append(f"{path} holds {held} pictures; the first is taken{more}")
         if self._left_out:
             count = "1 GIF is" if len(self._left_out) == 1 else f"{len(self._left_out)} GIFs are"
             first = printable(self._left_out[0])
@@ -306,7 +315,7 @@ class PictureSource:
                 self._damaged.append(error)
                 continue
             if held > 1:
-                self._several.append((path, held))
+                self._several.append((printable(path), held))
             given += 1
             yield Picture(name, index, rgb, mark=mark)
         if not given:
@@ -314,12 +323,15 @@ class PictureSource:
 
     def _mark(self, index: int) -> dict[str, Any]:
         first = str(self._damaged[0]) if self._damaged else ""
-        return {"index": index, "damaged": len(self._damaged), "first": first}
+        damaged = {"damaged": len(self._damaged), "first": first}
+        return {"index": index, **damaged, "several": [len(self._several), *self._several[:1]]}
 
     def resume_at(self, mark: dict[str, Any]) -> bool:
         """Go on with the picture of a mark."""
         self._from = mark["index"]
         self._damaged = [input_error(mark["first"])] * mark["damaged"]
+        count, *first = mark.get("several", (0,))
+        self._several = [(path, held) for path, held in first] * count
         return True
 
     read_to = resume_at

@@ -26,7 +26,7 @@ class Beginning:
     """A run's options, its folder, how far it is, and what it tunes and measures with.
 
     Attributes:
-        tuning: the data, the device and the recipe; None where there is no data.
+        tuning: the data, the device and the recipe; None where there is no data, or no more need of it.
         lock: keeps other processes out of the folder.
     """
 
@@ -86,7 +86,7 @@ def _resume(config: PruneConfig, folder: Path, lock: RunLock) -> Beginning:
             raise usage_error(f"{stored.output}, which this run is to write, exists now; move it away first")
     start = load_weights(folder / "step-0.safetensors")
     tuning = None
-    if state.dataset:
+    if state.dataset and not state.finished:  # else nothing is tuned or measured any more
         source = Source(start, Path(state.dataset), None)
         tuning = open_tuning(stored, source, Path(state.dataset), state.tuning_recipe)
     return Beginning(stored, folder, state, tuning, lock)

@@ -54,10 +54,7 @@ class Job:
     def events(self) -> Generator[Event, None, PruneReport]:
         """Go on from wherever the state is; see `prune`."""
         start = self._file(0)
-        news = (
-            f"pruning {self.state.name} in {self.folder}; if interrupted: icnet prune --resume {self.folder}"
-        )
-        yield Working("the parent", 0, 1, news=news, run_dir=self.folder)
+        yield Working("the parent", 0, 1, news=self._opening(), run_dir=self.folder)
         for remark in self.tuning.remarks if self.tuning else ():
             yield Working("the parent", 0, 1, news=remark)
         if self.state.plan is None:
@@ -77,6 +74,13 @@ class Job:
             if not row.held:
                 break
         return self._finish()
+
+    def _opening(self) -> str:
+        if self.state.finished:
+            return f"{self.folder} is complete already; this is its table again"
+        return (
+            f"pruning {self.state.name} in {self.folder}; if interrupted: icnet prune --resume {self.folder}"
+        )
 
     def _check_target(self, network: Network) -> None:
         """Before anything that takes long; a refused run leaves no folder: there is nothing to go on with."""
@@ -200,11 +204,11 @@ class Job:
             "miou_tuned": row.miou_tuned,
         }
         if self.tuning is not None and self.tuning.val is not None:
-            size = self.tuning.recipe.eval_size
+            sizes = {self.tuning.input_size(size) for size in self.tuning.val.sizes()}
             entry["protocol"] = {
                 "dataset": self.tuning.layout.name,
                 "split": self.tuning.recipe.val_split,
-                "size": list(size) if size else None,
+                "size": list(sizes.pop()) if len(sizes) == 1 else None,  # as in eval's
             }
         return entry
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from icnet_cli.checkpoints.bundled import SUFFIX, find_weights
+from icnet_cli.checkpoints.bundled import OF_TRAINING, SUFFIX, find_weights
 from icnet_cli.checkpoints.foreign import is_foreign
 from icnet_cli.checkpoints.format import LoadedWeights, load_weights
 from icnet_cli.config import PruneConfig, TrainConfig
@@ -15,14 +15,12 @@ from icnet_cli.documents import read_json
 from icnet_cli.errors import IcnetError, usage_error, weights_error
 from icnet_cli.evaluation.evaluate import check_classes_fit
 from icnet_cli.inference.exported import is_exported
-from icnet_cli.inference.segmenter import protocol_size
 from icnet_cli.outputs import refuse_unwritable, try_folder
 from icnet_cli.reports.train_page import RUN_FILE
 from icnet_cli.training.recipe import Recipe, load_recipe, recipe_from_dict
 from icnet_cli.training.resumed import RUNS
 from icnet_cli.training.run import Run, assemble, default_recipe
 
-_OF_A_RUN = ("best.safetensors", "last.safetensors")
 _SHORTER = 10  # fine-tuning after a cut takes this part of the recipe's length
 _MOST_EVALUATIONS = 5
 
@@ -44,7 +42,8 @@ class Source:
     def name(self) -> str:
         """What a run folder is called after: the file's name, or that of the training run it lies in."""
         path = self.weights.path
-        return path.resolve().parent.name if path.name in _OF_A_RUN else path.stem
+        is_of_a_run = path.suffix == SUFFIX and path.stem in OF_TRAINING
+        return path.resolve().parent.name if is_of_a_run else path.stem
 
 
 def find_source(config: PruneConfig) -> Source:
@@ -98,7 +97,7 @@ def check_writable(output: Path) -> None:
 def newest_run(config: PruneConfig) -> Path:
     """The weights of the run under runs/train that began last."""
     runs = sorted(RUNS.glob(f"*/{RUN_FILE}"), key=lambda file: file.stat().st_mtime, reverse=True)
-    found = (run.parent / name for run in runs for name in _OF_A_RUN)
+    found = (run.parent / f"{name}{SUFFIX}" for run in runs for name in OF_TRAINING)
     weights = next((path for path in found if path.is_file()), None)
     if weights is not None:
         return weights
@@ -156,7 +155,8 @@ def open_tuning(config: PruneConfig, source: Source, dataset: Path, recipe: Reci
     run = replace(run, remarks=(*run.remarks, *remarks))
     if run.val is None and config.max_drop is not None:
         raise usage_error(f"--max-drop needs a split {made.val_split} to measure on; {dataset} has none")
-    return run if recipe or run.val is None else replace(run, recipe=_measured_at(config, source, run))
+    run = replace(run, measured_as=meta.train_size)
+    return run if recipe else replace(run, recipe=replace(run.recipe, eval_size=config.size))
 
 
 def _without_lost_teachers(recipe: Recipe) -> tuple[Recipe, list[str]]:
@@ -179,14 +179,6 @@ def _is_there(weights: str) -> bool:
     except IcnetError:
         return False
     return True
-
-
-def _measured_at(config: PruneConfig, source: Source, run: Run) -> Recipe:
-    """The recipe with the size that `icnet eval` measures these weights at."""
-    assert run.val is not None
-    height, width = run.val.read(0)[0].shape[:2]
-    size = config.size or protocol_size(source.weights.meta.train_size, (height, width))
-    return replace(run.recipe, eval_size=size)
 
 
 def tuning_recipe(config: PruneConfig, source: Source, layout: str) -> Recipe:

@@ -8,8 +8,11 @@ from typing import Any
 from icnet_cli.checkpoints.bundled import find_weights
 from icnet_cli.checkpoints.foreign import is_foreign, read_foreign
 from icnet_cli.checkpoints.format import Normalisation, WeightsMeta, load_weights, read_meta
-from icnet_cli.errors import weights_error
+from icnet_cli.checkpoints.start import is_trunk_only
+from icnet_cli.errors import usage_error, weights_error
 from icnet_cli.models import Network, name_of
+
+_DEFAULT = "icnet"
 
 
 def read_start(weights: str | Path) -> WeightsMeta | None:
@@ -23,6 +26,15 @@ def read_start(weights: str | Path) -> WeightsMeta | None:
         return read_meta(path)
     foreign = read_foreign(path)
     return foreign.meta if foreign.complete else None
+
+
+def network_to_train(start: str | Path | None) -> str:
+    """The network of a run that names none: the one that its weights to start from are of, else ICNet.
+
+    A trunk alone starts ICNet as it starts the network that its file would build.
+    """
+    learnt = read_start(start) if start else None
+    return learnt.model if learnt and not is_trunk_only(learnt) else _DEFAULT
 
 
 def shape_of(start: WeightsMeta, model: str) -> dict[str, Any]:
@@ -48,7 +60,8 @@ def start_from(network: Network, weights: str | Path) -> int:
     Other people's files are converted first (see `checkpoints.foreign`): a ResNet-50 gives the trunk its start.
 
     Raises:
-        IcnetError: exit 4 where hardly any fits: two unlike networks share a bias or two by accident.
+        IcnetError: exit 2 for another network, and 4 for another form of it, where hardly any fits: two unlike ones
+            share a bias or two by accident.
     """
     path = find_weights(weights)
     learnt = None if is_foreign(path) else load_weights(path)
@@ -58,8 +71,9 @@ def start_from(network: Network, weights: str | Path) -> int:
     if len(fitting) < len(target) / 10:
         own = name_of(network)
         if learnt and learnt.meta.model != own:
-            raise weights_error(
-                f"{weights} is {learnt.meta.model}, not {own}; add --model {learnt.meta.model}"
+            raise usage_error(
+                f"--model {own} does not go with {weights}, which is {learnt.meta.model}: "
+                f"leave --model out, or name --model {learnt.meta.model}"
             )
         raise weights_error(
             f"{weights}: {len(fitting)} of its {len(source)} tensors fit this network of {len(target)}; "

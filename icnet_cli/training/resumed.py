@@ -13,6 +13,7 @@ import torch
 from icnet_cli.checkpoints.bundled import lasting
 from icnet_cli.checkpoints.state import list_states
 from icnet_cli.config import TrainConfig
+from icnet_cli.config.train import FIXED
 from icnet_cli.data.dataset import SegmentationDataset
 from icnet_cli.data.layouts import Layout
 from icnet_cli.documents import read_json
@@ -29,8 +30,6 @@ _MOST_VALUES = 1 << 30  # of a network; the largest here has a twentieth
 
 # What a resumed run keeps of the command before unless it is told otherwise: without it, it would be another run.
 _KEPT = ("batch", "accumulate", "lr", "seed", "time_budget_s", "skip_damaged", "deterministic", "precision")
-# What it cannot be told anew: its network and its recipe are as they were begun.
-_FIXED = ("model", "keep", "pretrained", "recipe")
 
 
 def resumed(config: TrainConfig, lock: RunLock) -> tuple[TrainConfig, dict[str, Any]]:
@@ -68,9 +67,9 @@ def _check_same(config: TrainConfig, folder: Path, stored: dict[str, Any]) -> No
     """Raise a usage error for an option that would make the run another one: it would not be heeded."""
     recipe = stored["recipe"].get("name") if isinstance(stored["recipe"], dict) else None
     first = stored["config"] | {"model": stored["model"], "recipe": recipe}
-    same = {"model": TrainConfig.model, "recipe": stored["config"].get("recipe")}  # other words for it
+    same = {"recipe": stored["config"].get("recipe")}  # other words for it
     given_start = config.pretrained and lasting(config.pretrained)  # as the record has it
-    for name in _FIXED:
+    for name in FIXED:
         given, own = getattr(config, name), first.get(name)
         if name == "pretrained" and given_start == own:
             continue

@@ -20,13 +20,13 @@ from icnet_cli.data.layouts import Layout, recognise
 from icnet_cli.errors import IcnetError, input_error, output_error, usage_error
 from icnet_cli.evaluation.folders import free_folder
 from icnet_cli.inference.device import slow_precision
-from icnet_cli.inference.segmenter import default_input_size
+from icnet_cli.inference.segmenter import default_input_size, measured_size
 from icnet_cli.models import Network, build
 from icnet_cli.reports.train_page import RUN_FILE
 from icnet_cli.training.distil import find_teachers
 from icnet_cli.training.held import RunLock, in_use, is_held
 from icnet_cli.training.metrics import require_tensorboard
-from icnet_cli.training.pretrained import other_pictures, read_start, shape_of, start_from
+from icnet_cli.training.pretrained import network_to_train, other_pictures, read_start, shape_of, start_from
 from icnet_cli.training.ranks import ALONE, Ranks
 from icnet_cli.training.recipe import Recipe, Stage, load_recipe, recipe_from_dict
 from icnet_cli.training.resumed import (
@@ -49,6 +49,7 @@ class Run:
         teachers: whose probabilities it learns from, beside the labels.
         remarks: what else its user should know, a line each.
         lock: keeps other processes out of `folder`, on the first rank.
+        measured_as: the training size of weights whose figures are to be those that `icnet eval` gives of them.
     """
 
     config: TrainConfig
@@ -68,6 +69,7 @@ class Run:
     teachers: tuple[LoadedWeights, ...] = ()
     remarks: tuple[str, ...] = ()
     lock: RunLock = field(default_factory=RunLock)
+    measured_as: tuple[int, int] | None = None
 
     def release(self) -> None:
         """Let other processes train in the folder; nothing is written there any more. Safe to call twice."""
@@ -104,10 +106,17 @@ class Run:
         nothing of it: of large pictures it shows a part, and around small ones it is filled up. So the weights name
         the size of a typical picture, in multiples of 32.
         """
-        if self.recipe.eval_size:
-            return self.recipe.eval_size
+        named = self.recipe.eval_size or self.measured_as
+        if named:
+            return named
         typical = self.train.typical_size()
         return default_input_size(typical, typical)
+
+    def input_size(self, picture: tuple[int, int]) -> tuple[int, int]:
+        """(height, width) of the network's input for a picture of that size which it is measured on."""
+        if self.recipe.eval_size:
+            return self.recipe.eval_size
+        return measured_size(picture, self.measured_as) if self.measured_as else picture
 
     @property
     def damaged(self) -> int:
@@ -166,7 +175,9 @@ def _assemble(
         config, stored = ranks.first(lambda: resumed(config, lock))
         check_classes(config, stored, layout)
         check_network(config, stored, layout)
-    recipe = recipe or _recipe(config, layout, stored)
+    model = config.model or _named_by_start(config)
+    config = replace(config, model=model)
+    recipe = recipe or _recipe(config, model, layout, stored)
     device = ranks.device(config.device)
     config = with_cache(config, stored, device)
     cache = config.cache == "memory"  # on a device it is in `resident` instead
@@ -175,9 +186,9 @@ def _assemble(
     val = _validation(layout, recipe, config, config.cache != "none")
     started_from = None
     if network is None:
-        network, started_from = _network(config, recipe, layout, stored)
+        network, started_from = _network(config, model, recipe, layout, stored)
     batch, accumulate, lr = _batch(config, recipe, ranks.world)
-    folder = config.resume or config.output or ranks.first(lambda: free_folder(RUNS, config.model))
+    folder = config.resume or config.output or ranks.first(lambda: free_folder(RUNS, model))
     remarks = [f"going on with {folder}"] if told != config.resume else []
     remarks += what_changed(stored, train, val) if stored else what_labels_lack(train)
     run = Run(
@@ -190,11 +201,17 @@ def _assemble(
     return run
 
 
-def _recipe(config: TrainConfig, layout: Layout, stored: dict[str, Any] | None) -> Recipe:
+def _named_by_start(config: TrainConfig) -> str:
+    """The network of a run that names none; weights to start from may be the recipe's."""
+    said = load_recipe(config.recipe).pretrained if config.recipe else None
+    return network_to_train(config.pretrained or said)
+
+
+def _recipe(config: TrainConfig, model: str, layout: Layout, stored: dict[str, Any] | None) -> Recipe:
     if stored:
         recipe = recipe_from_dict(stored["recipe"], RUN_FILE)
     else:
-        recipe = load_recipe(config.recipe or default_recipe(config.model, layout.name))
+        recipe = load_recipe(config.recipe or default_recipe(model, layout.name))
     if config.splits or not stored:
         check_splits(config.splits or recipe.splits)
     changes: dict[str, Any] = {}
@@ -229,7 +246,7 @@ def _validation(
 
 
 def _network(
-    config: TrainConfig, recipe: Recipe, layout: Layout, stored: dict[str, Any] | None
+    config: TrainConfig, model: str, recipe: Recipe, layout: Layout, stored: dict[str, Any] | None
 ) -> tuple[Network, str | None]:
     """The network before its first step, and how much of it came from which weights."""
     torch.manual_seed(config.seed)
@@ -237,7 +254,7 @@ def _network(
         return _built_again(stored), None
     start = config.pretrained or recipe.pretrained
     learnt = read_start(start) if start else None
-    network = _built_again(stored) if stored else _built(config, recipe, layout, learnt)
+    network = _built_again(stored) if stored else _built(config, model, recipe, layout, learnt)
     if not start:
         return network, None
     taken, tensors = start_from(network, start), len(network.state_dict())
@@ -249,16 +266,18 @@ def _built_again(stored: dict[str, Any]) -> Network:
     return build(stored["model"], stored["model_config"])
 
 
-def _built(config: TrainConfig, recipe: Recipe, layout: Layout, start: WeightsMeta | None) -> Network:
-    said = recipe.model.get(config.model, {})
+def _built(
+    config: TrainConfig, model: str, recipe: Recipe, layout: Layout, start: WeightsMeta | None
+) -> Network:
+    said = recipe.model.get(model, {})
     options = {key: value for key, value in said.items() if value is not None} | {"keep": config.keep or 1.0}
     if start and config.keep is None:
-        options |= shape_of(start, config.model)
+        options |= shape_of(start, model)
     options["num_classes"] = layout.classes.num_classes
     try:
-        return build(config.model, options)
+        return build(model, options)
     except ValueError as error:
-        raise usage_error(f"recipe {recipe.name} does not fit {config.model}: {error}") from error
+        raise usage_error(f"recipe {recipe.name} does not fit {model}: {error}") from error
 
 
 def what_labels_lack(dataset: SegmentationDataset, most: int = 50) -> list[str]:

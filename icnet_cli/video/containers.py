@@ -13,6 +13,7 @@ from typing import Any
 
 import av
 
+from icnet_cli.config.kinds import MUXERS
 from icnet_cli.errors import IcnetError, device_error, printable, usage_error
 from icnet_cli.video.source import codec_name
 
@@ -25,14 +26,13 @@ class Container:
     codecs: tuple[str, ...]
 
 
-_MP4 = Container("mp4", ("h264", "hevc", "av1", "vp9", "ffv1"))
-CONTAINERS: dict[str, Container] = {
-    ".mp4": _MP4,
-    ".m4v": _MP4,
-    ".mov": Container("mov", ("h264", "hevc")),
-    ".mkv": Container("matroska", ("h264", "hevc", "av1", "vp9", "ffv1")),
-    ".webm": Container("webm", ("vp9", "av1")),
+_CODECS = {  # by muxer
+    "mp4": ("h264", "hevc", "av1", "vp9", "ffv1"),
+    "mov": ("h264", "hevc"),
+    "matroska": ("h264", "hevc", "av1", "vp9", "ffv1"),
+    "webm": ("vp9", "av1"),
 }
+CONTAINERS = {suffix: Container(muxer, _CODECS[muxer]) for suffix, muxer in MUXERS.items()}
 _SUGGESTED = (".mp4", ".mkv", ".mov", ".webm")
 TRIED = (320, 256)  # width and height of what an encoder is tried on: hardware refuses smaller pictures
 # Containers that are read but not written, and why.

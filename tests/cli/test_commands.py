@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from icnet_cli.pixels.cv import cv2
@@ -35,6 +36,22 @@ def test_segment(icnet: Icnet, weights: Path, camvid: Path, tmp_path: Path, refu
     assert "nothing to resume (its options are not checked; -y makes it anew)" in outcome.err
     output.write_text("hello")
     assert "out.png is not what this run would give: it is not a picture" in refused(2, *line, "--resume")
+
+
+def test_who_follows_the_progress_is_told_what_was_lost(
+    icnet: Icnet, weights: Path, camvid: Path, tmp_path: Path
+) -> None:
+    """All that a program reads is JSON but for the error it ends with; the rest of the pictures is written."""
+    damaged = camvid / "val" / "val_0.png"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    words = ("-o", tmp_path / "out", "--weights", weights, "--device", "cpu", "--progress", "json")
+    outcome = icnet("segment", camvid / "val", *words)
+    *lines, error = outcome.err.splitlines()
+    news = [line["news"] for line in map(json.loads, lines) if line["news"]]
+    assert (outcome.code, len(news)) == (3, 2)
+    assert "val_0.png" in news[0]
+    assert news[1].startswith(f"{tmp_path / 'out'}: ")  # the closing line
+    assert error.startswith("icnet: ")
 
 
 def test_eval(icnet: Icnet, weights: Path, camvid: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from icnet_cli.cli import app
 from icnet_cli.cli.console import LoopConsole
 from icnet_cli.config import SegmentConfig
 from icnet_cli.errors import IcnetError, usage_error
+from icnet_cli.pipeline.opening import open_source
+from icnet_cli.pipeline.sources import PictureSource, VideoSource
 from icnet_cli.pixels.files import write_picture
 from icnet_cli.video.containers import CODECS
 from tests.cli.conftest import Icnet
@@ -116,18 +119,18 @@ def test_a_wrong_environment_variable_is_named(refused, monkeypatch: pytest.Monk
 def test_what_is_refused_late_is_named_with_its_place_too(
     refused, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """That a folder takes no --crf shows only when the output is looked at; it was not typed in this run."""
+    """That h264 takes no --crf 60 shows only when the output is looked at; it was not typed in this run."""
 
     def segment(config: SegmentConfig, console: LoopConsole) -> None:
-        raise usage_error("--crf, --codec: for a video file, and labels is none")
+        raise usage_error("--crf 60 is out of range for --codec h264")
 
     monkeypatch.setitem(app.VERBS, "segment", segment)
-    line = ["segment", "a", "-o", "labels", "--codec", "h264"]
-    assert refused(2, *line, "--crf", "20").endswith("and labels is none\n")
-    monkeypatch.setenv("ICNET_CRF", "20")
-    assert refused(2, *line).endswith("and labels is none (--crf is from ICNET_CRF)\n")
+    line = ["segment", "a", "-o", "o.mp4", "--codec", "h264"]
+    assert refused(2, *line, "--crf", "60").endswith("for --codec h264\n")
+    monkeypatch.setenv("ICNET_CRF", "60")
+    assert refused(2, *line).endswith("for --codec h264 (--crf is from ICNET_CRF)\n")
     monkeypatch.delenv("ICNET_CRF")
-    file = write_config(tmp_path, "segment:\n  crf: 20\n")
+    file = write_config(tmp_path, "segment:\n  crf: 60\n")
     assert f"(--crf is from {file})" in refused(2, *line, "-c", file)
 
 
@@ -280,6 +283,19 @@ def test_a_config_can_be_written_down() -> None:
         ("segment none -o o --view color --ids dataset", "ICNET_IDS=dataset", "--ids dataset is for"),
         ("segment none -o o.labels.mkv --only car", "ICNET_ONLY=car", "--only: labels are numbers"),
         ("segment none -o o --view labels --blur car", "ICNET_BLUR=car", "--blur: labels are numbers"),
+        # Only the source tells that these folders are of label PNGs, not of many videos.
+        ("segment none -o o --crf 20", "ICNET_CRF=20", "--crf: for a video file, and o is none"),
+        ("segment none -o o --codec hevc", "ICNET_CODEC=hevc", "--codec: for a video file, and o is none"),
+        ("segment none -o o --preset fast", "ICNET_PRESET=fast", "--preset: for a video file"),
+        ("segment none -o o --pix-fmt gray", "ICNET_PIX_FMT=gray", "--pix-fmt: labels are numbers"),
+        ("segment a.mp4 b.mp4 -o o --view labels --crf 20", "ICNET_CRF=20", "--crf: for a video file"),
+        ("segment none -o o.png --crf 20", "ICNET_CRF=20", "--crf: for a video file, and o.png is none"),
+        ("segment none -o - --codec av1", "ICNET_CODEC=av1", "--codec: for a video file, and stdout is none"),
+        ("segment none -o labels.mkv --codec av1", "ICNET_CODEC=av1", "--codec: a video of labels is ffv1"),
+        ("segment none -o labels.mkv --crf 20", "ICNET_CRF=20", "--crf: ffv1 is lossless and takes none"),
+        ("segment none -o o.mkv --codec ffv1 --crf 20", "ICNET_CRF=20", "--crf: ffv1 is lossless"),
+        ("segment none -o labels.mkv --alpha 0.1", "ICNET_ALPHA=0.1", "--view labels shows none"),
+        ("paint none none -o o.png --crf 20", "ICNET_CRF=20", "--crf: for a video file, and o.png is none"),
     ],
 )
 def test_what_nothing_reads_is_refused_where_it_was_typed(
@@ -299,6 +315,37 @@ def test_what_nothing_reads_is_refused_where_it_was_typed(
     outcome = icnet(*words.split()[:-2])
     assert outcome.code in (3, 4)  # what it names is not there
     assert said not in outcome.err
+
+
+def test_of_what_nothing_reads_only_what_was_typed_is_refused(
+    refused, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The folder of labels reads neither: one was typed, the other is set for all commands."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ICNET_LEGEND", "1")
+    said = refused(2, "segment", "none", "-o", "o", "--crf", "20")
+    assert said == "icnet: --crf: for a video file, and o is none\n"
+
+
+def test_what_is_passed_over_is_so_before_a_pipe_is_read(
+    icnet: Icnet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What has been read of a pipe is gone: a command that runs again without an option has all of it."""
+    opened: list[str] = []
+    write_picture(tmp_path / "a.png", np.zeros((32, 32, 3), np.uint8))
+
+    def open_instead(text: str, *rest: Any) -> PictureSource | VideoSource:
+        opened.append(text)
+        return open_source(str(tmp_path / "a.png"), *rest)
+
+    def open_job(*rest: Any) -> None:
+        raise usage_error("far enough")
+
+    monkeypatch.setattr("icnet_cli.pipeline.segment.open_source", open_instead)
+    monkeypatch.setattr("icnet_cli.pipeline.segment.open_job", open_job)
+    monkeypatch.setenv("ICNET_CRF", "20")
+    outcome = icnet("segment", "-", "-o", tmp_path / "o")
+    assert (outcome.err, opened) == ("icnet: far enough\n", ["-"])
 
 
 @pytest.mark.parametrize(

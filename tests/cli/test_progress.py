@@ -83,6 +83,25 @@ def test_json_lines_parse(capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     assert {"total", "fps", "left_s"} <= set(lines[0])
 
 
+def test_news_is_json_where_progress_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a status beside what it has, of anything else alone; a line that is no JSON would end who follows them."""
+    monkeypatch.setattr(progress, "JSON_EVERY_S", 1e9)
+    told = [Status(1, news="mIoU 0.5"), "the pictures changed", Status(2)]
+    watch(iter(told), "json", lambda event: event)
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line.get("done") for line in lines] == [1, None, 2]
+    assert [line["news"] for line in lines] == ["mIoU 0.5", "the pictures changed", None]
+    assert lines[1] == {"news": "the pictures changed"}
+
+
+@pytest.mark.parametrize("mode", ["plain", "bar", "none"])
+def test_what_is_told_of_a_loop_is_a_line(capsys: pytest.CaptureFixture[str], mode: str) -> None:
+    watch(iter(["the pictures changed"]), mode, lambda event: event)
+    assert "the pictures changed\n" in capsys.readouterr().err
+
+
 def test_not_a_terminal_means_plain(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,6 +100,15 @@ def test_what_is_wrong_is_seen_before_work_begins(
     assert not pruned
 
 
+def test_what_is_set_for_all_runs_is_passed_over_by_one_that_goes_on(
+    icnet: Icnet, pruned: list[PruneConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("LR", "0.1"), ("KEEP", "0.5"), ("STEPS", "3"), ("DEVICE", "cpu")):
+        monkeypatch.setenv(f"ICNET_{name}", value)
+    assert icnet("prune", "--resume", "r").code == 0
+    assert pruned == [PruneConfig(resume=Path("r"), device="cpu")]
+
+
 @pytest.mark.parametrize(("error", "told"), [
     (KeyboardInterrupt(), True), (OSError(errno.ENOSPC, "No space left on device", "x"), True),
     (IcnetError("x could not be written", ExitCode.OUTPUT), True),

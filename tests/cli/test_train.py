@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -47,6 +48,20 @@ def test_the_run_folder_on_stdout(icnet: Icnet, trained: list[TrainConfig]) -> N
     assert outcome.err.endswith("20 steps in 1:01, best mIoU 0.5000\n")
 
 
+def test_a_resumed_run_passes_over_what_is_set_for_all_runs(
+    icnet: Icnet, trained: list[TrainConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its network and recipe are as they were begun: what is typed is held against them, and reaches the run."""
+    told = {"model": "icnet", "keep": "0.5", "recipe": "folder", "pretrained": "icnet-camvid"}
+    for name, value in told.items():
+        monkeypatch.setenv(f"ICNET_{name.upper()}", value)
+    icnet("train", "d")
+    icnet("train", "d", "--resume", "r", "--keep", "0.25")
+    (begun, resumed) = ([getattr(config, name) for name in told] for config in trained)
+    assert begun == ["icnet", 0.5, "folder", "icnet-camvid"]
+    assert resumed == [None, 0.25, None, None]
+
+
 def test_what_was_left_out_is_told(icnet: Icnet, monkeypatch: pytest.MonkeyPatch) -> None:
     def train(config: TrainConfig) -> Iterator[Any]:
         yield Notice("2 damaged pairs are left out")
@@ -58,6 +73,21 @@ def test_what_was_left_out_is_told(icnet: Icnet, monkeypatch: pytest.MonkeyPatch
     assert outcome.err.startswith("2 damaged pairs are left out\n")  # without steps: there is none yet
     assert outcome.err.endswith("\n2 damaged pairs were left out\n")
     assert icnet("train", "d", "--json").document["images_damaged"] == 2
+
+
+def test_who_follows_the_progress_is_told_of_notices_and_evaluations(
+    icnet: Icnet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(config: TrainConfig) -> Iterator[Any]:
+        yield Notice("2 damaged pairs are left out")
+        yield EvalDone(10, 1, 0.5, 0.9, best=True)
+        yield replace(REPORT, damaged=2)
+
+    monkeypatch.setattr(trainer, "train", train)
+    lines = [json.loads(line) for line in icnet("train", "d", "--progress", "json").err.splitlines()]
+    evaluation = "step 10: mIoU 0.5000, pixel accuracy 0.9000, the best so far"
+    closing = ["20 steps in 1:01, best mIoU 0.5000", "2 damaged pairs were left out"]
+    assert [line["news"] for line in lines] == ["2 damaged pairs are left out", evaluation, *closing]
 
 
 def test_json_has_the_documented_keys(icnet: Icnet, trained: list[TrainConfig]) -> None:

@@ -14,6 +14,7 @@ import pytest
 from icnet_cli.classes import load_table
 from icnet_cli.data.dataset import SegmentationDataset
 from icnet_cli.data.layouts import recognise
+from icnet_cli.errors import IcnetError
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -30,6 +31,18 @@ def load_street() -> ModuleType:
 
 street = load_street()
 SMALL = replace(street.StreetSettings(), height=180, width=240)
+
+
+def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """OpenCV would return False, and a picture would be missing without a word."""
+    for name in ("labels/frame_000001.png", "a/train/street_100001.png", "b/valannot/street_100002.png"):
+        (tmp_path / name).mkdir(parents=True)  # in the way of a picture
+    with pytest.raises(IcnetError, match=r"frame_000001\.png"):
+        street.write_labels(replace(SMALL, frames=2), tmp_path / "labels")
+    with pytest.raises(IcnetError, match=r"street_100001\.png"):
+        street.write_dataset(tmp_path / "a", 2, 1, size=(90, 120))
+    with pytest.raises(IcnetError, match=r"street_100002\.png"):
+        street.write_dataset(tmp_path / "b", 2, 1, size=(90, 120))
 
 
 def test_a_street_has_every_class_in_plausible_shares() -> None:

@@ -19,6 +19,7 @@ import torch
 from icnet_cli.checkpoints.card import card_markdown
 from icnet_cli.checkpoints.format import Normalisation, WeightsMeta, load_weights, save_weights
 from icnet_cli.classes import load_table
+from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.models import NETWORKS, build
 from icnet_cli.pixels.cv import cv2
 from tests.tiny_camvid import write_camvid
@@ -80,6 +81,16 @@ def test_a_folder_to_cityscapes_ids(weights: str, tmp_path: Path) -> None:
     ids = module.cityscapes_ids(load_table("camvid"))
     assert ids[:11].tolist() == [23, 11, 17, 7, 8, 21, 20, 13, 26, 24, 25]
     assert set(np.unique(labels)) <= set(ids.tolist())
+
+
+def test_labels_that_cannot_be_written_are_told(weights: str, tmp_path: Path) -> None:
+    """OpenCV would return False, and the folder would lack a picture without a word."""
+    (tmp_path / "in").mkdir()
+    cv2.imwrite(str(tmp_path / "in" / "a.png"), np.zeros((64, 96, 3), np.uint8))
+    (tmp_path / "out" / "a.png").mkdir(parents=True)
+    with pytest.raises(IcnetError, match=r"a\.png") as caught:
+        example("folder_to_cityscapes_ids").main(str(tmp_path / "in"), str(tmp_path / "out"), weights)
+    assert caught.value.code is ExitCode.OUTPUT
 
 
 def test_the_webcam_loop_on_a_file(weights: str, video: str) -> None:

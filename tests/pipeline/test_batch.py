@@ -70,6 +70,19 @@ def test_several_sources_go_by_their_names(tmp_path: Path, videos: Path, segment
     assert written(tmp_path / "out") == ["a.mkv", "b.mp4"]
 
 
+@pytest.mark.parametrize("made_before", ["", "out", "out/night"])
+def test_of_what_failed_only_folders_of_the_run_itself_are_removed(
+    tmp_path: Path, segmenter: Segmenter, made_before: str
+) -> None:
+    (tmp_path / made_before).mkdir(parents=True, exist_ok=True)
+    (tmp_path / "videos" / "night").mkdir(parents=True)
+    (tmp_path / "videos" / "night" / "a.mkv").write_bytes(b"no video")
+    _, report = run(config(tmp_path, tmp_path / "videos"), segmenter)
+    assert report["failed"] == 1
+    left = [name for name in ("out", "out/night") if (tmp_path / name).exists()]
+    assert left == ["out", "out/night"][: len(Path(made_before).parts)]
+
+
 def test_one_bad_file_does_not_stop_the_rest(tmp_path: Path, videos: Path, segmenter: Segmenter) -> None:
     """One is no video, one is cut short; what they leave, and whose code it is."""
     (videos / "a.mp4").write_text("not a video")

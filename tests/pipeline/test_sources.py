@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import zlib
 from itertools import pairwise
 from pathlib import Path, PurePath
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from icnet_cli.errors import ExitCode, IcnetError
+from icnet_cli.pipeline.items import Picture
 from icnet_cli.pipeline.opening import natural_key, open_source
 from icnet_cli.pipeline.sources import PictureSource, Selection, VideoSource, damage_of
 from icnet_cli.pixels.files import write_picture
+from icnet_cli.video.counted import Mark
+from tests.video.live_servers import transport_stream
+from tests.video.video_clips import HEIGHT, WIDTH
 
 from .conftest import TIMES, frames, write_video
 
@@ -124,10 +130,34 @@ def test_a_file_of_several_pictures_is_told(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(still[:33] + several + still[33:])
     source = open_source(str(tmp_path), ALL)
     assert len(list(source)) == 3
-    assert source.notices == [f"{tmp_path / 'b.png'} holds 4 pictures; the first is taken, as of 1 more"]
+    told = source.notices
+    assert told == [f"{tmp_path / 'b.png'} holds 4 pictures; the first is taken, as of 1 more"]
+    *_, last = open_source(str(tmp_path), ALL)
+    source = resumed(open_source(str(tmp_path), ALL), last)
+    assert [picture.name for picture in source] == ["c"]
+    assert source.notices == told
     source = open_source(str(tmp_path / "a.png"), ALL)
     list(source)
     assert source.notices == []
+
+
+def resumed(source: PictureSource | VideoSource, last: Picture) -> PictureSource | VideoSource:
+    """The source as a run that goes on with the picture `last` has it, from its record on the disk."""
+    assert source.read_to(json.loads(json.dumps(last.mark, default=Mark.to_dict)))
+    return source
+
+
+def test_pictures_that_changed_their_size_before_a_run_was_stopped_are_told(tmp_path: Path) -> None:
+    """In the middle of three recordings one behind the other; the run goes on in the last."""
+    size, file = (2 * WIDTH, 2 * HEIGHT), tmp_path / "in.ts"
+    parts: tuple[dict[str, Any], ...] = ({}, {"start": 36_000, "size": size}, {"start": 72_000})
+    file.write_bytes(b"".join(transport_stream(tmp_path, **part) for part in parts))
+    whole = open_source(str(file), ALL)
+    *_, last = whole
+    source = resumed(open_source(str(file), ALL), last)
+    assert [picture.index for picture in source] == [last.index]
+    assert source.notices == whole.notices
+    assert len(whole.notices) == 1
 
 
 def test_gifs_that_are_left_out_are_told(folder: Path) -> None:

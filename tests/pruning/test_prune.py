@@ -4,12 +4,14 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -22,6 +24,7 @@ from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.evaluation.evaluate import evaluate
 from icnet_cli.models import Network, build
 from icnet_cli.models.count import parameters_m
+from icnet_cli.pixels.cv import cv2
 from icnet_cli.pruning import measuring
 from icnet_cli.pruning import prune as pruning
 from icnet_cli.pruning.events import Tuning, Working
@@ -192,6 +195,30 @@ def test_a_pruned_file_is_used_as_its_parent_is(weights: Path, config: PruneConf
     assert measured[-1].done == 2
     fresh = build("fast-scnn", {"keep": 0.25, "num_classes": 11})
     assert start_from(fresh, "b.safetensors") == len(fresh.state_dict())
+
+
+@pytest.mark.parametrize("portrait", ["val_00", "val_01"])
+def test_pictures_of_mixed_shapes_are_measured_as_eval_measures_them(
+    weights: Path, camvid: Path, portrait: str
+) -> None:
+    """One upright and one not, each at its own shape, whichever comes first: none is squeezed into the other's."""
+    seen = np.arange(256, dtype=np.uint8)
+    seen[[0, 3, 8]] = 4, 10, 9  # classes that these weights see: of others mIoU is 0 at any size
+    for path in (*camvid.glob("val/*.png"), *camvid.glob("valannot/*.png")):
+        size = (128, 192) if path.stem == portrait else (192, 128)
+        picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        picture = picture if path.parent.name == "val" else seen[picture]
+        cv2.imwrite(str(path), cv2.resize(picture, size, interpolation=cv2.INTER_NEAREST))
+    told = PruneConfig(weights=str(weights), data=camvid, keep=0.25, no_tune=True, device="cpu")
+    _, report = run_to_end(replace(told, output=Path("quarter.safetensors")))
+    for name, miou in (
+        (weights, report.start.miou_before),
+        ("quarter.safetensors", report.steps[0].miou_pruned),
+    ):
+        measured = list(evaluate(EvalConfig(dataset=camvid, weights=str(name), device="cpu")))[-1]
+        assert miou == pytest.approx(measured.miou, abs=1e-4)
+        assert measured.miou > 0.01
+    assert load_weights(Path("quarter.safetensors")).meta.history[-1]["protocol"]["size"] is None
 
 
 def test_no_tune_cuts_only_and_equals_its_parents_channels(weights: Path) -> None:
@@ -435,11 +462,15 @@ def test_other_kinds_of_weights_are_told_what_to_do(config: PruneConfig) -> None
 
 
 def test_a_finished_run_tells_its_table_again(config: PruneConfig) -> None:
-    """Nothing is tuned or measured a second time; its output is written again where it is gone."""
+    """Nothing is tuned or measured again, so no data is needed; its output is written again where it is gone."""
     once = replace(config, one_shot=True, output=Path("quarter.safetensors"))
     _, first = run_to_end(once)
     before = Path("quarter.safetensors").read_bytes()
+    assert config.data is not None
+    shutil.rmtree(config.data)
     events, again = run_to_end(PruneConfig(resume=first.run_dir))
+    news = f"{first.run_dir} is complete already; this is its table again"
+    assert [event.news for event in events if isinstance(event, Working)] == [news]
     assert not [e for e in events if isinstance(e, Tuning)]
     assert again.steps == first.steps
     Path("quarter.safetensors").unlink()

@@ -218,6 +218,7 @@ def test_it_keeps_what_changes_its_arithmetic(tiny: TrainConfig, tmp_path: Path)
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        ({"model": "icnet"}, "with --model fast-scnn; leave --model out"),
         ({"keep": 0.25}, "with --keep 0.125; leave --keep out"),
         ({"pretrained": "fast-scnn-camvid"}, "without --pretrained; leave --pretrained out"),
         ({"recipe": "camvid-icnet"}, "with --recipe tiny; leave --recipe out"),

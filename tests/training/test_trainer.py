@@ -13,16 +13,18 @@ import pytest
 import torch
 
 from icnet_cli.checkpoints.format import Normalisation, WeightsMeta, load_weights, save_weights
+from icnet_cli.checkpoints.start import CARD_KEY
 from icnet_cli.checkpoints.state import list_states, load_state
 from icnet_cli.classes import load_table
 from icnet_cli.config import TrainConfig
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.inference import processor
-from icnet_cli.models import build
+from icnet_cli.models import build, name_of
 from icnet_cli.pixels.cv import cv2
 from icnet_cli.training import trainer
 from icnet_cli.training.events import EvalDone, Event, Notice, StepDone
 from icnet_cli.training.loader import epoch_batches
+from icnet_cli.training.pretrained import network_to_train
 from icnet_cli.training.ranks import Ranks
 from icnet_cli.training.run import prepare
 from icnet_cli.training.signals import DeferredSignals
@@ -225,9 +227,37 @@ def test_starting_from_weights_takes_what_fits(config: TrainConfig, tmp_path: Pa
     given = load_weights(start).network.state_dict()
     assert same({k: v for k, v in run.network.state_dict().items() if "num_batches" not in k},
                 {k: v for k, v in given.items() if "num_batches" not in k})  # fmt: skip
-    with pytest.raises(IcnetError, match="is fast-scnn, not deeplabv3; add --model fast-scnn") as caught:
+    with pytest.raises(
+        IcnetError, match=r"--model deeplabv3 does not go with .* name --model fast-scnn"
+    ) as caught:
         prepare(replace(config, output=tmp_path / "third", model="deeplabv3", keep=0.125, pretrained=start))
-    assert caught.value.code is ExitCode.WEIGHTS
+    assert caught.value.code is ExitCode.USAGE
+
+
+@pytest.mark.parametrize("where", ["option", "recipe"])
+def test_a_run_that_names_no_network_takes_that_of_its_start(
+    config: TrainConfig, tmp_path: Path, where: str
+) -> None:
+    network, start = build("fast-scnn", {"num_classes": 11, "keep": 0.25}), tmp_path / "start.safetensors"
+    save_weights(start, network, WeightsMeta.of(network, load_table("camvid"), (64, 64)))
+    untold = replace(config, model=None, keep=None)
+    if where == "option":
+        run = prepare(replace(untold, pretrained=str(start)))
+    else:
+        run = prepare(replace(untold, recipe=str(write_recipe(tmp_path, pretrained=str(start)))))
+    assert (name_of(run.network), run.network.config_dict()["keep"]) == ("fast-scnn", 0.25)
+    assert run.started_from is not None
+    assert json.loads((run.folder / "run.json").read_text())["config"]["model"] == "fast-scnn"
+
+
+def test_without_weights_that_are_of_a_network_it_is_icnet(tmp_path: Path) -> None:
+    """A trunk alone starts ICNet, though a file that holds one would build the network it was cut from."""
+    network = build("pspnet50", {"num_classes": 11, "keep": 0.125})
+    meta = WeightsMeta.of(network, load_table("camvid"), (64, 64))
+    whole, trunk = tmp_path / "whole.safetensors", tmp_path / "trunk.safetensors"
+    save_weights(whole, network, meta)
+    save_weights(trunk, network, replace(meta, card={CARD_KEY: True}))
+    assert [network_to_train(start) for start in (None, trunk, whole)] == ["icnet", "icnet", "pspnet50"]
 
 
 def test_other_peoples_weights_bring_their_form(config: TrainConfig, tmp_path: Path) -> None:
