@@ -70,6 +70,12 @@ def protocol_size(train_size: tuple[int, int], picture: tuple[int, int]) -> tupl
     return train_size if abs(aspect - 1) <= SAME_ASPECT else None
 
 
+def measured_size(picture: tuple[int, int], train_size: tuple[int, int]) -> tuple[int, int]:
+    """The network's input (height, width) where weights are measured on a picture and the user names no size."""
+    height, width = protocol_size(train_size, picture) or default_input_size(picture, train_size)
+    return max(SMALLEST, height), max(SMALLEST, width)
+
+
 class Segmenter:
     """Labels pictures with one network on one device. Threads may share one.
 
@@ -212,8 +218,8 @@ class Segmenter:
             raise usage_error(f"a picture has at least 1x1 pixels, not {height}x{width}")
         if self._size is not None:
             return self._size
-        chosen = protocol_size(self.meta.train_size, (height, width)) if self._at_training_size else None
-        chosen = chosen or default_input_size((height, width), self.meta.train_size)
+        fit = measured_size if self._at_training_size else default_input_size
+        chosen = fit((height, width), self.meta.train_size)
         return max(self._least, chosen[0]), max(self._least, chosen[1])
 
     def labels(self, frame: Picture) -> Labels:

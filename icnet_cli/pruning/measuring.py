@@ -25,7 +25,7 @@ class Gauge:
     ) -> None:
         self.size, self.device, self.precision = size, device, precision
         self.pairs: Pairs | None = tuning.val if tuning else None
-        self._recipe = tuning.recipe if tuning else None
+        self._tuning = tuning
 
     def row(self, network: Network, keep: float) -> Row:
         """A row of the report, without its accuracies."""
@@ -39,7 +39,7 @@ class Gauge:
         return None if self.pairs is None else self.miou_on(network, self.pairs)
 
     def miou_on(self, network: Network, pairs: Pairs) -> float:
-        assert self._recipe is not None
-        size, normalisation = self._recipe.eval_size, self._recipe.normalisation
+        assert self._tuning is not None
+        size, normalisation = self._tuning.input_size, self._tuning.recipe.normalisation
         network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return float(evaluate_network(network, pairs, size, self.device, normalisation).miou)

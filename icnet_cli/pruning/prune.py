@@ -200,7 +200,8 @@ class Job:
             "miou_tuned": row.miou_tuned,
         }
         if self.tuning is not None and self.tuning.val is not None:
-            size = self.tuning.recipe.eval_size
+            one = self.tuning.val.one_size
+            size = self.tuning.input_size(*one) if one else None
             entry["protocol"] = {
                 "dataset": self.tuning.layout.name,
                 "split": self.tuning.recipe.val_split,

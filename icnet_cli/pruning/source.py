@@ -15,7 +15,6 @@ from icnet_cli.documents import read_json
 from icnet_cli.errors import IcnetError, usage_error, weights_error
 from icnet_cli.evaluation.evaluate import check_classes_fit
 from icnet_cli.inference.exported import is_exported
-from icnet_cli.inference.segmenter import protocol_size
 from icnet_cli.outputs import refuse_unwritable, try_folder
 from icnet_cli.reports.train_page import RUN_FILE
 from icnet_cli.training.recipe import Recipe, load_recipe, recipe_from_dict
@@ -156,7 +155,8 @@ def open_tuning(config: PruneConfig, source: Source, dataset: Path, recipe: Reci
     run = replace(run, remarks=(*run.remarks, *remarks))
     if run.val is None and config.max_drop is not None:
         raise usage_error(f"--max-drop needs a split {made.val_split} to measure on; {dataset} has none")
-    return run if recipe or run.val is None else replace(run, recipe=_measured_at(config, source, run))
+    made = replace(run.recipe, eval_size=meta.train_size)  # where `icnet eval` measures these weights
+    return replace(run, recipe=made, measured_at=config.size)
 
 
 def _without_lost_teachers(recipe: Recipe) -> tuple[Recipe, list[str]]:
@@ -179,14 +179,6 @@ def _is_there(weights: str) -> bool:
     except IcnetError:
         return False
     return True
-
-
-def _measured_at(config: PruneConfig, source: Source, run: Run) -> Recipe:
-    """The recipe with the size that `icnet eval` measures these weights at."""
-    assert run.val is not None
-    height, width = run.val.read(0)[0].shape[:2]
-    size = config.size or protocol_size(source.weights.meta.train_size, (height, width))
-    return replace(run.recipe, eval_size=size)
 
 
 def tuning_recipe(config: PruneConfig, source: Source, layout: str) -> Recipe:

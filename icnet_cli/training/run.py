@@ -20,7 +20,7 @@ from icnet_cli.data.layouts import Layout, recognise
 from icnet_cli.errors import IcnetError, input_error, output_error, usage_error
 from icnet_cli.evaluation.folders import free_folder
 from icnet_cli.inference.device import slow_precision
-from icnet_cli.inference.segmenter import default_input_size
+from icnet_cli.inference.segmenter import default_input_size, measured_size
 from icnet_cli.models import Network, build
 from icnet_cli.reports.train_page import RUN_FILE
 from icnet_cli.training.distil import find_teachers
@@ -48,6 +48,7 @@ class Run:
         started_from: how much of the network came from which weights, in words.
         teachers: whose probabilities it learns from, beside the labels.
         remarks: what else its user should know, a line each.
+        measured_at: (height, width) of the network's input where it is measured, if the user names one.
         lock: keeps other processes out of `folder`, on the first rank.
     """
 
@@ -67,6 +68,7 @@ class Run:
     started_from: str | None = None
     teachers: tuple[LoadedWeights, ...] = ()
     remarks: tuple[str, ...] = ()
+    measured_at: tuple[int, int] | None = None
     lock: RunLock = field(default_factory=RunLock)
 
     def release(self) -> None:
@@ -100,14 +102,21 @@ class Run:
     def train_size(self) -> tuple[int, int]:
         """(height, width) that the weights file will name: the scale of use.
 
-        Without an `eval_size` a recipe trains at the pictures' own scale and is measured there. The crop says
-        nothing of it: of large pictures it shows a part, and around small ones it is filled up. So the weights name
-        the size of a typical picture, in multiples of 32.
+        Without an `eval_size` a recipe trains at the pictures' own scale. The crop says nothing of it: of large
+        pictures it shows a part, and around small ones it is filled up. So the weights name the size of a typical
+        picture, in multiples of 32.
         """
         if self.recipe.eval_size:
             return self.recipe.eval_size
         typical = self.train.typical_size()
         return default_input_size(typical, typical)
+
+    def input_size(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) at which the network is measured on a picture of that size: where `icnet eval` does it.
+
+        So the figure that weights are chosen by is the one that they have afterwards, on pictures of any shape.
+        """
+        return self.measured_at or measured_size((height, width), self.train_size)
 
     @property
     def damaged(self) -> int:
@@ -182,7 +191,7 @@ def _assemble(
     remarks += what_changed(stored, train, val) if stored else what_labels_lack(train)
     run = Run(
         config, recipe, folder, layout, train, val, network, device, batch, accumulate, lr, stored is not None, ranks,
-        started_from, find_teachers(recipe.teachers, layout.classes), tuple(remarks), lock,
+        started_from, find_teachers(recipe.teachers, layout.classes), tuple(remarks), lock=lock,
     )  # fmt: skip
     _check_batch_norm(run)
     if config.deterministic and device.type == "cuda":

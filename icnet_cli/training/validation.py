@@ -28,8 +28,7 @@ def validate(run: Run, network: Network, told_to_stop: Callable[[], bool]) -> Co
     """
     assert run.val is not None
     share = _Share(run.val, run.ranks.rank, run.ranks.world, told_to_stop)
-    recipe = run.recipe
-    confusion = evaluate_network(network, share, recipe.eval_size, run.device, recipe.normalisation)
+    confusion = evaluate_network(network, share, run.input_size, run.device, run.recipe.normalisation)
     share.end()
     confusion.matrix = run.ranks.sum(torch.from_numpy(confusion.matrix)).numpy()
     return confusion

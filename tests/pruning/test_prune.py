@@ -32,7 +32,7 @@ from icnet_cli.pruning.widths import counts_at
 from icnet_cli.training.pretrained import start_from
 from icnet_cli.training.trainer import StepDone, TrainReport
 from tests.pruning.conftest import write_weights
-from tests.tiny_camvid import write_recipe
+from tests.tiny_camvid import reshape_pictures, size_of_evaluations, sizes_measured, write_recipe
 from tests.training.test_held import another
 
 
@@ -192,6 +192,20 @@ def test_a_pruned_file_is_used_as_its_parent_is(weights: Path, config: PruneConf
     assert measured[-1].done == 2
     fresh = build("fast-scnn", {"keep": 0.25, "num_classes": 11})
     assert start_from(fresh, "b.safetensors") == len(fresh.state_dict())
+
+
+def test_it_measures_at_the_sizes_that_an_evaluation_takes(
+    config: PruneConfig, weights: Path, camvid: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pictures of several shapes each at their own aspect; all at --size where there is one."""
+    shapes = (72, 96), (200, 50)
+    reshape_pictures(camvid, "val", *shapes)
+    seen = sizes_measured(monkeypatch)
+    run_to_end(replace(config, size=None, tune_steps=1))
+    assert seen == size_of_evaluations(weights, *shapes)
+    assert seen == size_of_evaluations(Path("runs/prune/start-1/pruned.safetensors"), *shapes)
+    run_to_end(replace(config, size=(96, 64), tune_steps=1))
+    assert seen == dict.fromkeys(shapes, (96, 64))
 
 
 def test_no_tune_cuts_only_and_equals_its_parents_channels(weights: Path) -> None:
