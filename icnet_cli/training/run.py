@@ -84,6 +84,12 @@ class Run:
         if self.damaged:
             pairs = "1 damaged pair is" if self.damaged == 1 else f"{self.damaged} damaged pairs are"
             found.append(f"{pairs} left out")
+        if self.turned:
+            pictures = "1 picture has" if self.turned == 1 else f"{self.turned} pictures have"
+            found.append(
+                f"{pictures} an EXIF rotation, which is not followed: labels have to be of the pixels as stored; "
+                f"icnet data check {self.layout.root} tells more"
+            )
         if self.val is None:
             splits = ", ".join(self.layout.splits())
             found.append(
@@ -122,6 +128,11 @@ class Run:
     def damaged(self) -> int:
         """Pairs of pictures and labels that are left out."""
         return self.train.num_damaged + (self.val.num_damaged if self.val else 0)
+
+    @property
+    def turned(self) -> int:
+        """Pictures that are to be shown otherwise than their pixels are stored."""
+        return self.train.num_turned + (self.val.num_turned if self.val else 0)
 
     def batch_of(self, stage: Stage) -> int:
         """Pictures of one process at once in a stage of the recipe."""

@@ -27,6 +27,7 @@ from icnet_cli.training.ranks import Ranks
 from icnet_cli.training.run import prepare
 from icnet_cli.training.signals import DeferredSignals
 from icnet_cli.training.trainer import Trainer, TrainReport, _Seen, train
+from tests.data import make
 from tests.export.foreign_files import port_state
 from tests.tiny_camvid import reshape_pictures, size_of_evaluations, sizes_measured, write_recipe
 
@@ -88,6 +89,15 @@ def test_the_weights_name_the_scale_of_use(
     recipe = write_recipe(tmp_path, steps=1, evaluations=1, batch=4, **changes)
     run_to_end(replace(config, recipe=str(recipe)))
     assert load_weights(config.output / "last.safetensors").meta.train_size == size
+
+
+def test_pictures_that_exif_turns_are_told(config: TrainConfig, camvid: Path) -> None:
+    picture = camvid / "train" / "train_00.png"
+    upside_down = make.write(picture.with_suffix(".jpg"), cv2.imread(str(picture)))
+    picture.unlink()
+    make.turn(upside_down, 3)
+    notices = prepare(config).notices()
+    assert ["1 picture has an EXIF rotation" in notice for notice in notices] == [True]
 
 
 @pytest.mark.parametrize("changes", [{"eval_size": [96, 96]}, {}])
