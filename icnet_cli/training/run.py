@@ -150,6 +150,7 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE) -> Run:
         require_tensorboard()
     run = assemble(config, ranks=ranks)
     with run.lock.kept():
+        _check_some_step(run)
         if ranks.writes:
             if run.resumed:
                 _write_down(run)  # what it was told anew: a batch that fits now, more time
@@ -331,6 +332,20 @@ def _check_batch_norm(run: Run) -> None:
             raise usage_error(
                 f"batch {size} at {height}x{width} gives BatchNorm a single value a channel; use --batch 2 or more"
             )
+
+
+def _check_some_step(run: Run) -> None:
+    """Raise a usage error where so few pictures fill not even one step: what was kept would be random weights."""
+    epochs, pictures = run.recipe.epochs, len(run.train)
+    if run.resumed or not epochs:
+        return
+    stages = (run.recipe.stage_at(epoch / epochs) for epoch in range(epochs))
+    batches = sum(-(-pictures // (run.batch_of(stage) * run.ranks.world)) for stage in stages)
+    if batches < run.accumulate:
+        raise usage_error(
+            f"the run would end before its first step: {epochs} epochs of {pictures} pictures are {batches} "
+            f"batches of {run.batch}, and {run.accumulate} make a step; give more --epochs, or --steps N"
+        )
 
 
 def check_repeatable(recipe: Recipe) -> None:

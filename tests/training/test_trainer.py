@@ -91,6 +91,19 @@ def test_the_weights_name_the_scale_of_use(
     assert load_weights(config.output / "last.safetensors").meta.train_size == size
 
 
+def test_a_run_that_would_end_before_its_first_step_is_refused(config: TrainConfig) -> None:
+    """Six pictures in batches of two are three a pass, and four make a step here."""
+    brief = replace(config, batch=2, accumulate=4, epochs=1)
+    with pytest.raises(
+        IcnetError, match=r"before its first step: 1 epochs of 6 pictures are 3 batches"
+    ) as caught:
+        prepare(brief)
+    assert caught.value.code is ExitCode.USAGE
+    assert config.output is not None
+    assert not config.output.exists()
+    assert run_to_end(replace(brief, epochs=2))[1].step == 1
+
+
 def test_pictures_that_exif_turns_are_told(config: TrainConfig, camvid: Path) -> None:
     picture = camvid / "train" / "train_00.png"
     upside_down = make.write(picture.with_suffix(".jpg"), cv2.imread(str(picture)))
