@@ -36,7 +36,9 @@ def main(files: Sequence[Path], output: Path) -> None:
         if (other.meta.classes, other.meta.normalisation) != (first.meta.classes, first.meta.normalisation):
             raise SystemExit(f"{path} has other classes or another normalisation than {files[0]}")
     first.network.load_state_dict(mean([one.network.state_dict() for one in loaded]))
-    card = first.meta.card | {"averaged": f"the mean of {len(files)} weights"}
+    # What the first one measured is no figure of the mean's.
+    card = {key: value for key, value in first.meta.card.items() if key not in ("metrics", "best_miou")}
+    card["averaged"] = f"the mean of {len(files)} weights"
     save_weights(output, first.network, replace(first.meta, card=card))
 
 

@@ -6,8 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import yaml
 
+from icnet_cli.checkpoints.format import load_weights
+from icnet_cli.evaluation import network
+from icnet_cli.evaluation.predict import network_input
+from icnet_cli.inference.segmenter import Segmenter
 from icnet_cli.pixels.cv import cv2
 
 RECIPE: dict[str, Any] = {
@@ -55,3 +60,31 @@ def write_recipe(folder: Path, **changes: Any) -> Path:
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump(recipe))
     return path
+
+
+def reshape_pictures(root: Path, split: str, *sizes: tuple[int, int]) -> None:
+    """Give the pictures of a split these sizes (height, width), in turn."""
+    for folder in (split, f"{split}annot"):
+        for index, path in enumerate(sorted((root / folder).iterdir())):
+            height, width = sizes[index % len(sizes)]
+            picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+            cv2.imwrite(str(path), cv2.resize(picture, (width, height), interpolation=cv2.INTER_NEAREST))
+
+
+def sizes_measured(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[int, ...], tuple[int, int]]:
+    """Filled while networks are measured: at what size they see a picture of which size."""
+    seen: dict[tuple[int, ...], tuple[int, int]] = {}
+
+    def noted(image: np.ndarray, size: tuple[int, int], *rest: Any) -> Any:
+        seen[image.shape[:2]] = size
+        return network_input(image, size, *rest)
+
+    monkeypatch.setattr(network, "network_input", noted)
+    return seen
+
+
+def size_of_evaluations(weights: Path, *pictures: tuple[int, int]) -> dict[tuple[int, int], tuple[int, int]]:
+    """At what size `icnet eval` has weights see pictures of these sizes."""
+    loaded = load_weights(weights)
+    segmenter = Segmenter(loaded.network, loaded.meta, "cpu", at_training_size=True)
+    return {size: segmenter.input_size(*size) for size in pictures}

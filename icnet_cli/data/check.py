@@ -14,6 +14,7 @@ import numpy as np
 
 from icnet_cli.classes import IGNORE_INDEX, load_table
 from icnet_cli.classes.table import UNKNOWN
+from icnet_cli.data.files import TURN
 from icnet_cli.data.layout import TRAIN_IDS_SUFFIX, Layout, as_ranges
 from icnet_cli.data.layouts import recognise
 from icnet_cli.data.leaks import Leak, leaks
@@ -166,6 +167,11 @@ def _files(layout: Layout, survey: Survey) -> Iterator[Finding]:
     for reason, paths in _grouped(survey.damaged):
         what = f"that cannot be used: {reason.split(';')[0]}"
         yield from found("damaged", paths, what, "restore the files, or train with --skip-damaged")
+    if survey.turned:
+        what = (
+            f"{_number(survey.turned)} with an EXIF rotation, which is not followed: pixels count as stored"
+        )
+        yield _finding(layout, WARNING, "turned", survey.split, survey.turned, what, TURN)
     for sizes, paths in _grouped(survey.wrong_size):
         fix = "make the two the same size; resize labels by nearest neighbour only"
         yield from found("size", paths, f"of another size than the image ({sizes})", fix)

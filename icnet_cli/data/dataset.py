@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icnet_cli.classes import ClassTable
-from icnet_cli.data.files import check_picture, label_form_problem, picture_size, read_bytes, read_image
+from icnet_cli.data.files import TURN, check_picture, label_form_problem, picture_size, read_bytes, read_image
 from icnet_cli.data.layouts import Layout, Sample
 from icnet_cli.errors import IcnetError, input_error, usage_error
+from icnet_cli.pixels.headers import orientation
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
@@ -68,6 +69,7 @@ class SegmentationDataset:
         self.samples: list[Sample] = [sample for split in splits for sample in samples_of(layout, split)]
         self.skip_damaged = skip_damaged
         self.num_damaged = 0
+        self.num_turned = 0  # images with an EXIF rotation, as `check_files` has seen them
         # (height, width) of all pictures, where `check_files` has seen that it is one.
         self.one_size: tuple[int, int] | None = None
         self._cached: dict[Sample, Pair] | None = {} if cache else None
@@ -156,15 +158,21 @@ class SegmentationDataset:
 
     def _check_pair(self, sample: Sample) -> tuple[tuple[int, int], str | None]:
         """Raises for damage; returns (height, width), and what is wrong with the form of a whole label file."""
-        image = check_picture(read_bytes(sample.image), sample.image)
+        data = read_bytes(sample.image)
+        image = check_picture(data, sample.image)
         labels = check_picture(read_bytes(sample.labels), sample.labels)
-        _same_size(sample, image[:2], labels[:2])
+        turned = orientation(data) != 1
+        _same_size(sample, image[:2], labels[:2], turned)
+        self.num_turned += turned
         return (image.height, image.width), label_form_problem(labels, self.layout.color_labels)
 
 
-def _same_size(sample: Sample, image: tuple[int, ...], labels: tuple[int, ...]) -> None:
+def _same_size(sample: Sample, image: tuple[int, ...], labels: tuple[int, ...], turned: bool = False) -> None:
     if tuple(image) != tuple(labels):
+        fix = "make the two the same size (labels by nearest neighbour only)"
+        if turned and tuple(image[::-1]) == tuple(labels):
+            fix = f"its EXIF rotation is not followed: {TURN}"
         raise input_error(
             f"{sample.labels} is {labels[0]}x{labels[1]} but its image {sample.image} is "
-            f"{image[0]}x{image[1]}; make the two the same size (labels by nearest neighbour only)"
+            f"{image[0]}x{image[1]}; {fix}"
         )

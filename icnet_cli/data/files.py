@@ -15,6 +15,12 @@ from icnet_cli.pixels.headers import read_header
 MAX_PIXELS = 1 << 27  # 134 million: four times an 8K frame; its RGB copy is 400 MB
 MAX_FILE_BYTES = 1 << 30
 
+# What to do about an image that its EXIF turns. Most tools for labels show it turned; its pixels lie otherwise.
+TURN = (
+    "where labels are of the picture as it is shown, turn its pixels, too (Pillow: ImageOps.exif_transpose); "
+    "where they are of the pixels as stored, remove the tag"
+)
+
 _CURE = "restore the file, or leave it out with --skip-damaged"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_MODES = {0: "grey", 3: "palette"}  # color type in the PNG's IHDR; 2, 4 and 6 have more than one channel

@@ -23,6 +23,7 @@ from icnet_cli.data.files import (
 from icnet_cli.data.layout import Layout, Sample
 from icnet_cli.errors import IcnetError
 from icnet_cli.pixels.cv import cv2
+from icnet_cli.pixels.headers import orientation
 
 THUMBNAIL = 16  # side of the grey picture by which two frames are compared
 
@@ -66,6 +67,7 @@ class Survey:
     without_image: list[Path] = field(default_factory=list)
     damaged: list[tuple[Path, str]] = field(default_factory=list)
     wrong_size: list[tuple[Path, str]] = field(default_factory=list)
+    turned: list[Path] = field(default_factory=list)  # images that are to be seen turned
     wrong_form: list[tuple[Path, Form]] = field(default_factory=list)
     values: list[Values] = field(default_factory=list)
     frames: list[Frame] = field(default_factory=list)
@@ -107,6 +109,8 @@ def _attempt(survey: Survey, path: Path, look: Callable[[], Form]) -> Form | Non
 def _look_at_image(survey: Survey, sample: Sample) -> Form:
     data = read_bytes(sample.image)
     form = check_picture(data, sample.image)
+    if orientation(data) != 1:
+        survey.turned.append(sample.image)
     grey = decode_image(data, sample.image, cv2.IMREAD_GRAYSCALE)
     small = cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
     digest = hashlib.blake2b(data, digest_size=16).digest()

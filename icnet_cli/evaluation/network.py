@@ -13,6 +13,10 @@ from icnet_cli.evaluation.confusion import Confusion, Labels
 from icnet_cli.evaluation.predict import Image, network_input
 from icnet_cli.pixels.labels import labels_from_scores, labels_from_scores_torch
 
+InputSize = Callable[
+    [int, int], tuple[int, int]
+]  # of a picture's height and width, those of the network's input
+
 
 class Pairs(Protocol):
     """What is measured on: pictures with their labels, as `data.SegmentationDataset` gives them."""
@@ -25,7 +29,7 @@ class Pairs(Protocol):
 def evaluate_network(
     network: nn.Module,
     dataset: Pairs,
-    size: tuple[int, int] | Callable[[tuple[int, int]], tuple[int, int]] | None,
+    input_size: InputSize,
     device: torch.device,
     normalisation: Normalisation,
 ) -> Confusion:
@@ -34,7 +38,7 @@ def evaluate_network(
     Args:
         network: on `device`; its mode is put back as it was.
         dataset: pictures and labels, of any sizes.
-        size: (height, width) of the network's input, or what tells it by a picture's own; None takes that.
+        input_size: at what size the network sees a picture of which size.
     """
     confusion = Confusion(int(network.num_classes))  # type: ignore[arg-type]
     training = network.training
@@ -42,8 +46,7 @@ def evaluate_network(
     try:
         for index in range(len(dataset)):
             image, truth = dataset.read(index)
-            chosen = size((image.shape[0], image.shape[1])) if callable(size) else size
-            labels = network_labels(network, image, chosen, device, normalisation)
+            labels = network_labels(network, image, input_size, device, normalisation)
             confusion.update(truth, labels)
     finally:
         network.train(training)
@@ -54,13 +57,13 @@ def evaluate_network(
 def network_labels(
     network: nn.Module,
     image: Image,
-    size: tuple[int, int] | None,
+    input_size: InputSize,
     device: torch.device,
     normalisation: Normalisation,
 ) -> Labels:
     """The arg-max class of each pixel of `image`, uint8 (H, W)."""
     own_size = (image.shape[0], image.shape[1])
-    network_size = size or own_size
+    network_size = input_size(*own_size)
     scores = network.scores(network_input(image, network_size, device, normalisation))  # type: ignore[operator]
     align_corners = bool(network.align_corners)
     if device.type != "cpu":

@@ -71,8 +71,9 @@ def protocol_size(train_size: tuple[int, int], picture: tuple[int, int]) -> tupl
 
 
 def measured_size(picture: tuple[int, int], train_size: tuple[int, int]) -> tuple[int, int]:
-    """The network's input (height, width) for a picture that weights are measured on, where the user names none."""
-    return protocol_size(train_size, picture) or default_input_size(picture, train_size)
+    """The network's input (height, width) where weights are measured on a picture and the user names no size."""
+    height, width = protocol_size(train_size, picture) or default_input_size(picture, train_size)
+    return max(SMALLEST, height), max(SMALLEST, width)
 
 
 class Segmenter:
@@ -217,8 +218,8 @@ class Segmenter:
             raise usage_error(f"a picture has at least 1x1 pixels, not {height}x{width}")
         if self._size is not None:
             return self._size
-        choose = measured_size if self._at_training_size else default_input_size
-        chosen = choose((height, width), self.meta.train_size)
+        fit = measured_size if self._at_training_size else default_input_size
+        chosen = fit((height, width), self.meta.train_size)
         return max(self._least, chosen[0]), max(self._least, chosen[1])
 
     def labels(self, frame: Picture) -> Labels:

@@ -19,6 +19,7 @@ class Header(NamedTuple):
 
 
 _WEBP_ANIMATED = 0x02  # among the flags of VP8X
+_EXIF = b"Exif\0\0"  # before the block itself, in JPEGs and some WebPs
 _MOST_PAGES = 10_000  # of a TIFF that are counted
 
 
@@ -44,6 +45,46 @@ def pictures_in(data: bytes) -> int:
             if kind == b"IDAT":
                 break
     return _pages_in(data) if data.startswith((b"II*\0", b"MM\0*")) else 1
+
+
+def orientation(data: bytes) -> int:
+    """The EXIF orientation that a picture file names: 1 is upright, as is one that names none; 2 to 8 are not."""
+    try:
+        exif = _exif_of(data).removeprefix(_EXIF)
+        order = "<" if exif[:2] == b"II" else ">"
+        (directory,) = struct.unpack_from(order + "I", exif, 4)
+        (count,) = struct.unpack_from(order + "H", exif, directory)
+        for at in range(directory + 2, directory + 2 + 12 * count, 12):
+            tag, _, _, value = struct.unpack_from(order + "HHIH", exif, at)
+            if tag == _TIFF_ORIENTATION:
+                return value if 1 <= value <= 8 else 1
+    except (struct.error, IndexError):  # none, or cut short
+        pass
+    return 1
+
+
+def _exif_of(data: bytes) -> bytes:
+    """The EXIF block, which is a TIFF's directory, of a file; empty where it has none."""
+    if data.startswith(b"\xff\xd8\xff"):
+        segments = _jpeg_segments(data)
+        own = (data[at + 4 : end] for marker, at, end in segments if marker == 0xE1)
+        return next((block for block in own if block.startswith(_EXIF)), b"")
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return next((data[at + 8 :] for kind, at in _chunks(data, 8, ">I4s", 12) if kind == b"eXIf"), b"")
+    if data.startswith(b"RIFF"):
+        return next((data[at + 8 :] for kind, at in _chunks(data, 12, "<4sI", 8) if kind == b"EXIF"), b"")
+    return data if data.startswith((b"II*\0", b"MM\0*")) else b""
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """The marker, the place and the end of each segment of a JPEG before its picture."""
+    at = 2
+    while data[at] == 0xFF:
+        marker, length = struct.unpack_from(">xBH", data, at)
+        if marker == 0xDA:
+            return
+        yield marker, at, at + 2 + length
+        at += 2 + length
 
 
 def _pages_in(data: bytes) -> int:
@@ -133,6 +174,7 @@ def _webp(data: bytes) -> Header | None:
 
 
 _TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4}  # bytes of the field types used below: BYTE, ASCII, SHORT, LONG
+_TIFF_ORIENTATION = 274
 _TIFF_SUBFILE, _TIFF_IS_PAGE = 254, 2  # what a directory is: bits, this one of a page
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_STRIPS, _TIFF_STRIP_BYTES, _TIFF_TILES, _TIFF_TILE_BYTES = (
     256, 257, 273, 279, 324, 325,

@@ -39,9 +39,7 @@ class Gauge:
         return None if self.pairs is None else self.miou_on(network, self.pairs)
 
     def miou_on(self, network: Network, pairs: Pairs) -> float:
-        run = self._tuning
-        assert run is not None
+        assert self._tuning is not None
+        size, normalisation = self._tuning.input_size, self._tuning.recipe.normalisation
         network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return float(
-            evaluate_network(network, pairs, run.input_size, self.device, run.recipe.normalisation).miou
-        )
+        return float(evaluate_network(network, pairs, size, self.device, normalisation).miou)

@@ -204,7 +204,7 @@ class Job:
             "miou_tuned": row.miou_tuned,
         }
         if self.tuning is not None and self.tuning.val is not None:
-            sizes = {self.tuning.input_size(size) for size in self.tuning.val.sizes()}
+            sizes = {self.tuning.input_size(*size) for size in self.tuning.val.sizes()}
             entry["protocol"] = {
                 "dataset": self.tuning.layout.name,
                 "split": self.tuning.recipe.val_split,

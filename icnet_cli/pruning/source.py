@@ -155,8 +155,8 @@ def open_tuning(config: PruneConfig, source: Source, dataset: Path, recipe: Reci
     run = replace(run, remarks=(*run.remarks, *remarks))
     if run.val is None and config.max_drop is not None:
         raise usage_error(f"--max-drop needs a split {made.val_split} to measure on; {dataset} has none")
-    run = replace(run, measured_as=meta.train_size)
-    return run if recipe else replace(run, recipe=replace(run.recipe, eval_size=config.size))
+    made = replace(run.recipe, eval_size=meta.train_size)  # where `icnet eval` measures these weights
+    return replace(run, recipe=made, measured_at=config.size)
 
 
 def _without_lost_teachers(recipe: Recipe) -> tuple[Recipe, list[str]]:

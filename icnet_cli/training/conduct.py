@@ -67,9 +67,8 @@ def _cure(run: Run, stage: Stage | None) -> str:
 
 def _smaller_pictures(run: Run) -> str:
     """An evaluation has one picture at a time: no batch to halve."""
-    size = run.recipe.eval_size
-    at = f"{size[0]}x{size[1]}" if size else "its own size"
-    picture = f"measuring one picture of {run.recipe.val_split} at {at}"
+    height, width = run.measured_at or run.train_size
+    picture = f"measuring one picture of {run.recipe.val_split} at about {height}x{width}"
     return f"{picture}: use --device cpu, or a recipe with a smaller eval_size"
 
 

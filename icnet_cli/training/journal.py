@@ -65,8 +65,7 @@ class Journal:
         for number, index in enumerate(self._indices):
             image, truth = val.read(index)
             self._keep_once(number, image, truth)
-            size = run.input_size((image.shape[0], image.shape[1]))
-            labels = network_labels(network, image, size, run.device, run.recipe.normalisation)
+            labels = network_labels(network, image, run.input_size, run.device, run.recipe.normalisation)
             write_labels_png(sample_path(run.folder, str(step), number), small_labels(labels, SIDE))
 
     def _keep_once(self, number: int, image: np.ndarray, truth: np.ndarray) -> None:

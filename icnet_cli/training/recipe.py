@@ -89,7 +89,7 @@ class Recipe:
     epochs: int | None = None
     steps: int | None = None
     crop_size: tuple[int, int] = (768, 768)
-    eval_size: tuple[int, int] | None = None  # (height, width) of the network's input; None: the labels' own
+    eval_size: tuple[int, int] | None = None  # (height, width), the scale of use; None: of the pictures
     optimizer: OptimizerRecipe = field(default_factory=OptimizerRecipe)
     schedule: ScheduleRecipe = field(default_factory=ScheduleRecipe)
     loss: LossRecipe = field(default_factory=LossRecipe)

@@ -48,8 +48,8 @@ class Run:
         started_from: how much of the network came from which weights, in words.
         teachers: whose probabilities it learns from, beside the labels.
         remarks: what else its user should know, a line each.
+        measured_at: (height, width) of the network's input where it is measured, if the user names one.
         lock: keeps other processes out of `folder`, on the first rank.
-        measured_as: the training size of weights whose figures are to be those that `icnet eval` gives of them.
     """
 
     config: TrainConfig
@@ -68,8 +68,8 @@ class Run:
     started_from: str | None = None
     teachers: tuple[LoadedWeights, ...] = ()
     remarks: tuple[str, ...] = ()
+    measured_at: tuple[int, int] | None = None
     lock: RunLock = field(default_factory=RunLock)
-    measured_as: tuple[int, int] | None = None
 
     def release(self) -> None:
         """Let other processes train in the folder; nothing is written there any more. Safe to call twice."""
@@ -84,6 +84,12 @@ class Run:
         if self.damaged:
             pairs = "1 damaged pair is" if self.damaged == 1 else f"{self.damaged} damaged pairs are"
             found.append(f"{pairs} left out")
+        if self.turned:
+            pictures = "1 picture has" if self.turned == 1 else f"{self.turned} pictures have"
+            found.append(
+                f"{pictures} an EXIF rotation, which is not followed: labels have to be of the pixels as stored; "
+                f"icnet data check {self.layout.root} tells more"
+            )
         if self.val is None:
             splits = ", ".join(self.layout.splits())
             found.append(
@@ -102,26 +108,31 @@ class Run:
     def train_size(self) -> tuple[int, int]:
         """(height, width) that the weights file will name: the scale of use.
 
-        Without an `eval_size` a recipe trains at the pictures' own scale and is measured there. The crop says
-        nothing of it: of large pictures it shows a part, and around small ones it is filled up. So the weights name
-        the size of a typical picture, in multiples of 32.
+        Without an `eval_size` a recipe trains at the pictures' own scale. The crop says nothing of it: of large
+        pictures it shows a part, and around small ones it is filled up. So the weights name the size of a typical
+        picture, in multiples of 32.
         """
-        named = self.recipe.eval_size or self.measured_as
-        if named:
-            return named
+        if self.recipe.eval_size:
+            return self.recipe.eval_size
         typical = self.train.typical_size()
         return default_input_size(typical, typical)
 
-    def input_size(self, picture: tuple[int, int]) -> tuple[int, int]:
-        """(height, width) of the network's input for a picture of that size which it is measured on."""
-        if self.recipe.eval_size:
-            return self.recipe.eval_size
-        return measured_size(picture, self.measured_as) if self.measured_as else picture
+    def input_size(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) at which the network is measured on a picture of that size: where `icnet eval` does it.
+
+        So the figure that weights are chosen by is the one that they have afterwards, on pictures of any shape.
+        """
+        return self.measured_at or measured_size((height, width), self.train_size)
 
     @property
     def damaged(self) -> int:
         """Pairs of pictures and labels that are left out."""
         return self.train.num_damaged + (self.val.num_damaged if self.val else 0)
+
+    @property
+    def turned(self) -> int:
+        """Pictures that are to be shown otherwise than their pixels are stored."""
+        return self.train.num_turned + (self.val.num_turned if self.val else 0)
 
     def batch_of(self, stage: Stage) -> int:
         """Pictures of one process at once in a stage of the recipe."""
@@ -139,6 +150,7 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE) -> Run:
         require_tensorboard()
     run = assemble(config, ranks=ranks)
     with run.lock.kept():
+        _check_some_step(run)
         if ranks.writes:
             if run.resumed:
                 _write_down(run)  # what it was told anew: a batch that fits now, more time
@@ -193,7 +205,7 @@ def _assemble(
     remarks += what_changed(stored, train, val) if stored else what_labels_lack(train)
     run = Run(
         config, recipe, folder, layout, train, val, network, device, batch, accumulate, lr, stored is not None, ranks,
-        started_from, find_teachers(recipe.teachers, layout.classes), tuple(remarks), lock,
+        started_from, find_teachers(recipe.teachers, layout.classes), tuple(remarks), lock=lock,
     )  # fmt: skip
     _check_batch_norm(run)
     if config.deterministic and device.type == "cuda":
@@ -330,6 +342,20 @@ def _check_batch_norm(run: Run) -> None:
             raise usage_error(
                 f"batch {size} at {height}x{width} gives BatchNorm a single value a channel; use --batch 2 or more"
             )
+
+
+def _check_some_step(run: Run) -> None:
+    """Raise a usage error where so few pictures fill not even one step: what was kept would be random weights."""
+    epochs, pictures = run.recipe.epochs, len(run.train)
+    if run.resumed or not epochs:
+        return
+    stages = (run.recipe.stage_at(epoch / epochs) for epoch in range(epochs))
+    batches = sum(-(-pictures // (run.batch_of(stage) * run.ranks.world)) for stage in stages)
+    if batches < run.accumulate:
+        raise usage_error(
+            f"the run would end before its first step: {epochs} epochs of {pictures} pictures are {batches} "
+            f"batches of {run.batch}, and {run.accumulate} make a step; give more --epochs, or --steps N"
+        )
 
 
 def check_repeatable(recipe: Recipe) -> None:

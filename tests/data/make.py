@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,14 @@ def write(path: Path, picture: NDArray[Any]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), picture[..., ::-1] if picture.ndim == 3 else picture)
     return path
+
+
+def turn(path: Path, orientation: int) -> None:
+    """The JPEG `path` with an EXIF block that says how it is to be shown."""
+    data = path.read_bytes()
+    field = struct.pack("<HHIHH", 274, 3, 1, orientation, 0)
+    block = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + field + bytes(4)
+    path.write_bytes(data[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + data[2:])
 
 
 def image(name: str, size: tuple[int, int] = SIZE) -> NDArray[np.uint8]:

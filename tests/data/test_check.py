@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from icnet_cli.data.check import CheckReport, Finding, check_dataset
+from icnet_cli.data.dataset import SegmentationDataset
+from icnet_cli.data.layouts import recognise
 from icnet_cli.errors import IcnetError
 from icnet_cli.pixels.cv import cv2
 
@@ -263,3 +265,29 @@ def test_splits_without_labels_or_images(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "labels")
     (tmp_path / "labels").mkdir()
     assert check_dataset(tmp_path).errors[0].kind == "no-split"
+
+
+def test_images_that_exif_turns(tmp_path: Path) -> None:
+    """Upside down, sizes agree: labels of the picture as it is shown would be learnt wrongly in silence."""
+    make.folder(tmp_path)
+    first, second, *_ = sorted((tmp_path / "images/train").rglob("*.jpg"))
+    make.turn(first, 3)
+    make.turn(second, 1)
+    finding = only(check_dataset(tmp_path))
+    assert (finding.severity, finding.kind, finding.count) == ("warning", "turned", 1)
+    assert finding.files == (first.relative_to(tmp_path).as_posix(),)
+    assert "exif_transpose" in finding.fix
+    dataset = SegmentationDataset(recognise(tmp_path), ["train"])
+    dataset.check_files()
+    assert dataset.num_turned == 1
+
+
+def test_labels_of_an_image_as_exif_turns_it_are_not_to_be_resized(tmp_path: Path) -> None:
+    make.folder(tmp_path)
+    first = sorted((tmp_path / "images/train").rglob("*.jpg"))[0]
+    make.turn(first, 6)
+    label = tmp_path / "labels" / first.relative_to(tmp_path / "images").with_suffix(".png")
+    make.write(label, np.ascontiguousarray(cv2.imread(str(label), cv2.IMREAD_UNCHANGED).T))
+    with pytest.raises(IcnetError, match="EXIF rotation is not followed") as caught:
+        SegmentationDataset(recognise(tmp_path), ["train"]).check_files()
+    assert "same size" not in str(caught.value)

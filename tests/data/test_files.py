@@ -12,6 +12,7 @@ import pytest
 from icnet_cli.data import files
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.pixels.cv import cv2
+from icnet_cli.pixels.headers import orientation
 
 from . import make
 
@@ -134,3 +135,25 @@ def test_an_exif_rotation_is_left_alone(tmp_path: Path) -> None:
     path.write_bytes(data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:])
     assert files.read_image(path).shape == (*make.SIZE, 3)
     assert cv2.imread(str(path)).shape == (*make.SIZE[::-1], 3)  # the failing twin: OpenCV's default
+
+
+def exif_block(order: str, orientation: int) -> bytes:
+    """A TIFF directory of one field: how the picture is to be shown."""
+    start = b"II*\0" if order == "<" else b"MM\0*"
+    return start + struct.pack(order + "IHHHIHH", 8, 1, 274, 3, 1, orientation, 0) + bytes(4)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("turn", [1, 3, 8])
+def test_the_exif_orientation_of_every_kind_of_file(order: str, turn: int) -> None:
+    block = exif_block(order, turn)
+    jpeg = b"\xff\xd8\xff\xe0" + struct.pack(">H", 2 + 3) + b"JFI"
+    jpeg += b"\xff\xe1" + struct.pack(">H", 8 + len(block)) + b"Exif\0\0" + block + b"\xff\xda\0\2"
+    png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", len(block)) + b"eXIf" + block + bytes(4)
+    webp = b"RIFF\0\0\0\0WEBPEXIF" + struct.pack("<I", len(block)) + block
+    assert [orientation(data) for data in (jpeg, png, webp, block)] == [turn] * 4
+    for data in (jpeg, png, webp, block):
+        assert {orientation(data[:end]) for end in range(len(data))} <= {
+            1,
+            turn,
+        }  # cut anywhere: no exception

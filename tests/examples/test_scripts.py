@@ -249,9 +249,14 @@ def test_averaged_weights_are_the_mean_of_their_sources(weights: str, tmp_path: 
     network = build("fast-scnn", first.meta.config)
     other, out = tmp_path / "other.safetensors", tmp_path / "mean.safetensors"
     save_weights(other, network, first.meta)
-    example("average_weights").main([Path(weights), other], out)
+    figures = {"best_miou": 0.7, "metrics": {"val_seen_in_training": {"miou": 0.7}}}
+    kept = replace(first.meta, card=first.meta.card | figures | {"licence": "CC BY 4.0"})
+    save_weights(tmp_path / "first.safetensors", first.network, kept)
+    example("average_weights").main([tmp_path / "first.safetensors", other], out)
     averaged = load_weights(out)
     assert averaged.meta.card["averaged"] == "the mean of 2 weights"
+    assert averaged.meta.card["licence"] == "CC BY 4.0"
+    assert not averaged.meta.card.keys() & figures.keys()  # the first one's are not the mean's
     one, two = first.network.state_dict(), network.state_dict()
     assert not torch.equal(one["classifier.weight"], two["classifier.weight"])
     for name, value in averaged.network.state_dict().items():

@@ -35,7 +35,7 @@ from icnet_cli.pruning.widths import counts_at
 from icnet_cli.training.pretrained import start_from
 from icnet_cli.training.trainer import StepDone, TrainReport
 from tests.pruning.conftest import write_weights
-from tests.tiny_camvid import write_recipe
+from tests.tiny_camvid import reshape_pictures, size_of_evaluations, sizes_measured, write_recipe
 from tests.training.test_held import another
 
 
@@ -219,6 +219,20 @@ def test_pictures_of_mixed_shapes_are_measured_as_eval_measures_them(
         assert miou == pytest.approx(measured.miou, abs=1e-4)
         assert measured.miou > 0.01
     assert load_weights(Path("quarter.safetensors")).meta.history[-1]["protocol"]["size"] is None
+
+
+def test_it_measures_at_the_sizes_that_an_evaluation_takes(
+    config: PruneConfig, weights: Path, camvid: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pictures of several shapes each at their own aspect; all at --size where there is one."""
+    shapes = (72, 96), (200, 50)
+    reshape_pictures(camvid, "val", *shapes)
+    seen = sizes_measured(monkeypatch)
+    run_to_end(replace(config, size=None, tune_steps=1))
+    assert seen == size_of_evaluations(weights, *shapes)
+    assert seen == size_of_evaluations(Path("runs/prune/start-1/pruned.safetensors"), *shapes)
+    run_to_end(replace(config, size=(96, 64), tune_steps=1))
+    assert seen == dict.fromkeys(shapes, (96, 64))
 
 
 def test_no_tune_cuts_only_and_equals_its_parents_channels(weights: Path) -> None:

@@ -258,7 +258,7 @@ def test_out_of_memory_while_measuring_does_not_speak_of_the_batch(
 
     monkeypatch.setattr(trainer, "validate", full)
     with pytest.raises(
-        IcnetError, match=r"measuring one picture of val at its own size: use --device cpu"
+        IcnetError, match=r"measuring one picture of val at about 64x96: use --device cpu"
     ) as caught:
         list(Trainer(run).events())
     assert caught.value.code is ExitCode.DEVICE

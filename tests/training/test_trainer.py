@@ -29,8 +29,9 @@ from icnet_cli.training.ranks import Ranks
 from icnet_cli.training.run import prepare
 from icnet_cli.training.signals import DeferredSignals
 from icnet_cli.training.trainer import Trainer, TrainReport, _Seen, train
+from tests.data import make
 from tests.export.foreign_files import port_state
-from tests.tiny_camvid import write_recipe
+from tests.tiny_camvid import reshape_pictures, size_of_evaluations, sizes_measured, write_recipe
 
 
 def run_to_end(config: TrainConfig) -> tuple[list[Event], TrainReport]:
@@ -90,6 +91,45 @@ def test_the_weights_name_the_scale_of_use(
     recipe = write_recipe(tmp_path, steps=1, evaluations=1, batch=4, **changes)
     run_to_end(replace(config, recipe=str(recipe)))
     assert load_weights(config.output / "last.safetensors").meta.train_size == size
+
+
+def test_a_run_that_would_end_before_its_first_step_is_refused(config: TrainConfig) -> None:
+    """Six pictures in batches of two are three a pass, and four make a step here."""
+    brief = replace(config, batch=2, accumulate=4, epochs=1)
+    with pytest.raises(
+        IcnetError, match=r"before its first step: 1 epochs of 6 pictures are 3 batches"
+    ) as caught:
+        prepare(brief)
+    assert caught.value.code is ExitCode.USAGE
+    assert config.output is not None
+    assert not config.output.exists()
+    assert run_to_end(replace(brief, epochs=2))[1].step == 1
+
+
+def test_pictures_that_exif_turns_are_told(config: TrainConfig, camvid: Path) -> None:
+    picture = camvid / "train" / "train_00.png"
+    upside_down = make.write(picture.with_suffix(".jpg"), cv2.imread(str(picture)))
+    picture.unlink()
+    make.turn(upside_down, 3)
+    notices = prepare(config).notices()
+    assert ["1 picture has an EXIF rotation" in notice for notice in notices] == [True]
+
+
+@pytest.mark.parametrize("changes", [{"eval_size": [96, 96]}, {}])
+def test_a_run_measures_at_the_sizes_that_an_evaluation_of_its_weights_takes(
+    config: TrainConfig,
+    camvid: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, object],
+) -> None:
+    """On pictures of other shapes than the scale of use, too: none is squeezed into it."""
+    reshape_pictures(camvid, "val", (72, 96), (150, 60))
+    seen = sizes_measured(monkeypatch)
+    recipe = write_recipe(tmp_path, evaluations=1, steps=1, **changes)
+    _, report = run_to_end(replace(config, recipe=str(recipe)))
+    assert seen == size_of_evaluations(report.run_dir / "best.safetensors", (72, 96), (150, 60))
+    assert len({*seen.values()}) == 2
 
 
 def test_a_few_steps_without_a_validation_split_are_a_run(config: TrainConfig, camvid: Path) -> None:
