@@ -353,8 +353,8 @@ def _check_some_step(run: Run) -> None:
     batches = sum(-(-pictures // (run.batch_of(stage) * run.ranks.world)) for stage in stages)
     if batches < run.accumulate:
         raise usage_error(
-            f"the run would end before its first step: {epochs} epochs of {pictures} pictures are {batches} "
-            f"batches of {run.batch}, and {run.accumulate} make a step; give more --epochs, or --steps N"
+            f"the run would end before its first step: with --epochs {epochs} the {pictures} pictures make {batches} "
+            f"of the {run.accumulate} batches of {run.batch} that a step takes; give more --epochs, or --steps N"
         )
 
 

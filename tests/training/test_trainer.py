@@ -97,7 +97,8 @@ def test_a_run_that_would_end_before_its_first_step_is_refused(config: TrainConf
     """Six pictures in batches of two are three a pass, and four make a step here."""
     brief = replace(config, batch=2, accumulate=4, epochs=1)
     with pytest.raises(
-        IcnetError, match=r"before its first step: 1 epochs of 6 pictures are 3 batches"
+        IcnetError,
+        match=r"before its first step: with --epochs 1 the 6 pictures make 3 of the 4 batches of 2",
     ) as caught:
         prepare(brief)
     assert caught.value.code is ExitCode.USAGE
