@@ -13,9 +13,8 @@ from icnet_cli.evaluation.confusion import Confusion, Labels
 from icnet_cli.evaluation.predict import Image, network_input
 from icnet_cli.pixels.labels import labels_from_scores, labels_from_scores_torch
 
-InputSize = Callable[
-    [int, int], tuple[int, int]
-]  # of a picture's height and width, those of the network's input
+# Of a picture's height and width, those of the network's input.
+InputSize = Callable[[int, int], tuple[int, int]]
 
 
 class Pairs(Protocol):

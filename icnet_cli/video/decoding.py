@@ -124,9 +124,8 @@ class Decoding:
         context = self._stream.codec_context
         self._check_pixels(context.width, context.height)
         context.options = {"max_pixels": decoder_limit(self.max_pixels)}
-        name = (
-            context.name
-        )  # now: of a decoder that then cannot be opened, PyAV 19 has none, and ends the process
+        # Asked now: of a decoder that then cannot be opened PyAV 19 has none, and ends the process.
+        name = context.name
         self._never_blank = name in _NEVER_BLANK
         frame_threads = self._threaded and name not in _NO_FRAME_THREADS
         context.thread_type = "AUTO" if frame_threads else "SLICE"
