@@ -70,8 +70,9 @@ class SegmentationDataset:
         self.skip_damaged = skip_damaged
         self.num_damaged = 0
         self.num_turned = 0  # images with an EXIF rotation, as `check_files` has seen them
-        # (height, width) of all pictures, where `check_files` has seen that it is one.
-        self.one_size: tuple[int, int] | None = None
+        self.sizes: set[tuple[int, int]] = (
+            set()
+        )  # (height, width) of the pictures, as `check_files` has seen them
         self._cached: dict[Sample, Pair] | None = {} if cache else None
 
     def __len__(self) -> int:
@@ -107,9 +108,10 @@ class SegmentationDataset:
             self._cached[sample] = self._decode(sample)
         return self._cached[sample]
 
-    def sizes(self) -> set[tuple[int, int]]:
-        """Every (height, width) that a picture has; of each file only its header is read."""
-        return {picture_size(sample.labels) for sample in self.samples}
+    @property
+    def one_size(self) -> tuple[int, int] | None:
+        """(height, width) of all pictures, where `check_files` has seen that it is one."""
+        return next(iter(self.sizes)) if len(self.sizes) == 1 else None
 
     def typical_size(self) -> tuple[int, int]:
         """(height, width) of the middle one, by its pixels, of a hundred samples evenly spread."""
@@ -147,7 +149,7 @@ class SegmentationDataset:
             raise input_error(damage[0] + (count if len(damage) > 1 else ""))
         self.samples = good
         self.num_damaged += len(damage)
-        self.one_size = sizes.pop() if len(sizes) == 1 else None
+        self.sizes = sizes
         for index in np.linspace(0, len(good) - 1, min(_PROBES, len(good))).astype(int):
             self.layout.read_labels(good[index])
 

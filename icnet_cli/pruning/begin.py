@@ -15,7 +15,8 @@ from icnet_cli.pruning.source import Source, check_output, check_writable, find_
 from icnet_cli.pruning.state import RUNS, State, damaged, load_state
 from icnet_cli.pruning.widths import counts_at, kept_share
 from icnet_cli.training.held import RunLock
-from icnet_cli.training.run import Run, lasting_weights
+from icnet_cli.training.record import lasting_weights
+from icnet_cli.training.run import Run
 
 # What --resume may be told anew: it is the machine's, not the run's.
 _TOLD_ANEW = ("device", "precision", "workers", "cache", "batch", "skip_damaged")

@@ -23,7 +23,8 @@ from icnet_cli.pruning.recalibrate import recalibrate
 from icnet_cli.pruning.state import PruneReport, Row
 from icnet_cli.pruning.surgery import prune_network
 from icnet_cli.pruning.widths import Step, kept_share
-from icnet_cli.training.run import Run, claim
+from icnet_cli.training.record import claim
+from icnet_cli.training.run import Run
 from icnet_cli.training.trainer import Trainer
 
 
@@ -204,7 +205,7 @@ class Job:
             "miou_tuned": row.miou_tuned,
         }
         if self.tuning is not None and self.tuning.val is not None:
-            sizes = {self.tuning.input_size(*size) for size in self.tuning.val.sizes()}
+            sizes = {self.tuning.input_size(*size) for size in self.tuning.val.sizes}
             entry["protocol"] = {
                 "dataset": self.tuning.layout.name,
                 "split": self.tuning.recipe.val_split,

@@ -17,9 +17,10 @@ from icnet_cli.evaluation.evaluate import check_classes_fit
 from icnet_cli.inference.exported import is_exported
 from icnet_cli.outputs import refuse_unwritable, try_folder
 from icnet_cli.reports.train_page import RUN_FILE
+from icnet_cli.training.prepare import assemble, default_recipe
 from icnet_cli.training.recipe import Recipe, load_recipe, recipe_from_dict
 from icnet_cli.training.resumed import RUNS
-from icnet_cli.training.run import Run, assemble, default_recipe
+from icnet_cli.training.run import Run
 
 _SHORTER = 10  # fine-tuning after a cut takes this part of the recipe's length
 _MOST_EVALUATIONS = 5

@@ -62,13 +62,18 @@ def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
     return np.random.default_rng((seed, epoch)).permutation(count).tolist()
 
 
+def batch_count(count: int, batch: int) -> int:
+    """How many batches an epoch of `count` samples has."""
+    return -(-count // batch)
+
+
 def epoch_batches(count: int, batch: int, seed: int, epoch: int) -> list[list[int]]:
     """Full batches only, as BatchNorm and the learning rate expect: every sample once, and the last batch filled up.
 
     What fills it is the beginning of the same epoch's order, again; a set smaller than a batch is repeated so.
     """
     order = epoch_order(count, seed, epoch)
-    full = -(-count // batch) * batch
+    full = batch_count(count, batch) * batch
     order = (order * -(-full // max(1, count)))[:full]
     return [order[start : start + batch] for start in range(0, len(order), batch)]
 

@@ -24,7 +24,8 @@ from icnet_cli.training.distil import Teachers
 from icnet_cli.training.losses import CascadeLoss, class_weights
 from icnet_cli.training.normalise import Normalise
 from icnet_cli.training.optim import Ema, build_optimizer, fill_momentum
-from icnet_cli.training.run import Run, label_shares
+from icnet_cli.training.prepare import label_shares
+from icnet_cli.training.run import Run
 from icnet_cli.training.statistics import Statistics
 
 

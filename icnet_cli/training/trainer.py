@@ -26,10 +26,11 @@ from icnet_cli.training.keeping import checkpoint_words, keep_weights, kept_miou
 from icnet_cli.training.loader import WorkerLostError
 from icnet_cli.training.metrics import MetricsLog, NoLog
 from icnet_cli.training.optim import rate_at
+from icnet_cli.training.prepare import prepare
 from icnet_cli.training.ranks import joined
 from icnet_cli.training.recipe import Stage
 from icnet_cli.training.resumed import newness
-from icnet_cli.training.run import Run, prepare
+from icnet_cli.training.run import Run
 from icnet_cli.training.signals import DeferredSignals
 from icnet_cli.training.step import Stepper
 from icnet_cli.training.validation import BrokenOffError, validate

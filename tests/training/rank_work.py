@@ -181,8 +181,8 @@ def hurried(folder: Path, rank: int, *arguments: str) -> int:
 def measured(folder: Path, rank: int, *arguments: str) -> int:
     """The confusion of the network as it is built."""
     from icnet_cli.config import TrainConfig
+    from icnet_cli.training.prepare import prepare
     from icnet_cli.training.ranks import joined
-    from icnet_cli.training.run import prepare
     from icnet_cli.training.validation import validate
 
     dataset, recipe = arguments
@@ -208,8 +208,8 @@ def on_one_gpu(folder: Path, rank: int, batch: str, run: str, dataset: str, reci
 
     from icnet_cli.config import TrainConfig
     from icnet_cli.training.launch import find_place
+    from icnet_cli.training.prepare import prepare
     from icnet_cli.training.ranks import ALONE, Ranks
-    from icnet_cli.training.run import prepare
     from icnet_cli.training.trainer import StepDone, Trainer
 
     place = find_place()

@@ -17,7 +17,7 @@ from icnet_cli.training import captured, trainer
 from icnet_cli.training.captured import CapturedPass
 from icnet_cli.training.feed import batches_of, open_feed
 from icnet_cli.training.keeping import keep_weights
-from icnet_cli.training.run import prepare
+from icnet_cli.training.prepare import prepare
 from icnet_cli.training.step import Stepper
 from icnet_cli.training.trainer import Notice, StepDone, Trainer, train
 from tests.inference.test_graphs import Capture

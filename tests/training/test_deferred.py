@@ -15,8 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from icnet_cli.config import TrainConfig
 from icnet_cli.training.feed import batches_of, open_feed
 from icnet_cli.training.losses import IGNORE_INDEX, CascadeLoss, _hardest, _jaccard_steps, lovasz_softmax
+from icnet_cli.training.prepare import prepare
 from icnet_cli.training.recipe import LossRecipe
-from icnet_cli.training.run import prepare
 from icnet_cli.training.step import Stepper
 
 

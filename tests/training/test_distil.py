@@ -18,7 +18,7 @@ from icnet_cli.config import TrainConfig
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.models import build
 from icnet_cli.training.distil import Teachers, find_teachers
-from icnet_cli.training.run import prepare
+from icnet_cli.training.prepare import prepare
 from icnet_cli.training.step import Stepper
 from icnet_cli.training.trainer import Trainer, train
 from tests.training.test_resume import assert_equal, stop_after

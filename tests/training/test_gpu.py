@@ -18,8 +18,9 @@ from icnet_cli.checkpoints.state import load_state
 from icnet_cli.config import TrainConfig
 from icnet_cli.training import captured, trainer
 from icnet_cli.training.feed import HostFeed, batches_of, open_feed
+from icnet_cli.training.prepare import prepare
 from icnet_cli.training.resident import Resident
-from icnet_cli.training.run import Run, prepare
+from icnet_cli.training.run import Run
 from icnet_cli.training.step import Stepper
 from icnet_cli.training.trainer import EvalDone, StepDone, Trainer, train
 from tests.robust.launcher import ROOT

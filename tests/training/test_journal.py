@@ -14,7 +14,7 @@ from icnet_cli.config import TrainConfig
 from icnet_cli.errors import output_error
 from icnet_cli.pixels.files import read_picture
 from icnet_cli.training.journal import PICTURES, SIDE, Journal
-from icnet_cli.training.run import prepare
+from icnet_cli.training.prepare import prepare
 from icnet_cli.training.trainer import EvalDone, train
 from tests.reports.parsed import Page
 

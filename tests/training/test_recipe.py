@@ -6,8 +6,8 @@ import pytest
 
 from icnet_cli.data.layouts import Layout
 from icnet_cli.errors import ExitCode, IcnetError
+from icnet_cli.training.prepare import default_recipe
 from icnet_cli.training.recipe import load_recipe, recipe_from_dict, recipe_names
-from icnet_cli.training.run import default_recipe
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -14,7 +14,7 @@ import torch
 from icnet_cli.checkpoints.format import load_weights
 from icnet_cli.config import TrainConfig
 from icnet_cli.data.layouts import recognise
-from icnet_cli.training import run as runs
+from icnet_cli.training import prepare as runs
 from icnet_cli.training.recipe import Recipe, load_recipe, recipe_names
 from icnet_cli.training.trainer import train
 from tests.data import make

@@ -15,8 +15,9 @@ from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.pixels.cv import cv2
 from icnet_cli.training import resident
 from icnet_cli.training.feed import HostFeed, batches_of, open_feed
+from icnet_cli.training.prepare import prepare
 from icnet_cli.training.resident import Resident
-from icnet_cli.training.run import Run, prepare
+from icnet_cli.training.run import Run
 from icnet_cli.training.trainer import Trainer, train
 
 

@@ -18,8 +18,8 @@ from icnet_cli.checkpoints.format import load_weights, save_weights
 from icnet_cli.checkpoints.state import load_state
 from icnet_cli.config import TrainConfig
 from icnet_cli.errors import ExitCode, IcnetError
+from icnet_cli.training.prepare import prepare
 from icnet_cli.training.resumed import find_run
-from icnet_cli.training.run import prepare
 from icnet_cli.training.trainer import StepDone, Trainer, train
 from tests.data import make
 from tests.tiny_camvid import write_recipe

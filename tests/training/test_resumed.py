@@ -13,8 +13,8 @@ import pytest
 from icnet_cli.config import TrainConfig
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.training.journal import Journal
+from icnet_cli.training.prepare import prepare
 from icnet_cli.training.resumed import find_run
-from icnet_cli.training.run import prepare
 from tests.data import make
 
 

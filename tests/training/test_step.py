@@ -14,10 +14,12 @@ import torch
 from icnet_cli.config import TrainConfig
 from icnet_cli.errors import ExitCode, IcnetError
 from icnet_cli.training import captured, trainer
+from icnet_cli.training.beforehand import check_repeatable
 from icnet_cli.training.feed import batches_of, open_feed
 from icnet_cli.training.optim import Ema, build_optimizer
+from icnet_cli.training.prepare import prepare
 from icnet_cli.training.recipe import OptimizerRecipe
-from icnet_cli.training.run import Run, check_repeatable, prepare
+from icnet_cli.training.run import Run
 from icnet_cli.training.step import Stepper
 from icnet_cli.training.trainer import StepDone, Trainer, train
 from tests.tiny_camvid import write_recipe

@@ -24,9 +24,9 @@ from icnet_cli.pixels.cv import cv2
 from icnet_cli.training import trainer
 from icnet_cli.training.events import EvalDone, Event, Notice, StepDone
 from icnet_cli.training.loader import epoch_batches
+from icnet_cli.training.prepare import prepare
 from icnet_cli.training.pretrained import network_to_train
 from icnet_cli.training.ranks import Ranks
-from icnet_cli.training.run import prepare
 from icnet_cli.training.signals import DeferredSignals
 from icnet_cli.training.trainer import Trainer, TrainReport, _Seen, train
 from tests.data import make

@@ -17,7 +17,8 @@ import pytest
 from icnet_cli.checkpoints.state import list_states, load_state
 from icnet_cli.errors import ExitCode
 from icnet_cli.training.loader import AugmentedDataset, WorkerLostError, load_batches
-from icnet_cli.training.run import Run, prepare
+from icnet_cli.training.prepare import prepare
+from icnet_cli.training.run import Run
 from tests.robust.launcher import ROOT
 from tests.tiny_camvid import write_recipe
 
